@@ -1,0 +1,23 @@
+"""Offline distributed reranking: candidate lists in, ranked and scored lists out.
+
+``from pipeline import load`` gives the reranker without Ray, for notebooks and tests.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.api import load
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # Torch takes seconds to import; `rerank --help` must not pay for it.
+    if name == "load":
+        from pipeline.api import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,153 @@
+"""The reranker without Ray: the same families and the same engine, for notebooks and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import schema
+from pipeline.candidates.lists import CandidateLists
+from pipeline.config import EngineConfig, ModelConfig
+from pipeline.engine.device import DEFAULT_TOKEN_BUDGET, dtype_name, torch_device, torch_dtype
+from pipeline.engine.engine import Engine
+from pipeline.engine.scoring import document_scores
+from pipeline.errors import ConfigurationError
+from pipeline.ranking.ranks import rank_lists
+from pipeline.rerankers.base import Reranker
+from pipeline.rerankers.support import cards
+from pipeline.rerankers.support.checkpoint import locate
+from pipeline.rerankers.support.families import find, parse_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedDocument:
+    """One row of a ranked list.
+
+    Attributes:
+        index: place of the document in the caller's list.
+        rank: 1 = best.
+        score: the model's raw output; None where the document could not be scored.
+        document: its text.
+    """
+
+    index: int
+    rank: int
+    score: float | None
+    document: str | None
+
+
+class Ranker:
+    """A loaded model that scores documents for a query, in this process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def score_scale(self) -> str:
+        """What a score is: logit, cosine, probability, preference or overlap."""
+        return self.engine.reranker.score_scale
+
+    def score(self, query: str, documents: Sequence[str | None]) -> npt.NDArray[np.float32]:
+        """float32 [N] raw scores in input order; NaN for a None document."""
+        return self.score_lists(CandidateLists.from_texts(query, list(documents)))
+
+    def score_lists(self, lists: CandidateLists) -> npt.NDArray[np.float32]:
+        """float32 [N] raw scores of many lists at once, in document order; NaN where rejected."""
+        scoreable, kept = lists.scoreable()
+        sequences = self.engine.reranker.encode(scoreable)
+        sequences, readouts = self.engine.run(scoreable, sequences)
+        scores = np.full(lists.documents.num_rows, np.nan, dtype=np.float32)
+        scores[kept], _ = document_scores(self.engine.reranker, scoreable, sequences, readouts)
+        return scores
+
+    def rank(
+        self, query: str, documents: Sequence[str | None], *, top_k: int | None = None
+    ) -> list[RankedDocument]:
+        """The documents best first; ties keep the input order."""
+        lists = CandidateLists.from_texts(query, list(documents))
+        scores = self.score_lists(lists)
+        first_ranks = lists.documents.column(schema.FIRST_STAGE_RANK).to_numpy()
+        doc_ids = lists.documents.column(schema.DOC_ID).combine_chunks()
+        order, ranks = rank_lists(scores, first_ranks, doc_ids, lists.query_of_document)
+        rows = [
+            RankedDocument(
+                index=int(index),
+                rank=int(rank),
+                score=None if np.isnan(scores[index]) else float(scores[index]),
+                document=documents[index],
+            )
+            for index, rank in zip(order, ranks, strict=True)
+        ]
+        return rows[:top_k]
+
+
+def load(
+    model: str,
+    *,
+    family: str | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str = "auto",
+    token_budget: int | None = None,
+    **settings: Any,
+) -> Ranker:
+    """Load a model for use in this process.
+
+    Args:
+        model: a model card's name, or with ``family`` a checkpoint folder, URI or hub id.
+        family: the file in ``pipeline/rerankers`` that runs the model; a card knows its own.
+        revision: commit of a hub id.
+        device: ``cpu`` or ``cuda``; default: cuda where torch sees one.
+        dtype: as ``engine.dtype`` of a job.
+        token_budget: as ``engine.token_budget`` of a job.
+        **settings: the family's settings, such as ``max_length``.
+
+    Raises:
+        ConfigurationError: unknown card, family or setting.
+        NotFoundError: no checkpoint there.
+        ModelError: the checkpoint does not fit the family.
+    """
+    import torch
+
+    engine = EngineConfig.model_validate({"dtype": dtype, "token_budget": token_budget})
+    if family is None:
+        config = cards.resolve(ModelConfig(name=model, revision=revision, settings=settings))
+    else:
+        config = ModelConfig(family=family, weights=model, revision=revision, settings=settings)
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Ranker(build_engine(build_reranker(config), engine, kind))
+
+
+def build_reranker(config: ModelConfig) -> Reranker:
+    """The CPU half of a resolved model section: tokenizer and rules, no network.
+
+    Raises:
+        ConfigurationError: family, settings or weights are not usable together.
+        NotFoundError: no checkpoint there.
+        ModelError: sha256 differs, or the folder is not what the family needs.
+    """
+    family = find(str(config.family))
+    settings = parse_settings(family, config.settings)
+    if not family.needs_weights:
+        return family(checkpoint=None, settings=settings)
+    if config.weights is None:
+        raise ConfigurationError(
+            f"model.weights: the family '{config.family}' needs a checkpoint; set it to a folder, "
+            "a URI or a hub id"
+        )
+    checkpoint = locate(config.weights, config.revision)
+    if config.sha256 is not None:
+        checkpoint.check_sha256(config.sha256)
+    return family(checkpoint=checkpoint, settings=settings)
+
+
+def build_engine(reranker: Reranker, config: EngineConfig, kind: str) -> Engine:
+    """Load the network on the device and wrap it in the forward loop."""
+    device = torch_device(kind)
+    reranker.load(device=device, dtype=torch_dtype(dtype_name(config.dtype, kind)))
+    budget = config.token_budget or DEFAULT_TOKEN_BUDGET[device.type]
+    return Engine(reranker, device=device, token_budget=budget)

@@ -1,0 +1,1 @@
+"""What a candidate list is: columns, layouts, and the cut of an input into units."""

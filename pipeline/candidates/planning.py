@@ -1,0 +1,162 @@
+"""The plan: an input cut into units by its footers, each named by its content.
+
+A unit is a range of global rows; which whole queries it owns follows from the reading rule in
+:mod:`pipeline.candidates.reading`. Its name hashes what it reads and everything that changes a
+score, so a unit's file can only ever hold one content, and resuming is a listing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.candidates.inputs import Input, InputFile
+from pipeline.candidates.reading import count_rows_of_queries
+
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field(schema.UNIT, pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("stop", pa.int64(), nullable=False),
+        pa.field("documents", pa.int64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A piece of work.
+
+    Attributes:
+        name: 24 hex digits from content.
+        start: first global row of its range.
+        stop: row after the last.
+        documents: candidates in the range by the footers; the owned lists differ a little.
+    """
+
+    name: str
+    start: int
+    stop: int
+    documents: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All units of a run.
+
+    Attributes:
+        run_id: 16 hex digits from all unit names.
+        fingerprint: what changes scores, hashed.
+        units: in input order.
+    """
+
+    run_id: str
+    fingerprint: str
+    units: tuple[Unit, ...]
+
+    @property
+    def documents(self) -> int:
+        """Candidates of all units by the footers."""
+        return sum(unit.documents for unit in self.units)
+
+    def to_table(self) -> pa.Table:
+        """The plan as written to ``plan.parquet``."""
+        rows = [
+            {
+                schema.UNIT: unit.name,
+                "start": unit.start,
+                "stop": unit.stop,
+                "documents": unit.documents,
+            }
+            for unit in self.units
+        ]
+        return pa.Table.from_pylist(rows, schema=PLAN_SCHEMA)
+
+    @classmethod
+    def from_table(cls, table: pa.Table, *, run_id: str, fingerprint: str) -> Plan:
+        """The inverse of :meth:`to_table`."""
+        units = tuple(
+            Unit(
+                name=row[schema.UNIT],
+                start=row["start"],
+                stop=row["stop"],
+                documents=row["documents"],
+            )
+            for row in table.to_pylist()
+        )
+        return cls(run_id=run_id, fingerprint=fingerprint, units=units)
+
+
+def plan_units(
+    source: Input, *, documents: int, fingerprint: str, limit: int | None = None
+) -> Plan:
+    """Cut the input into units of about ``documents`` candidates.
+
+    Cuts fall on row-group edges where those allow, so that no row group is decoded twice.
+
+    Args:
+        source: the opened input.
+        documents: target size of a unit.
+        fingerprint: digest of everything that changes scores.
+        limit: only the rows of the first ``limit`` queries.
+    """
+    rows = source.rows if limit is None else count_rows_of_queries(source, limit)
+    units = []
+    for start, stop, size in _merged(_pieces(source, rows, documents), documents):
+        name = _digest([fingerprint, rows == source.rows or rows, *_touched(source, start, stop)])
+        units.append(Unit(name=name[:24], start=start, stop=stop, documents=size))
+    run_id = _digest([fingerprint, *(unit.name for unit in units)])[:16]
+    return Plan(run_id=run_id, fingerprint=fingerprint, units=tuple(units))
+
+
+def _pieces(source: Input, rows: int, documents: int) -> Iterator[tuple[int, int, int]]:
+    """Row groups as (start, stop, documents), the large ones cut into equal parts."""
+    for file in source.files:
+        start = file.first
+        for count, size in zip(file.row_groups, file.documents, strict=True):
+            stop = min(start + count, rows)
+            if start < stop:
+                kept = round(size * (stop - start) / count)
+                parts = min(stop - start, max(1, -(-kept // documents)))
+                edges = [start + (stop - start) * i // parts for i in range(parts + 1)]
+                for lower, upper in zip(edges[:-1], edges[1:], strict=True):
+                    yield lower, upper, round(size * (upper - lower) / count)
+            start += count
+
+
+def _merged(
+    pieces: Iterable[tuple[int, int, int]], documents: int
+) -> Iterator[tuple[int, int, int]]:
+    """Neighbouring pieces joined while they fit the target together."""
+    current: tuple[int, int, int] | None = None
+    for start, stop, size in pieces:
+        if current is not None and current[2] + size <= documents:
+            current = (current[0], stop, current[2] + size)
+            continue
+        if current is not None:
+            yield current
+        current = (start, stop, size)
+    if current is not None:
+        yield current
+
+
+def _touched(source: Input, start: int, stop: int) -> list[object]:
+    """Identity of the files that a unit reads, with its local ranges and its neighbours' rows."""
+    named: list[object] = [
+        [*_identity(file), lower, upper] for file, lower, upper in source.pieces(start, stop)
+    ]
+    neighbours = [*source.pieces(max(0, start - 1), start), *source.pieces(stop, stop + 1)]
+    return named + [[*_identity(file), lower] for file, lower, _ in neighbours]
+
+
+def _identity(file: InputFile) -> list[object]:
+    return [file.identity.path, file.identity.size, file.identity.version]
+
+
+def _digest(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

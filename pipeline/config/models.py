@@ -1,0 +1,172 @@
+"""The settings of a job, one frozen model per section of ``conf/rerank.yaml``.
+
+Defaults are resolved here and only here. Descriptions are the documentation: the settings table in
+``docs/settings.md`` is generated from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Base of every settings model: frozen, keyword-only, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+class ModelConfig(Settings):
+    """Which reranker scores the candidates."""
+
+    name: str | None = Field(
+        None, description="A model card in conf/models (see `rerank models`); fills the keys below."
+    )
+    family: str | None = Field(
+        None, description="The file in pipeline/rerankers that runs the model, or a dotted path."
+    )
+    weights: str | None = Field(
+        None,
+        description="Where the checkpoint lies: a local folder, an fsspec URI (s3://...), "
+        "`package:NAME` for one carried by a Python package, or a hub id.",
+    )
+    revision: str | None = Field(
+        None, description="Commit of a hub id; required for one, so that a run can be repeated."
+    )
+    sha256: str | None = Field(
+        None, description="Expected sha256 of model.safetensors; checked before loading."
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of the family, e.g. max_length, truncation."
+    )
+
+    @model_validator(mode="after")
+    def _named_or_explicit(self) -> ModelConfig:
+        if self.name is None and self.family is None:
+            raise ValueError("set model.name (a card) or model.family (with model.weights)")
+        return self
+
+
+class InputConfig(Settings):
+    """Where the candidate lists are, and how their columns are called."""
+
+    path: Names = Field(
+        description="Parquet files, folders or globs, local or fsspec URIs; read in sorted order."
+    )
+    layout: Literal["auto", "long", "nested"] = Field(
+        "auto",
+        description="long: a row per query and document, rows of a query together; "
+        "nested: a row per query with a list of structs; auto: by the columns.",
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Our column name to yours, where neither it nor a known alias fits; "
+        "fields inside a nested list are mapped the same way.",
+    )
+    text_columns: Names = Field(
+        ("text",),
+        min_length=1,
+        description="Columns joined into the text that is scored; null and empty ones are left out.",
+    )
+    text_separator: str = Field(" ", description="What joins text_columns.")
+
+
+class OutputConfig(Settings):
+    """Where ranked Parquet goes, and what it carries."""
+
+    path: str = Field(description="Folder of runs; a run writes into <path>/<run id>.")
+    columns: Names = Field(
+        (), description="Input columns copied to the output beside ids, rank and scores."
+    )
+
+
+class UnitsConfig(Settings):
+    """How the input is cut into units, the grain of work, retry and resume."""
+
+    documents: int = Field(
+        5_000, ge=1, description="Documents per unit; a unit holds whole queries, so it may exceed."
+    )
+
+
+class EngineConfig(Settings):
+    """How sequences become batches on the device."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on GPU, float32 on CPU. Heads always run in float32."
+    )
+    token_budget: int | None = Field(
+        None,
+        ge=1,
+        description="Padded tokens per forward pass; default 4,096 on CPU, 131,072 on GPU.",
+    )
+
+
+class ReplicasConfig(Settings):
+    """The actor pool that holds the model."""
+
+    min: int = Field(1, ge=1, description="Replicas kept at all times, started at once.")
+    max: int | None = Field(None, ge=1, description="Replicas under load; default: min.")
+    num_gpus: float = Field(
+        0.0, ge=0, description="GPUs per replica; 0 scores on CPU. Fractions share one GPU."
+    )
+    num_cpus: float = Field(1.0, gt=0, description="CPUs (and torch threads) per replica.")
+
+    @property
+    def most(self) -> int:
+        """Upper end of the pool."""
+        return self.min if self.max is None else self.max
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ReplicasConfig:
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"replicas.max ({self.max}) is below replicas.min ({self.min})")
+        return self
+
+
+class RayConfig(Settings):
+    """Which Ray runs the job."""
+
+    address: str | None = Field(
+        None, description="null starts Ray on this machine; `auto` or host:port joins a cluster."
+    )
+    read_cpus: float = Field(0.5, gt=0, description="CPUs per read, encode or commit task.")
+    object_store_gib: float | None = Field(
+        None, gt=0, description="Object store of a local Ray; default: a quarter of memory, <= 4."
+    )
+
+
+class QuarantineConfig(Settings):
+    """What happens to candidates that cannot be scored."""
+
+    max_error_rate: float = Field(
+        0.01, ge=0, le=1, description="Share of quarantined candidates past which the run fails."
+    )
+
+
+class ProgressConfig(Settings):
+    """How a run reports what it does."""
+
+    interval_s: float = Field(30.0, gt=0, description="Seconds between log lines off a terminal.")
+
+
+class JobConfig(Settings):
+    """One reranking job: the root of ``conf/rerank.yaml``."""
+
+    model: ModelConfig
+    input: InputConfig
+    output: OutputConfig
+    units: UnitsConfig = UnitsConfig()
+    engine: EngineConfig = EngineConfig()
+    replicas: ReplicasConfig = ReplicasConfig()
+    ray: RayConfig = RayConfig()
+    quarantine: QuarantineConfig = QuarantineConfig()
+    progress: ProgressConfig = ProgressConfig()
+    limit: int | None = Field(None, ge=1, description="Only the first N queries; null: all.")

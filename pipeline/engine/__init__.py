@@ -1,0 +1,1 @@
+"""Token-budget batches, the forward loop with back-off, and the device rules."""

@@ -1,0 +1,61 @@
+"""What can go wrong, each with the exit code that the ``rerank`` command returns for it.
+
+An error message names the file, row, key or setting that is wrong, what was expected, and how to
+fix it; it is meant to be read by the person on call, so it must make sense without a traceback.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; documented in the README, stable across versions."""
+
+    OK = 0
+    CONFIGURATION = 2
+    INPUT_CONTRACT = 3
+    MISSING = 4
+    FAILED = 5
+    QUARANTINE = 6
+    INTERRUPTED = 130
+
+
+class RerankError(Exception):
+    """A failure that the user can act on. The message is the whole explanation."""
+
+    exit_code: ExitCode = ExitCode.FAILED
+
+
+class ConfigurationError(RerankError):
+    """A setting, option or command line is wrong."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
+class InputContractError(RerankError):
+    """The input breaks its contract in a way that no row-level quarantine can repair."""
+
+    exit_code = ExitCode.INPUT_CONTRACT
+
+
+class NotFoundError(RerankError):
+    """A model, file or bucket is missing or cannot be opened."""
+
+    exit_code = ExitCode.MISSING
+
+
+class ModelError(NotFoundError):
+    """A checkpoint is not what its family needs (missing tensor, wrong shape, pickle only)."""
+
+
+class RunFailedError(RerankError):
+    """The run stopped before publication; running it again resumes it."""
+
+    exit_code = ExitCode.FAILED
+
+
+class QuarantineError(RerankError):
+    """More candidates were quarantined than ``max_error_rate`` allows."""
+
+    exit_code = ExitCode.QUARANTINE

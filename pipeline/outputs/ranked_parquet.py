@@ -1,0 +1,93 @@
+"""Ranked Parquet: one row per candidate, sorted by query and rank, described by its footer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.candidates import reasons
+from pipeline.candidates.lists import CandidateLists
+from pipeline.ranking.ranks import rank_lists
+from pipeline.storage.parquet import to_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedUnit:
+    """The output of one unit.
+
+    Attributes:
+        ranked: a row per candidate in the order of :data:`pipeline.schema.RANKED_COLUMNS`.
+        quarantine: a row per candidate without a score.
+    """
+
+    ranked: pa.Table
+    quarantine: pa.Table
+
+
+def rank_unit(
+    unit: str,
+    lists: CandidateLists,
+    scores: npt.NDArray[np.float32],
+    *,
+    columns: tuple[str, ...] = (),
+) -> RankedUnit:
+    """Rank every list of a unit.
+
+    Args:
+        unit: the unit's name.
+        lists: every candidate of the unit with its reason, where there is one.
+        scores: float32 [N]; NaN exactly where ``lists`` has a reason.
+        columns: pass-through columns, in output order.
+    """
+    documents = lists.documents.combine_chunks()
+    of_document = lists.query_of_document
+    doc_ids = documents.column(schema.DOC_ID).combine_chunks()
+    first_ranks = documents.column(schema.FIRST_STAGE_RANK).to_numpy()
+    order, ranks = rank_lists(scores, first_ranks, doc_ids, of_document)
+    taken = documents.take(pa.array(order))
+    query_ids = lists.queries.column(schema.QUERY_ID).combine_chunks()
+    sorted_scores = scores[order]
+    arrays = {
+        schema.QUERY_ID: query_ids.take(pa.array(of_document[order])),
+        schema.DOC_ID: taken.column(schema.DOC_ID),
+        schema.RANK: pa.array(ranks),
+        schema.SCORE: pa.array(sorted_scores, pa.float32(), mask=np.isnan(sorted_scores)),
+        schema.FIRST_STAGE_RANK: taken.column(schema.FIRST_STAGE_RANK),
+        schema.FIRST_STAGE_SCORE: taken.column(schema.FIRST_STAGE_SCORE),
+        schema.REASON: taken.column(schema.REASON),
+    }
+    contract = schema.ranked_schema(query_ids.type, doc_ids.type)
+    passed = [pa.field(name, taken.schema.field(name).type) for name in columns]
+    arrays |= {name: taken.column(name) for name in columns}
+    ranked = pa.table(arrays, schema=pa.schema([*contract, *passed]))
+    return RankedUnit(ranked=ranked, quarantine=_quarantine(unit, ranked))
+
+
+def ranked_bytes(unit: RankedUnit, metadata: Mapping[str, str]) -> bytes:
+    """The ranked rows as the bytes of their Parquet file."""
+    return to_bytes(unit.ranked, metadata=metadata)
+
+
+def quarantine_bytes(unit: RankedUnit) -> bytes:
+    """The quarantined rows as the bytes of their Parquet file."""
+    return to_bytes(unit.quarantine)
+
+
+def _quarantine(unit: str, ranked: pa.Table) -> pa.Table:
+    rejected = ranked.filter(ranked.column(schema.REASON).is_valid())
+    codes = rejected.column(schema.REASON).to_pylist()
+    return pa.table(
+        {
+            schema.UNIT: pa.array([unit] * rejected.num_rows, pa.string()),
+            schema.QUERY_ID: rejected.column(schema.QUERY_ID).cast(pa.string()),
+            schema.DOC_ID: rejected.column(schema.DOC_ID).cast(pa.string()),
+            schema.REASON: pa.array(codes, pa.string()),
+            schema.MESSAGE: pa.array([reasons.message(code) for code in codes], pa.string()),
+        },
+        schema=schema.QUARANTINE_SCHEMA,
+    )

@@ -1,0 +1,1 @@
+"""One file per model family, each with encode, forward and decode."""

@@ -1,0 +1,153 @@
+"""Bi-encoders in the sentence-transformers layout: every distinct text is encoded once.
+
+Pooling and normalisation are what ``modules.json`` says. The score is the dot product of the two
+vectors, which is the cosine where the checkpoint normalises.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from pydantic import Field
+
+from pipeline import schema
+from pipeline.config import Settings
+from pipeline.errors import ModelError
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.tokens import TextTokenizer, distinct, resolve_max_length
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+_RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
+_IGNORED: Final = ("embeddings.position_ids", "pooler.*")
+_ROWS: Final = 65_536
+
+
+class BiEncoderSettings(Settings):
+    """Settings of the bi_encoder family."""
+
+    max_length: int | None = Field(
+        None, ge=4, description="Tokens per text; default: sentence_bert_config.json, else limits."
+    )
+    query_prefix: str = Field("", description="Put before every query, where the model wants one.")
+    document_prefix: str = Field("", description="Put before every document.")
+
+
+class BiEncoder(Reranker):
+    """Mean or CLS pooling over a transformers encoder."""
+
+    Settings = BiEncoderSettings
+    score_scale = "cosine"
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: BiEncoderSettings) -> None:
+        super().__init__(checkpoint=checkpoint, settings=settings)
+        self.config = checkpoint.config
+        if "auto_map" in self.config:
+            raise ModelError(
+                f"{checkpoint.folder}/config.json: this checkpoint brings code of its own, which "
+                "is never run; the bi_encoder family takes networks that transformers knows"
+            )
+        self.pooling, self.normalize = _modules(checkpoint)
+        self.score_scale = "cosine" if self.normalize else "dot"
+        self.tokenizer = TextTokenizer(checkpoint)
+        self.single = self.tokenizer.template(pair=False)
+        self.max_length = resolve_max_length(
+            settings.max_length
+            or checkpoint.json("sentence_bert_config.json").get("max_seq_length"),
+            tokenizer=checkpoint.json("tokenizer_config.json").get("model_max_length"),
+            positions=self.config.get("max_position_embeddings"),
+            reserved=_RESERVED_POSITIONS.get(str(self.config.get("model_type")), 0),
+        )
+        self.network: Any = None
+
+    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """Build transformers' own encoder for the checkpoint's ``model_type``."""
+        from transformers import AutoConfig, AutoModel
+
+        from pipeline.rerankers.support.loading import build, load_weights
+
+        plain = {k: v for k, v in self.config.items() if k not in ("model_type", "torch_dtype")}
+        config = AutoConfig.for_model(self.config["model_type"], **plain)
+        # The pooler of BERT's sentence-pair task is not part of any sentence-transformers pooling.
+        extra = {"add_pooling_layer": False} if self.config["model_type"] in _POOLED else {}
+        self.network = build(
+            lambda: AutoModel.from_config(config, dtype=dtype, **extra), dtype=dtype
+        )
+        assert self.checkpoint is not None
+        load_weights(self.network, self.checkpoint, ignore=_IGNORED, device=device)
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        """One sequence per distinct text; ``query`` [Q] and ``document`` [N] link to them."""
+        queries, query_text = distinct(lists.queries.column(schema.QUERY))
+        documents, document_text = distinct(lists.documents.column(schema.TEXT))
+        prefixed = [self.settings.query_prefix + text for text in queries]
+        prefixed += [self.settings.document_prefix + text for text in documents]
+        places: dict[str, int] = {}
+        place = np.array(
+            [places.setdefault(text, len(places)) for text in prefixed], dtype=np.int64
+        )
+        arena = self.tokenizer.encode(list(places))
+        kept = np.minimum(arena.lengths, self.max_length - self.single.specials)
+        ids, offsets, types = self.single.assemble([(arena, np.arange(len(places)), kept)])
+        segments = types if self.config.get("type_vocab_size", 0) > 1 else None
+        links = {"query": place[query_text], "document": place[len(queries) + document_text]}
+        return Sequences.one_readout_each(ids, offsets, segment_ids=segments, links=links)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, hidden]: the pooled, possibly normalised vector of each text."""
+        import torch
+
+        from pipeline.rerankers.support.padding import pad
+
+        padded = pad(batch, int(self.config.get("pad_token_id") or 0))
+        inputs = {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
+        if padded.segment_ids is not None:
+            inputs["token_type_ids"] = padded.segment_ids
+        hidden = self.network(**inputs).last_hidden_state.float()
+        if self.pooling == "cls":
+            vectors: torch.Tensor = hidden[:, 0]
+        else:
+            mask = padded.attention_mask.unsqueeze(-1).float()
+            vectors = (hidden * mask).sum(1) / mask.sum(1)
+        return torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        """Dot product of each document's vector with its query's."""
+        query = sequences.links["query"][lists.query_of_document]
+        document = sequences.links["document"]
+        scores = np.empty(len(document), dtype=np.float32)
+        for start in range(0, len(document), _ROWS):
+            part = slice(start, start + _ROWS)
+            scores[part] = np.einsum("nd,nd->n", readouts[query[part]], readouts[document[part]])
+        return scores
+
+
+_POOLED: Final = frozenset({"bert", "roberta", "xlm-roberta"})
+
+
+def _modules(checkpoint: Checkpoint) -> tuple[str, bool]:
+    """Pooling mode and whether vectors are normalised, from ``modules.json``."""
+    modules = checkpoint.json("modules.json", required=True)
+    kinds = {str(module["type"]).rsplit(".", 1)[-1]: module["path"] for module in modules}
+    unknown = set(kinds) - {"Transformer", "Pooling", "Normalize"}
+    if unknown or "Pooling" not in kinds:
+        raise ModelError(
+            f"{checkpoint.folder}/modules.json: modules {', '.join(kinds)}; the bi_encoder family "
+            "runs Transformer, Pooling and Normalize"
+        )
+    pooling = checkpoint.json(f"{kinds['Pooling']}/config.json", required=True)
+    modes = [
+        key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True
+    ]
+    known = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
+    if len(modes) != 1 or modes[0] not in known:
+        raise ModelError(
+            f"{checkpoint.folder}/{kinds['Pooling']}/config.json: pooling {modes or 'none'}; "
+            "expected exactly one of mean_tokens, cls_token"
+        )
+    return known[modes[0]], "Normalize" in kinds

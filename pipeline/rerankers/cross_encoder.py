@@ -1,0 +1,159 @@
+"""Cross-encoders that transformers loads natively: one sequence and one logit per document.
+
+BERT (ms-marco-MiniLM), XLM-R and RoBERTa (bge-reranker, mmarco-mMiniLM), DeBERTa-v2 (mxbai-rerank
+v1) and ModernBERT with a one-label sequence-classification head. Scores are raw logits, as
+sentence-transformers' CrossEncoder computes them before its activation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pipeline import schema
+from pipeline.config import Settings
+from pipeline.errors import ModelError
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.tokens import (
+    TextTokenizer,
+    distinct,
+    resolve_max_length,
+    truncate_pairs,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+#: Modules that run in float32, by ``model_type``.
+_HEADS: Final[dict[str, tuple[str, ...]]] = {
+    "bert": ("bert.pooler", "classifier"),
+    "roberta": ("classifier",),
+    "xlm-roberta": ("classifier",),
+    "deberta-v2": ("pooler", "classifier"),
+    "modernbert": ("head", "classifier"),
+}
+
+#: RoBERTa counts positions from padding_idx + 1, so two of the table's rows are never a token's.
+_RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
+
+#: Old checkpoints store buffers that later code computes; they carry nothing.
+_IGNORED: Final = ("*.embeddings.position_ids",)
+
+
+class CrossEncoderSettings(Settings):
+    """Settings of the cross_encoder family."""
+
+    max_length: int | None = Field(
+        None, ge=8, description="Tokens per pair; default: what tokenizer and positions allow."
+    )
+    truncation: Literal["longest_first", "document"] = Field(
+        "longest_first",
+        description="longest_first as upstream does, which may cut the query; "
+        "document never cuts the query while it fits.",
+    )
+
+
+class CrossEncoder(Reranker):
+    """Sequence-classification rerankers of transformers."""
+
+    Settings = CrossEncoderSettings
+    score_scale = "logit"
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: CrossEncoderSettings) -> None:
+        super().__init__(checkpoint=checkpoint, settings=settings)
+        self.config = _supported(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint)
+        self.pair = self.tokenizer.template(pair=True)
+        kind = self.config["model_type"]
+        self.max_length = resolve_max_length(
+            settings.max_length,
+            tokenizer=checkpoint.json("tokenizer_config.json").get("model_max_length"),
+            positions=self.config.get("max_position_embeddings"),
+            reserved=_RESERVED_POSITIONS.get(kind, 0),
+        )
+        self.network: Any = None
+
+    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """Build transformers' own class for the checkpoint's ``model_type``."""
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+
+        from pipeline.rerankers.support.loading import build, load_weights
+
+        plain = {k: v for k, v in self.config.items() if k not in ("model_type", "torch_dtype")}
+        config = AutoConfig.for_model(self.config["model_type"], **plain)
+        self.network = build(
+            lambda: AutoModelForSequenceClassification.from_config(config, dtype=dtype),
+            dtype=dtype,
+        )
+        assert self.checkpoint is not None
+        load_weights(
+            self.network,
+            self.checkpoint,
+            ignore=_IGNORED,
+            heads=_HEADS[self.config["model_type"]],
+            device=device,
+        )
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        """One sequence per document, ``[CLS] query [SEP] document [SEP]`` as the tokenizer says."""
+        queries, query_text = distinct(lists.queries.column(schema.QUERY))
+        documents, document_text = distinct(lists.documents.column(schema.TEXT))
+        query_arena, document_arena = (
+            self.tokenizer.encode(queries),
+            self.tokenizer.encode(documents),
+        )
+        of_document = query_text[lists.query_of_document]
+        kept_query, kept_document = truncate_pairs(
+            query_arena.lengths[of_document],
+            document_arena.lengths[document_text],
+            room=self.max_length - self.pair.specials,
+            strategy=self.settings.truncation,
+        )
+        ids, offsets, types = self.pair.assemble(
+            [
+                (query_arena, of_document, kept_query),
+                (document_arena, document_text, kept_document),
+            ]
+        )
+        segments = types if self.config.get("type_vocab_size", 0) > 1 else None
+        return Sequences.one_readout_each(ids, offsets, segment_ids=segments)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, 1]: the logit of each sequence."""
+        from pipeline.rerankers.support.padding import pad
+
+        padded = pad(batch, int(self.config.get("pad_token_id") or 0))
+        inputs = {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
+        if padded.segment_ids is not None:
+            inputs["token_type_ids"] = padded.segment_ids
+        logits: torch.Tensor = self.network(**inputs).logits
+        return logits.float()
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        """The logit itself."""
+        return np.ascontiguousarray(readouts[:, 0])
+
+
+def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
+    config = checkpoint.config
+    kind = config.get("model_type")
+    where = checkpoint.folder / "config.json"
+    if "auto_map" in config or config.get("position_embedding_type") == "alibi":
+        raise ModelError(
+            f"{where}: this checkpoint brings code of its own, which is never run; its network "
+            "needs a family of its own (see `rerank models`), not cross_encoder"
+        )
+    if kind not in _HEADS:
+        raise ModelError(
+            f"{where}: model_type '{kind}' is not one of the cross_encoder family's: "
+            f"{', '.join(_HEADS)}"
+        )
+    labels = len(config.get("id2label") or {}) or config.get("num_labels", 1)
+    if labels != 1:
+        raise ModelError(f"{where}: the head has {labels} labels; a reranker has 1")
+    return config

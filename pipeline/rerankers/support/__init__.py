@@ -1,0 +1,1 @@
+"""What families share: checkpoints, weights, tokens, padding, model cards, and finding a family."""

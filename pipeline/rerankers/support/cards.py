@@ -1,0 +1,63 @@
+"""Model cards: what is known of each published model, as data in ``conf/models/*.yaml``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.config import ModelConfig, Settings, load_config
+from pipeline.config.loading import nearest
+from pipeline.errors import ConfigurationError
+from pipeline.resources import conf_path
+
+
+class Card(Settings):
+    """One published model."""
+
+    name: str = Field(description="The card's file name, and `model.name` in a job.")
+    family: str = Field(description="The file in pipeline/rerankers that runs it.")
+    weights: str | None = Field(None, description="Where it is published.")
+    revision: str | None = Field(None, description="The commit that the card was written for.")
+    sha256: str | None = Field(None, description="sha256 of model.safetensors at that commit.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="Settings of the family.")
+    score_scale: str = Field(description="What a score is: logit, cosine, probability, overlap.")
+    max_tokens: int | None = Field(None, description="Longest sequence that the model takes.")
+    licence: str = Field(description="Licence of the weights, as stated by the publisher.")
+    note: str = Field("", description="What to know before using it.")
+
+
+def names() -> list[str]:
+    """Every card's name."""
+    return sorted(path.stem for path in conf_path("models").glob("*.yaml"))
+
+
+def read(name: str) -> Card:
+    """One card.
+
+    Raises:
+        ConfigurationError: there is none of that name, or it is not valid.
+    """
+    if name not in names():
+        raise ConfigurationError(f"model.name: no model card '{name}'; {nearest(name, names())}")
+    path = conf_path(f"models/{name}.yaml")
+    card = load_config(Card, path.read_text(encoding="utf-8"), source=str(path))
+    if card.name != name:
+        raise ConfigurationError(f"{path}: 'name' is '{card.name}', expected the file's '{name}'")
+    return card
+
+
+def resolve(model: ModelConfig) -> ModelConfig:
+    """Fill a job's model section from its card; what the job sets itself wins."""
+    if model.name is None:
+        return model
+    card = read(model.name)
+    own_weights = model.weights is not None and model.weights != card.weights
+    return ModelConfig(
+        name=model.name,
+        family=model.family or card.family,
+        weights=model.weights or card.weights,
+        revision=model.revision if own_weights else model.revision or card.revision,
+        sha256=model.sha256 if own_weights else model.sha256 or card.sha256,
+        settings={**card.settings, **model.settings},
+    )

@@ -1,0 +1,115 @@
+"""Weights into networks: every tensor accounted for, heads in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+Rename = Callable[[str, "torch.Tensor"], Iterable[tuple[str, "torch.Tensor"]]]
+
+
+def build(network: Callable[[], nn.Module], *, dtype: torch.dtype) -> nn.Module:
+    """Construct a network in ``dtype`` without spending time on random initial weights."""
+    import torch
+    from transformers.initialization import no_init_weights
+
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with no_init_weights():
+            return network()
+    finally:
+        torch.set_default_dtype(previous)
+
+
+def load_weights(
+    network: nn.Module,
+    checkpoint: Checkpoint,
+    *,
+    rename: Rename | None = None,
+    ignore: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    heads: Sequence[str] = (),
+    device: torch.device,
+) -> None:
+    """Copy a checkpoint into a network, in place, then move it to the device for inference.
+
+    Args:
+        network: parameters in the compute dtype.
+        checkpoint: where the tensors come from; converted from their stored dtype.
+        rename: a stored (name, tensor) to the network's (name, tensor) pairs; may split or fuse.
+        ignore: patterns of stored names that carry nothing (old buffers).
+        optional: patterns of network names that the file may lack (tied weights).
+        heads: modules that run in float32; their inputs are upcast.
+        device: target.
+
+    Raises:
+        ModelError: a tensor is missing, unexpected or of the wrong shape; names all of them.
+    """
+    import torch
+
+    for name in heads:
+        _in_float32(network.get_submodule(name))
+    state = network.state_dict()
+    missing, problems = set(state), []
+    with torch.no_grad():
+        for name, tensor in _renamed(checkpoint, rename, ignore):
+            if name not in state:
+                problems.append(f"unexpected tensor '{name}'")
+            elif state[name].shape != tensor.shape:
+                problems.append(
+                    f"tensor '{name}' has shape {list(tensor.shape)}, "
+                    f"expected {list(state[name].shape)}"
+                )
+            else:
+                state[name].copy_(tensor)
+            missing.discard(name)
+    absent = sorted(name for name in missing if not _matches(name, optional))
+    problems += [f"missing tensor '{name}'" for name in absent]
+    if problems:
+        shown = "; ".join(problems[:8]) + (f"; {len(problems) - 8} more" if problems[8:] else "")
+        raise ModelError(
+            f"{checkpoint.folder}: {shown}. The file does not fit the family that was asked for, "
+            "or is damaged: check model.family, or fetch the checkpoint again"
+        )
+    network.to(device)
+    network.eval()
+    network.requires_grad_(False)
+
+
+def _renamed(
+    checkpoint: Checkpoint, rename: Rename | None, ignore: Sequence[str]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, tensor in checkpoint.tensors():
+        if _matches(name, ignore):
+            continue
+        if rename is None:
+            yield name, tensor
+        else:
+            yield from rename(name, tensor)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _in_float32(module: nn.Module) -> None:
+    """Run one module in float32 inside a network of lower precision."""
+    import torch
+
+    def upcast(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            a.float() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args
+        )
+
+    module.float()
+    module.register_forward_pre_hook(upcast)

@@ -1,0 +1,103 @@
+"""Column names and Arrow schemas: the one contract between reader, rerankers, writer and readers.
+
+Every column that the product reads or writes is named here and nowhere else. Names are the field's
+standard terms; what other tools call them is in :data:`ALIASES`, used when reading only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+QUERY_ID: Final = "query_id"
+QUERY: Final = "query"
+DOC_ID: Final = "doc_id"
+TITLE: Final = "title"
+TEXT: Final = "text"
+IMAGE: Final = "image"
+CANDIDATES: Final = "candidates"
+FIRST_STAGE_SCORE: Final = "first_stage_score"
+FIRST_STAGE_RANK: Final = "first_stage_rank"
+RANK: Final = "rank"
+SCORE: Final = "score"
+REASON: Final = "reason"
+MESSAGE: Final = "message"
+UNIT: Final = "unit"
+N_TOKENS: Final = "n_tokens"
+TRUNCATED: Final = "truncated"
+
+#: Other tools' names for our columns, accepted when reading (BEIR, MTEB, Pyserini, rank_llm,
+#: FlagEmbedding, Tevatron, MS MARCO TSV headers). The first alias present in a file is taken.
+ALIASES: Final[dict[str, tuple[str, ...]]] = {
+    QUERY_ID: ("query_id", "qid", "query-id", "topic", "topic_id"),
+    QUERY: ("query", "query_text", "question"),
+    DOC_ID: (
+        "doc_id",
+        "docid",
+        "docno",
+        "pid",
+        "corpus-id",
+        "corpus_id",
+        "passage_id",
+        "document_id",
+    ),
+    TITLE: ("title",),
+    TEXT: ("text", "passage", "contents", "content", "document", "body"),
+    IMAGE: ("image", "image_uri", "image_path"),
+    FIRST_STAGE_SCORE: ("first_stage_score", "retrieval_score", "score"),
+    FIRST_STAGE_RANK: ("first_stage_rank", "retrieval_rank", "rank"),
+    CANDIDATES: ("candidates", "documents", "passages", "hits"),
+}
+
+#: Fields of one candidate that the product itself understands; everything else passes through.
+CANDIDATE_COLUMNS: Final = (DOC_ID, TITLE, TEXT, IMAGE, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
+
+#: Columns of the ranked output in order, before pass-through columns. Ids keep the input's type.
+RANKED_COLUMNS: Final = (
+    QUERY_ID,
+    DOC_ID,
+    RANK,
+    SCORE,
+    FIRST_STAGE_RANK,
+    FIRST_STAGE_SCORE,
+    REASON,
+)
+
+#: Columns that describe the cost of one candidate, written with ``output.token_counts``.
+TOKEN_COLUMNS: Final = (N_TOKENS, TRUNCATED)
+
+#: One row per candidate that was not scored. Never holds document text.
+QUARANTINE_SCHEMA: Final = pa.schema(
+    [
+        pa.field(UNIT, pa.string(), nullable=False),
+        pa.field(QUERY_ID, pa.string()),
+        pa.field(DOC_ID, pa.string()),
+        pa.field(REASON, pa.string(), nullable=False),
+        pa.field(MESSAGE, pa.string(), nullable=False),
+    ]
+)
+
+#: Version of everything above. It is part of every run's identity: output of two versions never
+#: mixes in one run folder.
+SCHEMA_VERSION: Final = 1
+
+
+def ranked_schema(query_id: pa.DataType, doc_id: pa.DataType) -> pa.Schema:
+    """Schema of a ranked unit without pass-through columns.
+
+    Args:
+        query_id: Arrow type of the input's query ids (string or an integer type).
+        doc_id: Arrow type of the input's document ids.
+    """
+    return pa.schema(
+        [
+            pa.field(QUERY_ID, query_id),
+            pa.field(DOC_ID, doc_id),
+            pa.field(RANK, pa.int32(), nullable=False),
+            pa.field(SCORE, pa.float32()),
+            pa.field(FIRST_STAGE_RANK, pa.int32(), nullable=False),
+            pa.field(FIRST_STAGE_SCORE, pa.float64()),
+            pa.field(REASON, pa.string()),
+        ]
+    )
