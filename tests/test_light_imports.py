@@ -1,0 +1,51 @@
+"""``--help``, ``plan``, ``status`` and configuration errors must not wait for torch or ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LIGHT_ROOMS = ("errors", "schema", "resources", "config", "storage", "candidates", "ranking", "cli")
+
+# Imports the modules one by one and names the first that brings a heavy library along.
+CHECK = """
+import importlib, sys
+for name in ["pipeline", *sys.argv[1:]]:
+    importlib.import_module(name)
+    heavy = {"torch", "transformers", "ray"} & set(sys.modules)
+    if heavy:
+        sys.exit(f"importing {name} imports {', '.join(sorted(heavy))}")
+"""
+
+
+def modules(room: str) -> list[str]:
+    """Every module of a room; empty where there is no such room."""
+    base = ROOT / "pipeline" / room
+    files = sorted(base.glob("**/*.py")) if base.is_dir() else [base.with_suffix(".py")]
+    return [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in files
+        if path.is_file()
+    ]
+
+
+def imported(names: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", CHECK, *names], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("room", [room for room in LIGHT_ROOMS if modules(room)])
+def test_room_is_light(room: str) -> None:
+    result = imported(modules(room))
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_heavy_import_is_caught() -> None:
+    result = imported(["transformers"])
+    assert result.returncode == 1
+    assert result.stderr.startswith("importing transformers imports transformers")
