@@ -12,15 +12,12 @@ import numpy.typing as npt
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import EngineConfig, ModelConfig
-from pipeline.engine.device import DEFAULT_TOKEN_BUDGET, dtype_name, torch_device, torch_dtype
+from pipeline.engine.build import build_engine, build_reranker
+from pipeline.engine.device import best_device_kind
 from pipeline.engine.engine import Engine
 from pipeline.engine.scoring import document_scores
-from pipeline.errors import ConfigurationError
 from pipeline.ranking.ranks import rank_lists
-from pipeline.rerankers.base import Reranker
 from pipeline.rerankers.support import cards
-from pipeline.rerankers.support.checkpoint import locate
-from pipeline.rerankers.support.families import find, parse_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,43 +108,10 @@ def load(
         NotFoundError: no checkpoint there.
         ModelError: the checkpoint does not fit the family.
     """
-    import torch
-
     engine = EngineConfig.model_validate({"dtype": dtype, "token_budget": token_budget})
     if family is None:
         config = cards.resolve(ModelConfig(name=model, revision=revision, settings=settings))
     else:
         config = ModelConfig(family=family, weights=model, revision=revision, settings=settings)
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    kind = device or best_device_kind()
     return Ranker(build_engine(build_reranker(config), engine, kind))
-
-
-def build_reranker(config: ModelConfig) -> Reranker:
-    """The CPU half of a resolved model section: tokenizer and rules, no network.
-
-    Raises:
-        ConfigurationError: family, settings or weights are not usable together.
-        NotFoundError: no checkpoint there.
-        ModelError: sha256 differs, or the folder is not what the family needs.
-    """
-    family = find(str(config.family))
-    settings = parse_settings(family, config.settings)
-    if not family.needs_weights:
-        return family(checkpoint=None, settings=settings)
-    if config.weights is None:
-        raise ConfigurationError(
-            f"model.weights: the family '{config.family}' needs a checkpoint; set it to a folder, "
-            "a URI or a hub id"
-        )
-    checkpoint = locate(config.weights, config.revision)
-    if config.sha256 is not None:
-        checkpoint.check_sha256(config.sha256)
-    return family(checkpoint=checkpoint, settings=settings)
-
-
-def build_engine(reranker: Reranker, config: EngineConfig, kind: str) -> Engine:
-    """Load the network on the device and wrap it in the forward loop."""
-    device = torch_device(kind)
-    reranker.load(device=device, dtype=torch_dtype(dtype_name(config.dtype, kind)))
-    budget = config.token_budget or DEFAULT_TOKEN_BUDGET[device.type]
-    return Engine(reranker, device=device, token_budget=budget)

@@ -142,9 +142,7 @@ def _text_columns(
         return () if found is None else (found,)
     names = []
     for name in wanted:
-        if name in schema.ALIASES and name not in inner.names:
-            names.append(resolver.require(name, inner))
-        elif name in resolver.explicit:
+        if (name in schema.ALIASES and name not in inner.names) or name in resolver.explicit:
             names.append(resolver.require(name, inner))
         elif name in inner.names:
             names.append(name)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pyarrow as pa
 
@@ -124,7 +125,7 @@ def _pieces(source: Input, rows: int, documents: int) -> Iterator[tuple[int, int
                 kept = round(size * (stop - start) / count)
                 parts = min(stop - start, max(1, -(-kept // documents)))
                 edges = [start + (stop - start) * i // parts for i in range(parts + 1)]
-                for lower, upper in zip(edges[:-1], edges[1:], strict=True):
+                for lower, upper in pairwise(edges):
                     yield lower, upper, round(size * (upper - lower) / count)
             start += count
 

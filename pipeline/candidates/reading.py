@@ -8,6 +8,7 @@ changes; both neighbours follow the same rule, so every row belongs to exactly o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +142,7 @@ def _canonical(
         _INVALID_QUERY: pa.array(bad_query),
         schema.DOC_ID: _ids(inner[candidate[schema.DOC_ID]], columns.doc_id),
         schema.TEXT: text,
-        schema.REASON: pa.array(np.where(bad_text, reasons.INVALID_UTF8, None), pa.string()),
+        schema.REASON: reasons.first_reason([(reasons.INVALID_UTF8, bad_text)], count),
         schema.FIRST_STAGE_SCORE: _number(inner, candidate, schema.FIRST_STAGE_SCORE, count),
         schema.FIRST_STAGE_RANK: _number(inner, candidate, schema.FIRST_STAGE_RANK, count),
     }
@@ -208,7 +209,7 @@ def _first_stage_ranks(rows: pa.Table, offsets: npt.NDArray[np.int64]) -> pa.Arr
     missing = reasons.is_null(given)
     ranks = pc.fill_null(given, 0).to_numpy().astype(np.int64)
     scores = rows.column(schema.FIRST_STAGE_SCORE).to_numpy()
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+    for start, stop in pairwise(offsets.tolist()):
         if missing[start:stop].any():
             order = np.argsort(-np.nan_to_num(scores[start:stop], nan=-np.inf), kind="stable")
             ranks[start + order] = np.arange(1, stop - start + 1)

@@ -52,7 +52,7 @@ def duplicated(queries: npt.NDArray[np.int64], doc_ids: pa.Array) -> npt.NDArray
     keys = queries * (len(encoded.dictionary) + 1) + codes
     first = np.zeros(len(keys), dtype=bool)
     first[np.unique(keys, return_index=True)[1]] = True
-    return ~first & (codes >= 0)
+    return np.asarray(~first & (codes >= 0), dtype=bool)
 
 
 def is_null(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:

@@ -74,7 +74,7 @@ class InputConfig(Settings):
     text_columns: Names = Field(
         ("text",),
         min_length=1,
-        description="Columns joined into the text that is scored; null and empty ones are left out.",
+        description="Columns joined into the scored text; null and empty ones are left out.",
     )
     text_separator: str = Field(" ", description="What joins text_columns.")
 

@@ -16,6 +16,13 @@ def device_kind(num_gpus: float) -> str:
     return "cuda" if num_gpus > 0 else "cpu"
 
 
+def best_device_kind() -> str:
+    """``cuda`` where torch sees a GPU in this process, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def dtype_name(asked: str, kind: str) -> str:
     """The precision of the network's body: bfloat16 on GPU and float32 on CPU unless asked.
 

@@ -141,7 +141,7 @@ def write_whole(path: str, data: bytes) -> None:
     fs, name = _resolve(path)
     if _is_local(fs):
         temporary = _write_temporary(name, data)
-        os.replace(temporary, name)
+        Path(temporary).replace(name)
         _sync_folder(Path(name).parent)
     else:
         fs.pipe_file(name, data)

@@ -35,7 +35,8 @@ class Checkpoint:
     @cached_property
     def config(self) -> dict[str, Any]:
         """``config.json`` as plain data."""
-        return self.json("config.json", required=True)
+        data: dict[str, Any] = self.json("config.json", required=True)
+        return data
 
     def json(self, name: str, *, required: bool = False) -> Any:
         """A JSON file of the folder; an empty dict where it is absent and not required.

@@ -39,7 +39,8 @@ def find(family: str) -> type[Reranker]:
         module = importlib.import_module(path)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"model.family: no module '{path}' ({error}); give the dotted path of an importable file"
+            f"model.family: no module '{path}' ({error}); give the dotted path "
+            "of an importable file"
         ) from None
     classes = [
         value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +43,7 @@ def pad(batch: Batch, pad_id: int) -> Padded:
     ids = np.full(inside.shape, pad_id, dtype=np.int64)
     ids[inside] = batch.token_ids
 
-    def put(array: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+    def put(array: npt.NDArray[Any]) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
         if batch.device.type == "cuda":
             return tensor.pin_memory().to(batch.device, non_blocking=True)

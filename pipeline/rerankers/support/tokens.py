@@ -153,7 +153,8 @@ def ragged_range(starts: Int64s, counts: Int64s) -> Int64s:
     """``concatenate([arange(s, s + c) for s, c in zip(starts, counts)])`` without the loop."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+    within: Int64s = np.arange(total, dtype=np.int64)
+    return within + np.repeat(starts - (ends - counts), counts)
 
 
 def truncate_pairs(

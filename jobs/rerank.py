@@ -1,0 +1,84 @@
+"""Rerank candidate lists: ``python -m jobs.rerank -c job.yaml``, the same as ``rerank run``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.command import (
+    ConfigFile,
+    Limit,
+    Overrides,
+    PrintConfig,
+    command,
+    console,
+    read_config,
+    show_config,
+)
+from pipeline.config import JobConfig
+from pipeline.execution.preparation import Prepared, prepare
+from pipeline.execution.run import Outcome, execute
+
+
+def run(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    print_config: PrintConfig = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, score nothing.")
+    ] = False,
+    limit: Limit = None,
+) -> None:
+    """Rerank candidate lists; run again to resume, or to learn that all is done."""
+    with command():
+        job = read_config(JobConfig, config, overrides, limit=limit)
+        if print_config:
+            show_config(job)
+            return
+        prepared = prepare(job)
+        show_plan(prepared)
+        if dry_run:
+            console.print("dry run: nothing was scored or written")
+            return
+        show_outcome(execute(prepared))
+
+
+def show_plan(prepared: Prepared) -> None:
+    """Say in a few lines what a run reads, scores and writes."""
+    plan, model = prepared.plan, prepared.model
+    files = len(prepared.source.files)
+    console.print(f"model      {model.name} ({model.family}, {model.dtype}, {model.score_scale})")
+    console.print(
+        f"input      {files} file{'s' * (files != 1)}, {prepared.source.rows:,} rows, "
+        f"{prepared.source.columns.layout} layout"
+    )
+    console.print(f"plan       {len(plan.units)} units, about {plan.documents:,} documents")
+    console.print(f"run        {prepared.folder.path}")
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """Say what a run did."""
+    manifest = outcome.manifest
+    counts = (
+        f"{manifest['queries']:,} queries, {manifest['documents']:,} documents, "
+        f"{manifest['quarantined']:,} quarantined"
+    )
+    if outcome.already_finished:
+        console.print(f"finished   before; nothing to do ({counts})")
+    elif outcome.units_run == 0:
+        console.print(f"published  every unit was there already ({counts})")
+    else:
+        console.print(f"ranked     {counts} in {outcome.seconds:,.1f} s")
+    for reason, number in manifest["reasons"].items():
+        console.print(f"           {reason}: {number:,}")
+    console.print(f"output     {outcome.folder}/ranked")
+
+
+def main() -> None:
+    """Entry point of ``python -m jobs.rerank``."""
+    typer.run(run)
+
+
+if __name__ == "__main__":
+    main()

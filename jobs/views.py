@@ -1,0 +1,110 @@
+"""Look without scoring: the plan of a job, the state of a run, the models that are known."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from jobs.command import ConfigFile, Limit, Overrides, command, console, read_config
+from jobs.rerank import show_plan
+from pipeline.config import JobConfig
+from pipeline.execution.preparation import prepare
+from pipeline.execution.run_folder import RunFolder, find_run, total_reasons
+from pipeline.rerankers.support import cards
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def plan(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a job's input is cut into units, and which of them are done."""
+    with command():
+        prepared = prepare(read_config(JobConfig, config, overrides, limit=limit))
+        committed = set(prepared.folder.committed())
+        rows = [
+            {
+                "unit": unit.name,
+                "start": unit.start,
+                "stop": unit.stop,
+                "documents": unit.documents,
+                "committed": unit.name in committed,
+            }
+            for unit in prepared.plan.units
+        ]
+        if as_json:
+            described = {"run_id": prepared.plan.run_id, "folder": prepared.folder.path}
+            typer.echo(json.dumps(described | {"units": rows}, indent=2))
+            return
+        show_plan(prepared)
+        table = Table("unit", "rows", "documents", "state", box=None, pad_edge=False)
+        for row in rows:
+            state = "committed" if row["committed"] else "to do"
+            table.add_row(
+                str(row["unit"]), f"{row['start']}-{row['stop']}", f"{row['documents']:,}", state
+            )
+        console.print(table)
+
+
+def status(
+    run: Annotated[str, typer.Argument(help="A run folder, or an output folder with one run.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a run is and what it quarantined."""
+    with command():
+        state = _state(find_run(run))
+        if as_json:
+            typer.echo(json.dumps(state, indent=2))
+            return
+        console.print(f"run          {state['folder']}")
+        console.print(f"state        {state['state']}")
+        console.print(f"model        {state['model']}")
+        console.print(f"units        {state['units_committed']} of {state['units']} committed")
+        console.print(f"documents    {state['documents']:,} of about {state['planned']:,}")
+        console.print(f"quarantined  {state['quarantined']:,}")
+        for reason, number in state["reasons"].items():
+            console.print(f"             {reason}: {number:,}")
+
+
+def models(
+    as_json: AsJson = False,
+) -> None:
+    """List the model cards: what `model.name` may be."""
+    with command():
+        known = [cards.read(name) for name in cards.names()]
+        if as_json:
+            typer.echo(json.dumps([card.model_dump(mode="json") for card in known], indent=2))
+            return
+        table = Table("name", "family", "score", "tokens", "licence", box=None, pad_edge=False)
+        for card in known:
+            tokens = "" if card.max_tokens is None else f"{card.max_tokens:,}"
+            table.add_row(card.name, card.family, card.score_scale, tokens, card.licence)
+        console.print(table)
+
+
+def _state(folder: RunFolder) -> dict[str, Any]:
+    described = folder.describe()
+    units = folder.plan().units
+    committed = set(folder.committed())
+    counts = folder.counts([unit.name for unit in units if unit.name in committed])
+    reasons = total_reasons(counts)
+    return {
+        "folder": folder.path,
+        "run_id": described["run_id"],
+        "state": "finished" if folder.finished() else "not finished; run the job again to resume",
+        "finished": folder.finished(),
+        "model": described["model"]["name"],
+        "units": len(units),
+        "units_committed": len(counts),
+        "planned": sum(unit.documents for unit in units),
+        "queries": sum(unit.queries for unit in counts),
+        "documents": sum(unit.documents for unit in counts),
+        "quarantined": sum(reasons.values()),
+        "reasons": reasons,
+    }

@@ -1,0 +1,1 @@
+"""The Ray Data graph, the replica actor, the run folder and its commit protocol."""

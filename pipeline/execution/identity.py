@@ -1,0 +1,73 @@
+"""What changes the content of a unit's file, as one digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pipeline
+from pipeline import schema
+from pipeline.config import JobConfig
+from pipeline.engine.device import device_kind, dtype_name
+from pipeline.rerankers.base import Reranker
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which scores a run holds; written into every output file.
+
+    Attributes:
+        name: the card's name, or the place of the weights.
+        family: the family's name.
+        revision: commit of a hub id, empty elsewhere.
+        digest: sha256 over weights and tokenizer; empty for a family without weights.
+        template: the family's template version.
+        settings: the family's settings, every default resolved.
+        dtype: precision of the network's body.
+        score_scale: what a score is.
+    """
+
+    name: str
+    family: str
+    revision: str
+    digest: str
+    template: str
+    settings: dict[str, Any]
+    dtype: str
+    score_scale: str
+
+
+def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
+    """Describe a resolved model section (see :func:`pipeline.rerankers.support.cards.resolve`)."""
+    model = config.model
+    return ModelIdentity(
+        name=model.name or model.weights or str(model.family),
+        family=str(model.family),
+        revision=model.revision or "",
+        digest=reranker.checkpoint.digest if reranker.checkpoint is not None else "",
+        template=reranker.template,
+        settings=reranker.settings.model_dump(mode="json"),
+        dtype=dtype_name(config.engine.dtype, device_kind(config.replicas.num_gpus)),
+        score_scale=reranker.score_scale,
+    )
+
+
+def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
+    """32 hex digits over everything that changes what a unit's file holds.
+
+    The model, its settings and precision, how text and columns are read, the copied columns, and
+    the versions of schema and code. Batch size, replicas and placement do not belong here, nor
+    does the name that a model was asked for by.
+    """
+    described = asdict(model)
+    del described["name"]
+    parts = {
+        "model": described,
+        "text": [config.input.text_columns, config.input.text_separator],
+        "columns": [config.input.layout, config.input.columns, config.output.columns],
+        "schema": schema.SCHEMA_VERSION,
+        "version": pipeline.__version__.split(".")[0],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,125 @@
+"""How far a run is: counters, and their two faces, a terminal and a log."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.execution.run_folder import UnitCounts
+
+logger = logging.getLogger("pipeline")
+
+
+@dataclass
+class Progress:
+    """Counters of a run. Rates speak of this session's work, not of units found committed."""
+
+    units: int
+    documents_planned: int
+    units_done: int = 0
+    documents: int = 0
+    quarantined: int = 0
+    tokens: int = 0
+    resumed_documents: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, counts: UnitCounts, *, resumed: bool = False) -> None:
+        """Count one committed unit."""
+        self.units_done += 1
+        self.documents += counts.documents
+        self.quarantined += counts.quarantined
+        if resumed:
+            self.resumed_documents += counts.documents
+        else:
+            self.tokens += counts.tokens
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since scoring began."""
+        return max(time.monotonic() - self.started, 1e-9)
+
+    @property
+    def documents_per_s(self) -> float:
+        """Documents committed by this session per second."""
+        return (self.documents - self.resumed_documents) / self.elapsed_s
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Tokens committed by this session per second."""
+        return self.tokens / self.elapsed_s
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left at the present rate; None before the first unit."""
+        rate = self.documents_per_s
+        return max(self.documents_planned - self.documents, 0) / rate if rate > 0 else None
+
+    def line(self) -> str:
+        """One line for a log."""
+        left = "-" if self.left_s is None else _duration(self.left_s)
+        return (
+            f"units {self.units_done}/{self.units}, documents {self.documents:,}, "
+            f"{self.documents_per_s:,.0f} documents/s, {self.tokens_per_s:,.0f} tokens/s, "
+            f"left {left}, quarantined {self.quarantined}"
+        )
+
+
+class Reporter(Protocol):
+    """Shows progress as it changes."""
+
+    def update(self, progress: Progress) -> None:
+        """Called after every unit."""
+
+
+class LogReporter:
+    """One log line per interval."""
+
+    def __init__(self, interval_s: float) -> None:
+        self.interval_s = interval_s
+        self.last = time.monotonic()
+
+    def update(self, progress: Progress) -> None:
+        """Log when the interval has passed, and at the end."""
+        now = time.monotonic()
+        if now - self.last >= self.interval_s or progress.units_done == progress.units:
+            self.last = now
+            logger.info("%s", progress.line())
+
+
+@contextmanager
+def reporter(progress: Progress, interval_s: float) -> Iterator[Reporter]:
+    """A live line on a terminal, log lines elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield LogReporter(interval_s)
+        return
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("units {task.completed:.0f}/{task.total:.0f}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting workers", total=progress.units, completed=progress.units_done)
+
+        class Live:
+            def update(self, progress: Progress) -> None:
+                text = progress.line().split(", ", 1)[1]
+                bar.update(task, completed=progress.units_done, description=text)
+
+        yield Live()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
