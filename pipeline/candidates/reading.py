@@ -284,10 +284,15 @@ def _join(
     texts = [text for text, _ in decoded]
     if len(texts) == 1:
         return texts[0], invalid
-    filled = [pc.if_else(pc.equal(text, ""), None, text) for text in texts]
-    joined = pc.binary_join_element_wise(*filled, separator, null_handling="skip")
+    nothing = pa.scalar(None, pa.string())
+    filled = [pc.if_else(pc.equal(text, ""), nothing, text) for text in texts]
+    # Arrow 26 drops a row of nulls instead of joining nothing, so such rows are made empty first.
+    bare = np.logical_and.reduce([reasons.is_null(text) for text in filled])
+    filled[0] = pc.if_else(pa.array(bare), "", filled[0])
+    glue = pa.scalar(separator, pa.string())
+    joined = pc.binary_join_element_wise(*filled, glue, null_handling="skip")
     all_null = np.logical_and.reduce([reasons.is_null(text) for text in texts])
-    return pc.if_else(pa.array(all_null), None, joined), invalid
+    return pc.if_else(pa.array(all_null), nothing, joined), invalid
 
 
 def _replace(table: pa.Table, name: str, values: pa.Array) -> pa.Table:

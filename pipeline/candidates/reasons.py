@@ -22,6 +22,9 @@ QUERY_MISMATCH: Final = "query_mismatch"
 DUPLICATE_DOCUMENT: Final = "duplicate_document"
 NOT_FINITE: Final = "not_finite"
 OUT_OF_MEMORY: Final = "out_of_memory"
+IMAGE_FETCH: Final = "image_fetch"
+IMAGE_DECODE: Final = "image_decode"
+IMAGE_LIMIT: Final = "image_limit"
 
 #: What each code means and what to do; written to the quarantine, shown in the docs.
 MESSAGES: Final[dict[str, str]] = {
@@ -34,6 +37,12 @@ MESSAGES: Final[dict[str, str]] = {
     DUPLICATE_DOCUMENT: "the doc_id stands earlier in the same list; the first one was scored",
     NOT_FINITE: "the model returned NaN or infinity",
     OUT_OF_MEMORY: "the sequence alone did not fit in device memory; lower max_length",
+    IMAGE_FETCH: "there is no image at the place given, or it may not be read from there; check "
+    "the path, permissions, image_base and images_allow_https",
+    IMAGE_DECODE: "the image is damaged or of a format that is not decoded; write it again as PNG "
+    "or JPEG",
+    IMAGE_LIMIT: "the image exceeds a limit on bytes, pixels, shape or tokens; make it smaller, or "
+    "raise the limit",
 }
 
 

@@ -50,7 +50,7 @@ def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
     """
     fs, path = _resolve(pattern)
     try:
-        if _has_magic(pattern):
+        if glob.has_magic(path) and not fs.exists(path):
             found = [name for name in fs.glob(path) if not fs.isdir(name)]
         elif fs.isdir(path):
             found = [name for name in fs.find(path) if _is_data(name, path, suffix)]
@@ -214,10 +214,6 @@ def _resolve(path: str) -> tuple[Any, str]:
 
 def _is_local(fs: fsspec.AbstractFileSystem) -> bool:
     return isinstance(fs, LocalFileSystem)
-
-
-def _has_magic(pattern: str) -> bool:
-    return glob.has_magic(pattern) and not Path(pattern).exists()
 
 
 def _is_data(name: str, folder: str, suffix: str) -> bool:

@@ -1,0 +1,57 @@
+"""What several test folders need: the goldens, and candidate lists out of pairs of texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import settings
+
+from pipeline import schema
+from pipeline.candidates.lists import CandidateLists
+
+# A shared machine may be slow at any moment; that is no property of the code.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def goldens() -> Path:
+    """Tiny checkpoints in the layouts of published ones, with the scores of upstream's own code."""
+    return Path(__file__).parent / "goldens"
+
+
+@pytest.fixture(scope="session")
+def cases(goldens: Path) -> Callable[[str], list[dict[str, Any]]]:
+    """The cases of a golden by its folder's name."""
+
+    def read(name: str) -> list[dict[str, Any]]:
+        lines = (goldens / name / "cases.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def pair_lists() -> Callable[[Sequence[tuple[str, str | None]]], CandidateLists]:
+    """Every (query, document) pair as a candidate list of its own."""
+
+    def build(pairs: Sequence[tuple[str, str | None]]) -> CandidateLists:
+        count = len(pairs)
+        one = CandidateLists.from_texts("", [document for _, document in pairs])
+        queries = {
+            schema.QUERY_ID: pa.array([str(i) for i in range(count)], pa.string()),
+            schema.QUERY: pa.array([query for query, _ in pairs], pa.string()),
+        }
+        return CandidateLists(
+            queries=pa.table(queries),
+            offsets=np.arange(count + 1, dtype=np.int64),
+            documents=one.documents,
+        )
+
+    return build

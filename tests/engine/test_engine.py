@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.candidates import reasons
+from pipeline.candidates.lists import CandidateLists
+from pipeline.engine.engine import Engine
+from pipeline.engine.scoring import document_scores
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+
+
+class Hungry(Reranker):
+    """Scores a document by its length, and runs out of memory past ``room`` padded tokens."""
+
+    needs_weights = False
+
+    def __init__(self, room: int, *, error: str = "cuda") -> None:
+        super().__init__(checkpoint=None, settings=None)
+        self.room, self.error, self.calls = room, error, 0
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        lengths = [len(t) for t in lists.documents.column("text").to_pylist()]
+        offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
+        return Sequences.one_readout_each(np.ones(offsets[-1], np.int32), offsets)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        self.calls += 1
+        if len(batch.lengths) * batch.lengths.max() > self.room:
+            if self.error == "cuda":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+        values = torch.from_numpy(batch.lengths.astype(np.float32)[:, None])
+        return torch.where(values == 13, torch.nan, values)
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        return readouts[:, 0]
+
+
+def run(room: int, lengths: list[int], *, budget: int = 1000, error: str = "cuda"):
+    reranker = Hungry(room, error=error)
+    lists = CandidateLists.from_texts("q", ["x" * n for n in lengths])
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=budget)
+    sequences, readouts = engine.run(lists, reranker.encode(lists))
+    return (*document_scores(reranker, lists, sequences, readouts), reranker.calls)
+
+
+def test_scores_come_back_in_input_order() -> None:
+    scores, codes, calls = run(10_000, [5, 1, 9, 2, 9], budget=18)
+    assert scores.tolist() == [5, 1, 9, 2, 9]
+    assert codes.tolist() == [None] * 5
+    assert calls == 2
+
+
+@pytest.mark.parametrize("error", ["cuda", "cpu"])
+def test_out_of_memory_halves_until_it_fits_and_loses_nothing(error: str) -> None:
+    scores, codes, calls = run(20, [8, 7, 6, 5, 4, 3, 2, 1], error=error)
+    assert scores.tolist() == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert codes.tolist() == [None] * 8
+    assert calls > 4
+
+
+def test_a_sequence_too_large_alone_is_named_and_the_others_scored() -> None:
+    scores, codes, _ = run(20, [50, 5, 13])
+    assert codes.tolist() == [reasons.OUT_OF_MEMORY, None, reasons.NOT_FINITE]
+    assert np.isnan(scores[[0, 2]]).all()
+    assert scores[1] == 5
+
+
+def test_other_errors_are_not_mistaken_for_memory() -> None:
+    class Broken(Hungry):
+        def forward(self, batch: Batch) -> torch.Tensor:
+            raise RuntimeError("shapes do not match")
+
+    reranker = Broken(10)
+    lists = CandidateLists.from_texts("q", ["x"])
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=10)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        engine.run(lists, reranker.encode(lists))
+
+
+def test_no_documents_give_no_scores() -> None:
+    scores, codes, calls = run(10, [])
+    assert len(scores) == len(codes) == calls == 0

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config import JobConfig
+from pipeline.execution.preparation import prepare
+from pipeline.execution.run import Outcome, execute
+
+Rerank = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One real local Ray for every test of the session; a run joins it instead of starting one."""
+    import logging
+
+    import ray
+
+    ray.init(
+        num_cpus=4, num_gpus=0, include_dashboard=False, log_to_driver=False,
+        logging_level=logging.ERROR, object_store_memory=512 * 2**20,
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def rerank(ray_cluster: None, tmp_path: Path) -> Rerank:
+    """Runs a job over ``path`` with the lexical family unless told otherwise."""
+
+    def run(path: Any, *, output: str = "runs", **sections: Any) -> Outcome:
+        paths = [str(p) for p in path] if isinstance(path, list) else str(path)
+        config: dict[str, Any] = {
+            "model": {"name": "lexical"},
+            "input": {"path": paths, **sections.pop("input", {})},
+            "output": {"path": str(tmp_path / output), **sections.pop("write", {})},
+            "replicas": {"num_cpus": 0.5},
+            "ray": {"read_cpus": 0.25},
+        }
+        return execute(prepare(JobConfig.model_validate(config | sections)))
+
+    return run
+
+
+def ranked(outcome: Outcome) -> pa.Table:
+    """Every ranked row of a run, sorted by query and rank."""
+    table = pq.ParquetDataset(f"{outcome.folder}/ranked").read()
+    return table.sort_by([("query_id", "ascending"), ("rank", "ascending")])

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import InputContractError
+from pipeline.ranking.qrels import read_qrels
+
+IDS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=8)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q1 0 d1 2\nq1 0 d2 0\nq2 0 d1 -1\n",
+        "q1\t0\td1\t2\nq1\tQ0\td2\t0\nq2\t0\td1\t-1",
+        "\ufeffq1 0\td1  2\r\n\r\n  q1 0 d2 +0\r\nq2 0 d1 -1\r\n",
+        "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td1\t-1\n",
+        "query_id corpus_id score\nq1 d1 2\nq1 d2 0\nq2 d1 -1\n",
+    ],
+)
+def test_forms(text: str) -> None:
+    expected = {"q1": {"d1": 2, "d2": 0}, "q2": {"d1": -1}}
+    assert read_qrels(text, "qrels.tsv") == expected
+    assert read_qrels(text.encode(), "qrels.tsv") == expected
+
+
+def test_integer_ids_stay_as_they_are_written() -> None:
+    assert read_qrels("007 0 0042 1\n", "x") == {"007": {"0042": 1}}
+
+
+def test_tabs_keep_blanks_in_ids() -> None:
+    assert read_qrels("first query\t0\tsome doc\t1\n", "x") == {"first query": {"some doc": 1}}
+
+
+def test_only_a_line_feed_ends_a_line() -> None:
+    assert read_qrels("q1\t0\td\u2028\u0085x\t1\n", "x") == {"q1": {"d\u2028\u0085x": 1}}
+
+
+def test_the_same_judgement_twice_is_one() -> None:
+    assert read_qrels("q 0 d 1\nq 0 d 1\n", "x") == {"q": {"d": 1}}
+
+
+@pytest.mark.parametrize(
+    ("data", "line", "expected"),
+    [
+        ("q1 0 d1 1\nq1 0 d2\n", 2, "expected 4 fields 'query_id 0 doc_id relevance', found 3"),
+        ("q1 d1 1\n", 1, "three columns need the header 'query-id corpus-id score'"),
+        ("\nq1 0 d1 1 more\n", 2, "found 5"),
+        ("q1 0 d1 1.0\n", 1, "expected an integer relevance"),
+        ("q1 0 d1 1_0\n", 1, "found '1_0'"),
+        ("q1 0 d1 ٣\n", 1, "expected an integer relevance"),
+        ("q1 0 d1 1000001\n", 1, "from -1000000 to 1000000"),
+        ("q1 0 d1 1\nq1 0 d1 2\n", 2, "has relevance 2 here and 1 further up"),
+        ("query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n", 2, "expected 3 fields"),
+        (b"q1 0 d1 1\nq1 0 \xff 1\n", 2, "found byte 0xff"),
+        (b"\x1f\x8b\x08", 1, "decompress"),
+    ],
+)
+def test_a_bad_line_is_named(data: bytes | str, line: int, expected: str) -> None:
+    with pytest.raises(InputContractError) as raised:
+        read_qrels(data, "some/qrels.tsv")
+    assert str(raised.value).startswith(f"some/qrels.tsv, line {line}: ")
+    assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "query-id\tcorpus-id\tscore\n"])
+def test_nothing_judged_is_an_error(text: str) -> None:
+    with pytest.raises(InputContractError, match=r"^qrels\.tsv: no judgement found"):
+        read_qrels(text, "qrels.tsv")
+
+
+@given(
+    st.dictionaries(
+        IDS, st.dictionaries(IDS, st.integers(-5, 5), min_size=1, max_size=4), min_size=1
+    )
+)
+def test_both_forms_round_trip(qrels: dict[str, dict[str, int]]) -> None:
+    rows = [(query, doc, r) for query, docs in qrels.items() for doc, r in docs.items()]
+    trec = "".join(f"{query} 0 {doc} {r}\n" for query, doc, r in rows)
+    beir = "query-id\tcorpus-id\tscore\n" + "".join(f"{q}\t{doc}\t{r}\n" for q, doc, r in rows)
+    assert read_qrels(trec, "x") == read_qrels(beir, "x") == qrels
