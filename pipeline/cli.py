@@ -6,8 +6,11 @@ from typing import Annotated
 
 import typer
 
+import jobs.demo
+import jobs.evaluate
+import jobs.rerank
+import jobs.views
 import pipeline
-from jobs import demo, evaluate, rerank, views
 
 app = typer.Typer(
     name="rerank",
@@ -17,21 +20,28 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo")(demo.demo)
-app.command("run")(rerank.run)
-app.command("plan")(views.plan)
-app.command("status")(views.status)
-app.command("evaluate")(evaluate.evaluate_run)
-app.command("models")(views.models)
+app.command("demo")(jobs.demo.demo)
+app.command("run")(jobs.rerank.run)
+app.command("plan")(jobs.views.plan)
+app.command("status")(jobs.views.status)
+app.command("evaluate")(jobs.evaluate.evaluate_run)
+app.command("models")(jobs.views.models)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rerank-pipeline {pipeline.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"rerank-pipeline {pipeline.__version__}")
-        raise typer.Exit
+    pass
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def map_columns(
     source: str,
     layout: Literal["auto", "long", "nested"] = "auto",
     columns: Mapping[str, str] | None = None,
-    text_columns: Sequence[str] = (schema.TEXT,),
+    text_columns: Sequence[str] | None = None,
     pass_through: Sequence[str] = (),
 ) -> ColumnMap:
     """Find our columns in a file's schema.
@@ -66,7 +66,8 @@ def map_columns(
         source: the file's path, for errors.
         layout: as configured; ``auto`` is nested where a list-of-structs column is found.
         columns: explicit ``our name -> file's name`` mapping; it wins over aliases.
-        text_columns: columns joined into the text; our names or the file's.
+        text_columns: columns joined into the text, our names or the file's; None is title, where
+            there is one, and text, which only an image column makes dispensable.
         pass_through: columns copied to the output.
 
     Raises:
@@ -135,11 +136,15 @@ class _Resolver:
 
 
 def _text_columns(
-    resolver: _Resolver, inner: pa.Schema, wanted: Sequence[str], *, has_image: bool
+    resolver: _Resolver, inner: pa.Schema, wanted: Sequence[str] | None, *, has_image: bool
 ) -> tuple[str, ...]:
-    if tuple(wanted) == (schema.TEXT,) and has_image:
-        found = resolver.find(schema.TEXT, inner)
-        return () if found is None else (found,)
+    if wanted is None:
+        needed = () if has_image else (schema.TEXT,)
+        wanted = [
+            name
+            for name in (schema.TITLE, schema.TEXT)
+            if name in needed or resolver.find(name, inner) is not None
+        ]
     names = []
     for name in wanted:
         if (name in schema.ALIASES and name not in inner.names) or name in resolver.explicit:

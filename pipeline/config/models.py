@@ -71,10 +71,11 @@ class InputConfig(Settings):
         description="Our column name to yours, where neither it nor a known alias fits; "
         "fields inside a nested list are mapped the same way.",
     )
-    text_columns: Names = Field(
-        ("text",),
+    text_columns: Names | None = Field(
+        None,
         min_length=1,
-        description="Columns joined into the scored text; null and empty ones are left out.",
+        description="Columns joined into the scored text, null and empty ones left out; "
+        "default: title, where there is one, and text.",
     )
     text_separator: str = Field(" ", description="What joins text_columns.")
 

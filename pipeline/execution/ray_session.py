@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -80,6 +81,7 @@ def _start(config: JobConfig) -> None:
     import ray
 
     if config.ray.address is not None:
+        _check_reachable(config.ray.address)
         try:
             ray.init(address=config.ray.address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -97,6 +99,24 @@ def _start(config: JobConfig) -> None:
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse a host:port where nobody listens; Ray itself would try for minutes.
+
+    Raises:
+        NotFoundError: no connection within ten seconds.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        return  # auto, or ray://, which fail quickly by themselves
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        raise NotFoundError(
+            f"ray.address: no cluster at '{address}' ({error}); start one with `ray start --head`, "
+            "or set ray.address to null for a local run"
+        ) from None
 
 
 def _logical_cpus(config: JobConfig) -> int:

@@ -211,7 +211,9 @@ def test_text_columns_are_joined_without_the_empty_ones(tmp_path: Path) -> None:
         }
     )
     path = write(tmp_path / "titles.parquet", table)
-    [lists] = read_all(InputConfig(path=(str(path),), text_columns=("title", "text")), 100)
+    [alone] = read_all(InputConfig(path=(str(path),), text_columns=("text",)), 100)
+    assert alone.documents.column("text").to_pylist() == ["body", "body", "body", None]
+    [lists] = read_all(InputConfig(path=(str(path),)), 100)
     assert lists.documents.column("text").to_pylist() == ["T body", "body", "body", None]
     assert lists.documents.column("reason").to_pylist() == [None, None, None, "null_text"]
 

@@ -127,7 +127,9 @@ def test_values_are_those_of_ir_measures(
     ours = evaluate(Run("x", rankings), qrels, MEASURES)
     scores = {q: {doc: 1 / (i + 1) for i, doc in enumerate(r)} for q, r in rankings.items()}
     parsed = [ir_measures.parse_measure(name) for name in MEASURES]
-    theirs, rows = ir_measures.calc(parsed, qrels, scores)
+    # Not the negative ones: trec_eval may never return from them.
+    plain = {q: {doc: max(0, r) for doc, r in docs.items()} for q, docs in qrels.items()}
+    theirs, rows = ir_measures.calc(parsed, plain, scores)
     for name, measure in zip(MEASURES, parsed, strict=True):
         assert ours.means[name] == pytest.approx(theirs[measure], abs=1e-12)
     for row in rows:
@@ -153,6 +155,25 @@ def test_a_perfect_ranking_has_ndcg_one(qrels: dict[str, dict[str, int]]) -> Non
     for query, docs in qrels.items():
         expected = float(max(docs.values()) > 0)
         assert values["nDCG"][query] == values["nDCG@10"][query] == pytest.approx(expected)
+
+
+def test_negative_judgements_count_as_zero_and_never_reach_trec_eval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its nDCG sometimes loops for ever, in C, on a query all of whose judgements are negative."""
+    given_to = []
+    compute = ir_measures.pytrec_eval.iter_calc
+
+    def spy(measures: object, qrels: dict[str, dict[str, int]], run: object) -> object:
+        given_to.append(qrels)
+        return compute(measures, qrels, run)
+
+    monkeypatch.setattr(ir_measures.pytrec_eval, "iter_calc", spy)
+    qrels = {"q1": {"a": -1, "b": -2}, "q2": {"a": -1, "b": 2}, "q3": {}}
+    result = evaluate(Run("x", {"q1": ["a"], "q2": ["a", "b"], "q3": ["a"]}), qrels, ["nDCG@10"])
+    assert given_to == [{"q1": {"a": 0, "b": 0}, "q2": {"a": 0, "b": 2}}]
+    expected = {"q1": 0, "q2": 1 / math.log2(3), "q3": 0}
+    assert result.per_query["nDCG@10"] == pytest.approx(expected)
 
 
 def test_dl19_first_stage_is_the_published_number() -> None:
@@ -190,7 +211,7 @@ def test_aliases_and_repeats() -> None:
             "nDCG(**{})",
             "P@" + "9" * 20,
         ),
-        *("RR(judged_only=True)@10", "\0", "Accuracy@10", "nDCG@'x'"),
+        *("RR(judged_only=True)@10", "\0", "Accuracy@10", "nDCG@'x'", "nDCG(gains={1:1000001})"),
     ],
 )
 def test_a_measure_that_cannot_be_computed_is_refused(name: str) -> None:

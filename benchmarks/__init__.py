@@ -1,0 +1,1 @@
+"""Measurements with their result files; each module's docstring gives the command."""

@@ -1,0 +1,1 @@
+"""The demo: a real search over Python's own documentation."""

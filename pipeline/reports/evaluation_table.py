@@ -1,0 +1,134 @@
+"""Evaluations and comparisons of runs as terminal tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.ranking.evaluation import Comparison, Evaluation, MeasureComparison
+
+_TESTS = ("p\nt-test", "p\nrandom.")
+
+
+def evaluation_table(evaluations: Sequence[Evaluation]) -> Group:
+    """Means by measure (rows) and run (columns).
+
+    The lines below say how many queries were judged, how many of them a run does not hold (they
+    count as 0), and how many of its queries are not judged (they count nowhere).
+
+    Args:
+        evaluations: at least one; all of the same measures and judgements.
+    """
+    names = [evaluation.run for evaluation in evaluations]
+    table = _table("Evaluation")
+    table.add_column("measure", no_wrap=True)
+    for name in names:
+        table.add_column(Text(name), justify="right")
+    for measure in evaluations[0].measures:
+        table.add_row(Text(measure), *(f"{each.means[measure]:.4f}" for each in evaluations))
+    return Group(table, _coverage(evaluations))
+
+
+def comparison_table(comparison: Comparison) -> Group:
+    """One row per measure: both means, mean difference, wins, ties and losses, and p.
+
+    p is two-sided and paired, once by t-test and once by randomization; – where a test is not
+    defined.
+    """
+    table = _table(f"{comparison.other} compared with {comparison.baseline}")
+    table.add_column("measure", no_wrap=True)
+    for heading in ("baseline", "reranked", "difference", "wins/ties\n/losses", *_TESTS):
+        table.add_column(heading, justify="right")
+    for row in comparison.measures:
+        table.add_row(
+            Text(row.measure),
+            f"{row.baseline:.4f}",
+            f"{row.other:.4f}",
+            f"{row.difference:+.4f}",
+            f"{row.wins}/{row.ties}/{row.losses}",
+            _p(row.p_t_test),
+            _p(row.p_randomization),
+        )
+    return Group(table, Text(f"{comparison.queries} judged queries; p two-sided, paired by query"))
+
+
+def changes_table(row: MeasureComparison) -> Table:
+    """The queries that won and lost most by one measure: value before, after, and the change."""
+    table = _table(f"Biggest wins and losses by {row.measure}")
+    table.add_column("query_id", overflow="fold")
+    for heading in ("before", "after", "change"):
+        table.add_column(heading, justify="right")
+    for section in (row.biggest_wins, row.biggest_losses):
+        for query in section:
+            change = f"{query.after - query.before:+.4f}"
+            table.add_row(Text(query.query_id), f"{query.before:.4f}", f"{query.after:.4f}", change)
+        table.add_section()
+    return table
+
+
+def as_json(
+    evaluations: Sequence[Evaluation], comparisons: Sequence[Comparison] = ()
+) -> dict[str, Any]:
+    """What the tables show, unrounded, for ``--json``; keys are stable and None is null.
+
+    Returns:
+        ``evaluations``: a list of run, queries, missing_queries, unjudged_queries and means (by
+        measure). ``comparisons``: a list of baseline, other, queries and measures (by measure, the
+        other fields of :class:`~pipeline.ranking.evaluation.MeasureComparison`).
+    """
+    return {
+        "evaluations": [
+            {
+                "run": each.run,
+                "queries": each.queries,
+                "missing_queries": list(each.missing),
+                "unjudged_queries": each.unjudged,
+                "means": dict(each.means),
+            }
+            for each in evaluations
+        ],
+        "comparisons": [
+            {
+                "baseline": each.baseline,
+                "other": each.other,
+                "queries": each.queries,
+                "measures": {row.measure: _measure_json(row) for row in each.measures},
+            }
+            for each in comparisons
+        ],
+    }
+
+
+def _table(title: str) -> Table:
+    """Narrow enough for 80 columns with seven columns."""
+    return Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def _measure_json(row: MeasureComparison) -> dict[str, Any]:
+    fields = asdict(row)
+    del fields["measure"]
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()
+    }
+
+
+def _coverage(evaluations: Sequence[Evaluation]) -> Text:
+    lines = [f"mean over {evaluations[0].queries} judged queries"]
+    for each in evaluations:
+        if each.missing:
+            lines.append(f"{each.run}: {len(each.missing)} judged queries not in it, counted as 0")
+        if each.unjudged:
+            lines.append(f"{each.run}: {each.unjudged} queries without judgements left out")
+    return Text("\n".join(lines))
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

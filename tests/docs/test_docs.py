@@ -1,0 +1,105 @@
+"""Documentation is proven: YAML validates, generated pages are current, commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs import docs
+from pipeline.cli import app
+from pipeline.config import JobConfig, load_config
+from pipeline.rerankers.support import cards, families
+from pipeline.rerankers.support.families import find, parse_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+JOBS = sorted(ROOT.glob("conf/*.yaml"))
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_every_job_in_conf_is_valid_and_complete(path: Path) -> None:
+    job = load_config(JobConfig, path.read_text(encoding="utf-8"), source=str(path))
+    model = cards.resolve(job.model)
+    parse_settings(find(str(model.family)), model.settings)
+
+
+def test_the_commented_job_names_every_setting() -> None:
+    import yaml
+
+    data = yaml.safe_load((ROOT / "conf/rerank.yaml").read_text(encoding="utf-8"))
+    known = load_config(JobConfig, (ROOT / "conf/rerank.yaml").read_text()).model_dump()
+    for section, values in known.items():
+        assert section in data, section
+        if isinstance(values, dict):
+            assert set(values) == set(data[section]), section
+
+
+@pytest.mark.parametrize("name", cards.names())
+def test_every_model_card_fits_its_family(name: str) -> None:
+    card = cards.read(name)
+    assert card.family in families.names()
+    parse_settings(find(card.family), card.settings)
+    assert card.licence
+
+
+@pytest.mark.parametrize("name", sorted(docs.PAGES))
+def test_generated_pages_are_current(name: str) -> None:
+    current = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert current == docs.PAGES[name](), "run: python -m jobs.docs"
+
+
+def documented_commands() -> list[str]:
+    """Every ``rerank ...`` line in a shell block of the README and of docs/."""
+    found = []
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]:
+        for block in re.findall(r"```(?:bash|console|sh)\n(.*?)```", path.read_text(), re.S):
+            joined = block.replace("\\\n", " ")
+            found += [
+                line.strip().split("  #")[0].strip()
+                for line in joined.splitlines()
+                if line.strip().startswith("rerank ")
+            ]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("line", documented_commands())
+def test_documented_commands_parse(line: str) -> None:
+    """Options and arguments exist: click parses the line, with --help put where it runs nothing."""
+    words = shlex.split(line.split(" > ")[0].split(" | ")[0])[1:]
+    result = CliRunner().invoke(app, [*words, "--help"])
+    assert result.exit_code == 0, result.output
+    offered = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", result.output))
+    used = {word.split("=")[0] for word in words if word.startswith("-")}
+    assert used <= offered, used - offered
+
+
+COMMANDS = [command.name for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_is_documented(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"])
+    assert result.exit_code == 0
+    assert result.output.strip().splitlines()[0].startswith("Usage:")
+    assert any(line.split()[1] == name for line in documented_commands()), name
+
+
+@pytest.mark.parametrize("module", ["jobs.rerank", "jobs.evaluate", "benchmarks.lexical_throughput"])
+def test_modules_that_are_run_by_name_have_help(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+
+
+def test_the_readme_maps_every_folder() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rooms = [path.parent.name for path in sorted(ROOT.glob("pipeline/*/__init__.py"))]
+    missing = [room for room in rooms if f"{room}/" not in text]
+    assert not missing
