@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-WORDS = "ray data reads writes ranks scores queries documents units files rows models".split()
+WORDS = ["ray", "data", "reads", "ranks", "scores", "queries", "documents", "units", "files"]
 
 
 def long_table(queries: int = 12, documents: int = 7, *, seed: int = 0) -> pa.Table:

@@ -167,19 +167,21 @@ def _imported(name: str) -> ModuleType | None:
 
 def _public(place: str, module: ModuleType) -> Iterator[_Named]:
     """The module's own functions and classes, not what it imported from elsewhere."""
-    names = getattr(module, "__all__", None) or [n for n in vars(module) if n[0] != "_"]
-    for name in sorted(set(names)):
+    exported = frozenset(getattr(module, "__all__", ()))
+    for name in sorted(exported or (name for name in vars(module) if name[0] != "_")):
         value = _quietly(module, name)
         function = _unbound(value)
-        if callable(function) and _is_own(function, place):
+        if callable(function) and _is_own(function, place, is_exported=name in exported):
             path = name if place == "builtins" else f"{place}.{name}"
             yield _Named(path, function, is_method=function is not value)
 
 
-def _is_own(value: Any, place: str) -> bool:
+def _is_own(value: Any, place: str, *, is_exported: bool) -> bool:
     home = getattr(value, "__module__", None)
     if not isinstance(home, str):
         return True
+    if is_exported and home.startswith("_"):
+        return True  # secrets.compare_digest says that it is from _hashlib
     home = _PUBLIC_HOME.get(home, home.lstrip("_"))
     if place == "builtins":
         # open() says that it is from io; what a shell or gettext put here says something else.

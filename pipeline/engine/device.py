@@ -33,6 +33,13 @@ def dtype_name(asked: str, kind: str) -> str:
     return "bfloat16" if kind == "cuda" else "float32"
 
 
+def use_threads(count: float) -> None:
+    """Let torch compute with this many CPU threads in this process, one at least."""
+    import torch
+
+    torch.set_num_threads(max(1, round(count)))
+
+
 def torch_dtype(name: str) -> torch.dtype:
     """The torch object of a precision's name."""
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from pipeline.engine.build import build_engine
-from pipeline.engine.device import device_kind
+from pipeline.engine.device import device_kind, use_threads
 from pipeline.errors import RerankError
 from pipeline.execution.stages import Job, pack_readouts, reported, reranker_of, unpack
 
@@ -14,9 +14,7 @@ class Replica:
     """One model on one device; scores one unit a call."""
 
     def __init__(self, job: Job) -> None:
-        import torch
-
-        torch.set_num_threads(max(1, round(job.config.replicas.num_cpus)))
+        use_threads(job.config.replicas.num_cpus)
         kind = device_kind(job.config.replicas.num_gpus)
         self.failure: RerankError | None = None
         try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ def test_units_cover_the_rows_without_gap_or_overlap(tmp_path: Path) -> None:
     units = plan_of(folder).units
     assert units[0].start == 0
     assert units[-1].stop == table.num_rows
-    assert all(a.stop == b.start for a, b in zip(units, units[1:], strict=False))
+    assert all(a.stop == b.start for a, b in pairwise(units))
     assert all(unit.documents <= 13 for unit in units)
     assert len({unit.name for unit in units}) == len(units)
 

@@ -89,7 +89,9 @@ def test_every_command_has_help_and_is_documented(name: str) -> None:
     assert any(line.split()[1] == name for line in documented_commands()), name
 
 
-@pytest.mark.parametrize("module", ["jobs.rerank", "jobs.evaluate", "benchmarks.lexical_throughput"])
+@pytest.mark.parametrize(
+    "module", ["jobs.rerank", "jobs.evaluate", "benchmarks.lexical_throughput"]
+)
 def test_modules_that_are_run_by_name_have_help(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True

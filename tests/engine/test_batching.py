@@ -10,7 +10,9 @@ from pipeline.rerankers.base import Sequences
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 200))
-def test_batches_hold_every_sequence_once_within_the_budget(lengths: list[int], budget: int) -> None:
+def test_batches_hold_every_sequence_once_within_the_budget(
+    lengths: list[int], budget: int
+) -> None:
     array = np.array(lengths, dtype=np.int64)
     batches = token_budget_batches(array, budget)
     assert sorted(int(i) for batch in batches for i in batch) == list(range(len(lengths)))

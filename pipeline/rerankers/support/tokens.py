@@ -154,7 +154,8 @@ def ragged_range(starts: Int64s, counts: Int64s) -> Int64s:
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     within: Int64s = np.arange(total, dtype=np.int64)
-    return within + np.repeat(starts - (ends - counts), counts)
+    shifted: Int64s = within + np.repeat(starts - (ends - counts), counts)
+    return shifted
 
 
 def truncate_pairs(
