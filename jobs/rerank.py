@@ -48,7 +48,10 @@ def show_plan(prepared: Prepared) -> None:
     """Say in a few lines what a run reads, scores and writes."""
     plan, model = prepared.plan, prepared.model
     files = len(prepared.source.files)
-    console.print(f"model      {model.name} ({model.family}, {model.dtype}, {model.score_scale})")
+    licence = f", licence {model.licence}" if model.licence else ""
+    console.print(
+        f"model      {model.name} ({model.family}, {model.dtype}, {model.score_scale}{licence})"
+    )
     console.print(
         f"input      {files} file{'s' * (files != 1)}, {prepared.source.rows:,} rows, "
         f"{prepared.source.columns.layout} layout"

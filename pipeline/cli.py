@@ -9,6 +9,7 @@ import typer
 import jobs.demo
 import jobs.evaluate
 import jobs.rerank
+import jobs.verify
 import jobs.views
 import pipeline
 
@@ -25,6 +26,7 @@ app.command("run")(jobs.rerank.run)
 app.command("plan")(jobs.views.plan)
 app.command("status")(jobs.views.status)
 app.command("evaluate")(jobs.evaluate.evaluate_run)
+app.command("verify")(jobs.verify.verify_model)
 app.command("models")(jobs.views.models)
 
 

@@ -98,6 +98,16 @@ def test_models_lists_every_card() -> None:
     assert "bge-reranker-v2-m3" in rerank("models").stdout
 
 
+def test_verify_prints_both_columns_and_fails_on_other_weights(goldens: Path) -> None:
+    weights = goldens / "ms-marco-minilm-tiny"
+    done = rerank("verify", "ms-marco-minilm-l6-v2", "--weights", weights)
+    assert done.returncode == 4, done.stderr
+    assert "8.50071" in done.stdout
+    assert "FAIL" in done.stdout
+    assert "2 of 2 scores differ by more than 0.01 logits" in done.stderr
+    assert rerank("verify", "lexical").returncode == 2
+
+
 def test_evaluate_compares_first_stage_and_reranked(tmp_path: Path) -> None:
     assert rerank("run", "-c", job(tmp_path)).returncode == 0
     qrels = tmp_path / "qrels.tsv"

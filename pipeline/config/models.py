@@ -87,6 +87,9 @@ class OutputConfig(Settings):
     columns: Names = Field(
         (), description="Input columns copied to the output beside ids, rank and scores."
     )
+    token_counts: bool = Field(
+        False, description="Also write n_tokens and truncated of every scored candidate."
+    )
 
 
 class UnitsConfig(Settings):

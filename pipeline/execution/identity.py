@@ -12,6 +12,7 @@ from pipeline import schema
 from pipeline.config import JobConfig
 from pipeline.engine.device import device_kind, dtype_name
 from pipeline.rerankers.base import Reranker
+from pipeline.rerankers.support import cards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class ModelIdentity:
         settings: the family's settings, every default resolved.
         dtype: precision of the network's body.
         score_scale: what a score is.
+        licence: of the weights, as the card states it; empty without a card.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ModelIdentity:
     settings: dict[str, Any]
     dtype: str
     score_scale: str
+    licence: str
 
 
 def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
@@ -51,6 +54,7 @@ def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
         settings=reranker.settings.model_dump(mode="json"),
         dtype=dtype_name(config.engine.dtype, device_kind(config.replicas.num_gpus)),
         score_scale=reranker.score_scale,
+        licence=cards.read(model.name).licence if model.name is not None else "",
     )
 
 
@@ -62,11 +66,12 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
     does the name that a model was asked for by.
     """
     described = asdict(model)
-    del described["name"]
+    del described["name"], described["licence"]
+    written = config.output.model_dump(exclude={"path"})
     parts = {
         "model": described,
         "text": [config.input.text_columns, config.input.text_separator],
-        "columns": [config.input.layout, config.input.columns, config.output.columns],
+        "columns": [config.input.layout, config.input.columns, written],
         "schema": schema.SCHEMA_VERSION,
         "version": pipeline.__version__.split(".")[0],
     }

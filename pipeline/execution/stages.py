@@ -117,7 +117,12 @@ def commit(batch: pa.Table, *, job: Job) -> pa.Table:
     unit = str(batch.column(schema.UNIT)[0].as_py())
     lists, sequences, readouts = _lists(batch), _sequences(batch), _readouts(batch)
     scored, scores = _scored(reranker_of(job), lists, sequences, readouts)
-    ranked = rank_unit(unit, scored, scores, columns=job.config.output.columns)
+    columns = job.config.output.columns
+    if job.config.output.token_counts:
+        encoded = lists.scoreable()[1]
+        scored = _with_token_counts(scored, encoded, sequences)
+        columns = (*columns, *schema.TOKEN_COLUMNS)
+    ranked = rank_unit(unit, scored, scores, columns=columns)
     counts = UnitCounts(
         unit=unit,
         queries=len(lists),
@@ -182,6 +187,27 @@ def _scored(
     column = pa.array(reason, pa.string())
     documents = lists.documents.set_column(index, schema.REASON, column)
     return replace(lists, documents=documents), scores
+
+
+def _with_token_counts(
+    scored: CandidateLists, encoded: npt.NDArray[np.int64], sequences: Sequences
+) -> CandidateLists:
+    """The documents with n_tokens and truncated beside them.
+
+    Args:
+        scored: every document of the unit.
+        encoded: int64 [M], places of those that were encoded; the others get nulls, and all do
+            where the family does not count.
+        sequences: what they were encoded to.
+    """
+    documents = scored.documents
+    for name, kind in zip(schema.TOKEN_COLUMNS, (pa.int64(), pa.bool_()), strict=True):
+        values = np.zeros(documents.num_rows, dtype=np.int64)
+        unknown = np.ones(documents.num_rows, dtype=bool)
+        if name in sequences.links:
+            values[encoded], unknown[encoded] = sequences.links[name], False
+        documents = documents.append_column(name, pa.array(values, mask=unknown).cast(kind))
+    return replace(scored, documents=documents)
 
 
 def _metadata(job: Job, counts: UnitCounts) -> dict[str, str]:

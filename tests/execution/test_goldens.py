@@ -1,4 +1,4 @@
-"""Every golden that is a list of texts, through ``rerank run`` on Parquet and not only the class."""
+"""Every golden that is a list of texts, through `rerank run` on Parquet, not only the class."""
 
 from __future__ import annotations
 

@@ -116,6 +116,28 @@ def test_layout_and_number_of_files_do_not_change_a_row(
         np.testing.assert_allclose(other["score"], reference["score"], atol=1e-5)
 
 
+def test_token_counts_are_written_on_request(rerank: Rerank, tmp_path: Path, goldens: Path) -> None:
+    rows = [
+        {"query_id": "a", "query": "red", "doc_id": str(i), "text": text}
+        for i, text in enumerate(["red", None, "red " * 400])
+    ]
+    path = write(tmp_path / "in.parquet", pa.Table.from_pylist(rows))
+    weights = str(goldens / "ms-marco-minilm-tiny")
+    outcome = rerank(
+        path,
+        model={"family": "cross_encoder", "weights": weights, "settings": {"max_length": 64}},
+        write={"token_counts": True},
+        quarantine={"max_error_rate": 1.0},
+    )
+    found = {
+        row["doc_id"]: (row["n_tokens"], row["truncated"]) for row in ranked(outcome).to_pylist()
+    }
+    assert found["1"] == (None, None)
+    assert found["0"][1] is False
+    assert found["2"][1] is True
+    assert found["2"][0] > found["0"][0]
+
+
 def test_integer_ids_stay_integers(rerank: Rerank, tmp_path: Path) -> None:
     table = pa.table(
         {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,16 @@ from pipeline.config import ModelConfig, Settings, load_config
 from pipeline.config.loading import nearest
 from pipeline.errors import ConfigurationError
 from pipeline.resources import conf_path
+
+
+class Example(Settings):
+    """Scores that the publisher printed, to check a checkpoint and this code against."""
+
+    source: str = Field(description="Where they were published and how they were computed.")
+    scale: Literal["logit", "probability"] = Field(description="What the published scores are.")
+    tolerance: float = Field(gt=0, description="Largest difference in logits that is accepted.")
+    pairs: tuple[tuple[str, str], ...] = Field(min_length=1, description="Query and document.")
+    scores: tuple[float, ...] = Field(description="One score per pair.")
 
 
 class Card(Settings):
@@ -25,6 +35,7 @@ class Card(Settings):
     max_tokens: int | None = Field(None, description="Longest sequence that the model takes.")
     licence: str = Field(description="Licence of the weights, as stated by the publisher.")
     note: str = Field("", description="What to know before using it.")
+    example: Example | None = Field(None, description="The published example, where there is one.")
 
 
 def names() -> list[str]:

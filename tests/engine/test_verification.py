@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pipeline.engine.verification import verify
+from pipeline.rerankers.support.cards import Example
+
+
+def scorer(values: dict[str, float]):
+    def score(query: str, documents: Sequence[str | None]) -> npt.NDArray[np.float32]:
+        return np.array([values[str(d)] for d in documents], dtype=np.float32)
+
+    return score
+
+
+def example(scale: str, scores: list[float]) -> Example:
+    pairs = [("q", name) for name in "abc"[: len(scores)]]
+    return Example.model_validate(
+        {"source": "card", "scale": scale, "tolerance": 0.05, "pairs": pairs, "scores": scores}
+    )
+
+
+def test_logits_are_compared_as_they_are() -> None:
+    checks = verify(example("logit", [1.0, 2.0]), scorer({"a": 1.04, "b": 2.06}), "logit")
+    assert [check.passed for check in checks] == [True, False]
+    assert checks[1].difference == pytest.approx(0.06, abs=1e-6)
+
+
+def test_probabilities_are_compared_in_logits() -> None:
+    published = 1 / (1 + np.exp(-5.0))
+    close, far = 1 / (1 + np.exp(-5.04)), 1 / (1 + np.exp(-5.5))
+    assert abs(far - published) < 0.003
+    checks = verify(
+        example("probability", [published, published]),
+        scorer({"a": close, "b": far}),
+        "probability",
+    )
+    assert [check.passed for check in checks] == [True, False]
+    mixed = verify(example("probability", [published]), scorer({"a": 5.0}), "logit")
+    assert mixed[0].passed
+    assert mixed[0].ours == pytest.approx(published)
+
+
+def test_saturated_and_missing_scores_fail() -> None:
+    checks = verify(
+        example("probability", [0.5, 0.5]), scorer({"a": 1.0, "b": float("nan")}), "probability"
+    )
+    assert not any(check.passed for check in checks)
