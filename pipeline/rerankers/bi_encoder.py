@@ -15,6 +15,7 @@ from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.pairs import spent
 from pipeline.rerankers.support.tokens import TextTokenizer, distinct, resolve_max_length
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ class BiEncoder(Reranker):
         load_weights(self.network, self.checkpoint, ignore=_IGNORED, device=device)
 
     def encode(self, lists: CandidateLists) -> Sequences:
-        """One sequence per distinct text; ``query`` [Q] and ``document`` [N] link to them."""
+        """One sequence per distinct text; ``query`` [Q] and ``document`` [N] link to them.
+
+        A document's ``n_tokens`` are those of its text, however many lists share it.
+        """
         queries, query_text = distinct(lists.queries.column(schema.QUERY))
         documents, document_text = distinct(lists.documents.column(schema.TEXT))
         prefixed = [self.settings.query_prefix + text for text in queries]
@@ -95,7 +99,12 @@ class BiEncoder(Reranker):
         kept = np.minimum(arena.lengths, self.max_length - self.single.specials)
         ids, offsets, types = self.single.assemble([(arena, np.arange(len(places)), kept)])
         segments = types if self.config.get("type_vocab_size", 0) > 1 else None
-        links = {"query": place[query_text], "document": place[len(queries) + document_text]}
+        document = place[len(queries) + document_text]
+        links = {
+            "query": place[query_text],
+            "document": document,
+            **spent(np.diff(offsets)[document], (kept < arena.lengths)[document]),
+        }
         return Sequences.one_readout_each(ids, offsets, segment_ids=segments, links=links)
 
     def forward(self, batch: Batch) -> torch.Tensor:

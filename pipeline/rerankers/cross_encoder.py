@@ -1,27 +1,25 @@
-"""Cross-encoders that transformers loads natively: one sequence and one logit per document.
+"""Cross-encoders that transformers loads natively: one logit per sequence of query and document.
 
 BERT (ms-marco-MiniLM), XLM-R and RoBERTa (bge-reranker, mmarco-mMiniLM), DeBERTa-v2 (mxbai-rerank
 v1) and ModernBERT with a one-label sequence-classification head. Scores are raw logits, as
-sentence-transformers' CrossEncoder computes them before its activation.
+sentence-transformers' CrossEncoder computes them before its activation, which differs by checkpoint
+(Identity for ms-marco and mmarco, Sigmoid for bge and mxbai); ``activation: sigmoid`` applies it.
+
+Upstreams disagree about pairs that are too long: sentence-transformers truncates longest first,
+FlagEmbedding (bge) cuts the query to three quarters of ``max_length`` and then the document.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import numpy as np
 from pydantic import Field
 
-from pipeline import schema
-from pipeline.config import Settings
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
-from pipeline.rerankers.support.tokens import (
-    TextTokenizer,
-    distinct,
-    resolve_max_length,
-    truncate_pairs,
-)
+from pipeline.rerankers.support.long_documents import LongDocumentSettings
+from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
+from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
 
 if TYPE_CHECKING:
     import torch
@@ -45,16 +43,21 @@ _RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
 _IGNORED: Final = ("*.embeddings.position_ids",)
 
 
-class CrossEncoderSettings(Settings):
+class CrossEncoderSettings(LongDocumentSettings):
     """Settings of the cross_encoder family."""
 
     max_length: int | None = Field(
         None, ge=8, description="Tokens per pair; default: what tokenizer and positions allow."
     )
-    truncation: Literal["longest_first", "document"] = Field(
+    truncation: Literal["longest_first", "document", "flag_embedding"] = Field(
         "longest_first",
-        description="longest_first as upstream does, which may cut the query; "
-        "document never cuts the query while it fits.",
+        description="longest_first as sentence-transformers does, which may cut the query; "
+        "document never cuts the query while it fits; flag_embedding cuts the query to three "
+        "quarters of max_length, then the document. The first two are for long_documents: "
+        "truncate.",
+    )
+    activation: Activation = Field(
+        "none", description="none gives raw logits; sigmoid gives probabilities."
     )
 
 
@@ -68,13 +71,20 @@ class CrossEncoder(Reranker):
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
         self.tokenizer = TextTokenizer(checkpoint)
-        self.pair = self.tokenizer.template(pair=True)
+        self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
         kind = self.config["model_type"]
-        self.max_length = resolve_max_length(
+        max_length = resolve_max_length(
             settings.max_length,
             tokenizer=checkpoint.json("tokenizer_config.json").get("model_max_length"),
             positions=self.config.get("max_position_embeddings"),
             reserved=_RESERVED_POSITIONS.get(kind, 0),
+        )
+        self.limits = Limits(
+            max_length=max_length,
+            query=max_length * 3 // 4 if settings.truncation == "flag_embedding" else None,
+            truncation="longest_first" if settings.truncation == "longest_first" else "document",
+            long_documents=settings.long_documents,
+            overlap=settings.chunk_overlap,
         )
         self.network: Any = None
 
@@ -100,28 +110,9 @@ class CrossEncoder(Reranker):
         )
 
     def encode(self, lists: CandidateLists) -> Sequences:
-        """One sequence per document, ``[CLS] query [SEP] document [SEP]`` as the tokenizer says."""
-        queries, query_text = distinct(lists.queries.column(schema.QUERY))
-        documents, document_text = distinct(lists.documents.column(schema.TEXT))
-        query_arena, document_arena = (
-            self.tokenizer.encode(queries),
-            self.tokenizer.encode(documents),
-        )
-        of_document = query_text[lists.query_of_document]
-        kept_query, kept_document = truncate_pairs(
-            query_arena.lengths[of_document],
-            document_arena.lengths[document_text],
-            room=self.max_length - self.pair.specials,
-            strategy=self.settings.truncation,
-        )
-        ids, offsets, types = self.pair.assemble(
-            [
-                (query_arena, of_document, kept_query),
-                (document_arena, document_text, kept_document),
-            ]
-        )
-        segments = types if self.config.get("type_vocab_size", 0) > 1 else None
-        return Sequences.one_readout_each(ids, offsets, segment_ids=segments)
+        """``[CLS] query [SEP] document [SEP]`` as the tokenizer says, one per document or chunk."""
+        segments = self.config.get("type_vocab_size", 0) > 1
+        return encode_pairs(lists, self.tokenizer, self.limits, segments=segments)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the logit of each sequence."""
@@ -135,8 +126,10 @@ class CrossEncoder(Reranker):
         return logits.float()
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
-        """The logit itself."""
-        return np.ascontiguousarray(readouts[:, 0])
+        """The logit itself, unless settings say otherwise."""
+        return decode_pairs(
+            sequences, readouts, activation=self.settings.activation, settings=self.settings
+        )
 
 
 def _supported(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -1,0 +1,241 @@
+"""jina-reranker-m0: texts and images on either side of a pair, Qwen2-VL with a score head.
+
+The score is ``sigmoid(logit - 2.65)`` in float32, what upstream's ``compute_score()`` returns in
+its first version; later versions take the sigmoid in bfloat16, which ties what is not equal. The
+document stands before the query, without a chat template. Upstream scores texts and images of a
+list in separate calls; here they are ranked together.
+
+A document with an image is its image, unless ``prefer: text`` and it has a text. A query is an
+image where the queries have an ``image`` column that is not null. Images that cannot be used
+reject their own document only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pipeline import schema
+from pipeline.candidates.images import ImageSize
+from pipeline.candidates.reasons import IMAGE_LIMIT
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.images import DistinctImages, ImageSettings
+from pipeline.rerankers.support.pairs import sigmoid
+from pipeline.rerankers.support.qwen2_vl import (
+    DOCUMENT,
+    Layout,
+    PromptBuilder,
+    flat_config,
+    normalised_levels,
+)
+from pipeline.rerankers.support.tokens import TextTokenizer, TokenArena, distinct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+    import torch
+
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.base import Int32s
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+#: Ends every sequence and is read out: the byte 0xA7, which no text alone ends with.
+_SCORE_TOKEN: Final = 100
+
+#: Subtracted from the logit; a constant of upstream's code.
+_BIAS: Final = np.float32(2.65)
+
+_BEFORE_DOCUMENT: Final = "**Document**:\n"
+_AFTER_DOCUMENT: Final = "\n"
+_BEFORE_QUERY: Final = "**Query**:\n"
+
+
+class JinaM0Settings(ImageSettings):
+    """Settings of the jina_m0 family."""
+
+    max_length: int = Field(10_240, ge=8, description="Tokens per pair, images included.")
+    max_query_length: int = Field(
+        512,
+        ge=1,
+        description="Tokens left to the query when max_doc_length is not set. As upstream, a query "
+        "is not cut to it: the end of the whole prompt is cut.",
+    )
+    max_doc_length: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of a text document; default: max_length less max_query_length, and at "
+        "least max_query_length.",
+    )
+    max_pixels: int = Field(
+        602_112, ge=784, description="Larger images are reduced; 602,112 pixels are 768 tokens."
+    )
+    min_pixels: int = Field(3_136, ge=784, description="Smaller images are enlarged.")
+    prefer: Literal["image", "text"] = Field(
+        "image", description="What a document or query is scored by that has both."
+    )
+
+    @property
+    def document_tokens(self) -> int:
+        """Tokens that a text document is cut to."""
+        if self.max_doc_length is not None:
+            return self.max_doc_length
+        return max(self.max_length - self.max_query_length, self.max_query_length)
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> JinaM0Settings:
+        if self.document_tokens + self.max_query_length > self.max_length:
+            raise ValueError(
+                f"max_doc_length {self.document_tokens} and max_query_length "
+                f"{self.max_query_length} are more than max_length {self.max_length} together"
+            )
+        return self
+
+
+class JinaM0(Reranker):
+    """Qwen2-VL in the layout of jina-reranker-m0."""
+
+    Settings = JinaM0Settings
+    score_scale = "probability"
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: JinaM0Settings) -> None:
+        super().__init__(checkpoint=checkpoint, settings=settings)
+        self.layout = Layout.of(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint)
+        self.size = ImageSize(
+            factor=self.layout.factor,
+            min_pixels=settings.min_pixels,
+            max_pixels=settings.max_pixels,
+        )
+        self.network: Any = None
+
+    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """Build transformers' Qwen2-VL and the score head, which runs in float32."""
+        from torch import nn
+
+        from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.networks.qwen2_vl import (
+            Qwen2VLReranker,
+            network_config,
+            stored_name,
+        )
+
+        assert self.checkpoint is not None
+        config = network_config(self.checkpoint.config)
+        levels = normalised_levels(self.checkpoint)
+        width = int(flat_config(self.checkpoint)["hidden_size"])
+
+        def network() -> nn.Module:
+            head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+            return Qwen2VLReranker(config, head=head, levels=levels, layout=self.layout)
+
+        def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+            yield stored_name(name), tensor
+
+        self.network = build(network, dtype=dtype)
+        load_weights(
+            self.network,
+            self.checkpoint,
+            rename=rename,
+            ignore=("lm_head.weight",),
+            heads=("score",),
+            device=device,
+        )
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        """``**Document**:`` and the document, ``**Query**:`` and the query, the score token.
+
+        The prompt is tokenised in two pieces, which is exact: the line break before ``**Query``
+        ends a word of Qwen2's tokenizer whatever stands before it. So every distinct text is
+        tokenised once.
+        """
+        images = DistinctImages(self.settings.image_limits, self.size)
+        before, after, ask = self._fixed()
+        queries = [
+            _side(image, text, [ask], [])
+            for image, text in zip(
+                images.places(self._images(lists.queries, schema.QUERY)),
+                self._queries(lists),
+                strict=True,
+            )
+        ]
+        texts, cut = self._documents(lists)
+        shown = images.places(self._images(lists.documents, schema.TEXT))
+        builder = PromptBuilder(self.layout, images.kept, len(texts))
+        rejected: dict[int, str] = {}
+        for document, query in enumerate(lists.query_of_document):
+            first = _side(shown[document], texts[document], [before], [after])
+            second = queries[query]
+            if isinstance(first, str) or isinstance(second, str):
+                rejected[document] = first if isinstance(first, str) else str(second)
+            elif not builder.add(
+                document,
+                [*first, *second],
+                room=self.settings.max_length - 1,
+                ending=np.array([_SCORE_TOKEN], dtype=np.int32),
+                truncated=shown[document] is None and cut[document],
+            ):
+                rejected[document] = IMAGE_LIMIT
+        return builder.build(rejected)
+
+    def _images(self, table: pa.Table, text: str) -> Iterator[object]:
+        """The image of each row, None where there is none or the text is scored."""
+        if schema.IMAGE not in table.column_names:
+            yield from [None] * table.num_rows
+            return
+        for image, beside in zip(table.column(schema.IMAGE), table.column(text), strict=True):
+            by_text = self.settings.prefer == "text" and beside.as_py()
+            yield None if by_text else image.as_py()
+
+    def _fixed(self) -> list[Int32s]:
+        """Ids of the prompt around images: before a document, after it, before a query."""
+        arena = self.tokenizer.encode([_BEFORE_DOCUMENT, _AFTER_DOCUMENT, _BEFORE_QUERY])
+        return [_text(arena, i) for i in range(3)]
+
+    def _queries(self, lists: CandidateLists) -> list[Int32s]:
+        """Ids of each query [Q] as text, with the prompt before it."""
+        texts, places = distinct(lists.queries.column(schema.QUERY))
+        arena = self.tokenizer.encode([_BEFORE_QUERY + text for text in texts])
+        return [_text(arena, place) for place in places]
+
+    def _documents(self, lists: CandidateLists) -> tuple[list[Int32s], list[bool]]:
+        """Ids of each document [N] as text, with the prompt around it, and whether it was cut.
+
+        A text that reaches the limit is replaced by what its first tokens decode to, as upstream
+        does; a character that is cut in the middle becomes U+FFFD.
+        """
+        texts, places = distinct(lists.documents.column(schema.TEXT))
+        limit = self.settings.document_tokens
+        alone = self.tokenizer.encode(texts)
+        for long in np.flatnonzero(alone.lengths >= limit):
+            ids = _text(alone, int(long))[:limit].tolist()
+            texts[long] = self.tokenizer.library.decode(ids, skip_special_tokens=False)
+        arena = self.tokenizer.encode([f"{_BEFORE_DOCUMENT}{t}{_AFTER_DOCUMENT}" for t in texts])
+        cut = alone.lengths > limit
+        return [_text(arena, place) for place in places], [bool(cut[place]) for place in places]
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, 1]: the logit of each sequence, without the bias."""
+        readouts: torch.Tensor = self.network(batch)
+        return readouts
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        """The sigmoid of the logit less its bias; NaN for rejected documents."""
+        scores = np.full(lists.documents.num_rows, np.nan, dtype=np.float32)
+        scores[sequences.links[DOCUMENT]] = sigmoid(readouts[:, 0] - _BIAS)
+        return scores
+
+
+def _side(
+    image: int | str | None, text: Int32s, before: list[Int32s], after: list[Int32s]
+) -> list[Int32s | int] | str:
+    """One side of a prompt: ids and possibly an image among them; or why there is none."""
+    if image is None:
+        return [text]
+    return image if isinstance(image, str) else [*before, image, *after]
+
+
+def _text(arena: TokenArena, place: int) -> Int32s:
+    return arena.token_ids[arena.offsets[place] : arena.offsets[place + 1]]

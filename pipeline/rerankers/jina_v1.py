@@ -1,0 +1,129 @@
+"""jina-reranker-v1 turbo, tiny and base: JinaBERT, up to 8,192 tokens.
+
+Scores are ``sigmoid(logit)`` in float32, which is what upstream's ``compute_score()`` returns.
+Pairs are truncated longest first at ``max_length``, 8,192 unless set: the tokenizer files of the
+published checkpoints state a smaller limit than the network has, so it is not taken from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field
+
+from pipeline.errors import ModelError
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.long_documents import LongDocumentSettings
+from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
+from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+_GATED: Final = ("geglu", "reglu")
+
+#: Tensors of another network with the same config.json (jina-embeddings-v2-base-code).
+_POST_NORM: Final = ("layer_norm_q", "layer_norm_k", "up_gated_layer", "down_layer")
+
+
+class JinaV1Settings(LongDocumentSettings):
+    """Settings of the jina_v1 family."""
+
+    max_length: int = Field(8192, ge=8, description="Tokens per pair.")
+    activation: Activation = Field(
+        "sigmoid", description="sigmoid gives probabilities as upstream does; none gives logits."
+    )
+
+
+class JinaV1(Reranker):
+    """JinaBERT with a one-label head."""
+
+    Settings = JinaV1Settings
+    score_scale = "probability"
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: JinaV1Settings) -> None:
+        super().__init__(checkpoint=checkpoint, settings=settings)
+        self.config = _supported(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint)
+        self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
+        self.limits = Limits(
+            max_length=resolve_max_length(
+                settings.max_length,
+                tokenizer=None,
+                positions=self.config.get("max_position_embeddings"),
+            ),
+            long_documents=settings.long_documents,
+            overlap=settings.chunk_overlap,
+        )
+        self.network: Any = None
+
+    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """Build the network; pooler and classifier run in float32."""
+        from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.networks.jina_bert import JinaBertReranker, Shape
+
+        shape = Shape.from_config(self.config)
+        self.network = build(lambda: JinaBertReranker(shape), dtype=dtype)
+        assert self.checkpoint is not None
+        load_weights(
+            self.network,
+            self.checkpoint,
+            rename=self._known,
+            heads=("bert.pooler", "classifier"),
+            device=device,
+        )
+
+    def _known(self, name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        """The stored names are the network's; those of the other JinaBERT are refused at once."""
+        if any(part in name for part in _POST_NORM):
+            assert self.checkpoint is not None
+            raise ModelError(
+                f"{self.checkpoint.folder}: tensor '{name}' belongs to the JinaBERT variant with "
+                "normalised queries and keys (qk-post-norm), which no jina-reranker-v1 has; use "
+                "the checkpoint of jina-reranker-v1-tiny-en or jina-reranker-v1-turbo-en"
+            )
+        yield name, tensor
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        """The tokenizer's pair, with token types where it has any (BERT's, not RoBERTa's)."""
+        return encode_pairs(lists, self.tokenizer, self.limits, segments=True)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, 1]: the logit of each sequence."""
+        from pipeline.rerankers.support.padding import pad
+
+        padded = pad(batch, int(self.config.get("pad_token_id") or 0))
+        lengths = batch.lengths
+        ragged = int(lengths.min()) < int(lengths.max())
+        logits: torch.Tensor = self.network(
+            padded.input_ids,
+            token_types=padded.segment_ids,
+            is_token=padded.attention_mask.bool() if ragged else None,
+        )
+        return logits.float()
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        """The sigmoid of the logit."""
+        return decode_pairs(
+            sequences, readouts, activation=self.settings.activation, settings=self.settings
+        )
+
+
+def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
+    config = checkpoint.config
+    where = checkpoint.folder / "config.json"
+    if config.get("position_embedding_type") != "alibi":
+        raise ModelError(
+            f"{where}: position_embedding_type '{config.get('position_embedding_type')}'; the "
+            "jina_v1 family has 'alibi' (absolute is jina_v2 or cross_encoder)"
+        )
+    if config.get("feed_forward_type") not in _GATED:
+        raise ModelError(
+            f"{where}: feed_forward_type '{config.get('feed_forward_type')}'; the jina_v1 family "
+            f"runs {', '.join(_GATED)}"
+        )
+    return config

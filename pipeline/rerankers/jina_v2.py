@@ -1,0 +1,192 @@
+"""jina-reranker-v2-base-multilingual: XLM-R with fused weights, and its two ways of long documents.
+
+The network is XLM-R with a one-label head; the checkpoint stores it under other names and with
+query, key and value in one matrix. Scores are ``sigmoid(logit)`` in float32, which is what
+upstream's API returns.
+
+* ``long_documents: chunk`` (default) is upstream's ``rerank()``: the query is cut to
+  ``max_query_length`` ids, long documents are scored in overlapping chunks, the best chunk counts.
+* ``long_documents: truncate`` is upstream's ``compute_score()``: no limit on the query, and the
+  longer side of a pair loses tokens first.
+
+Two deliberate differences: ``rerank()`` dies on an empty document, here it scores as the empty
+pair, as in ``compute_score()``; and ``rerank()`` leaves ties in no defined order, here ranking has
+one rule for all families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field, model_validator
+
+from pipeline.errors import ModelError
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.long_documents import AggregateSettings, LongDocuments
+from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
+from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+#: What config.json says about the network; the rest is about upstream's own code.
+_ARCHITECTURE: Final = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "layer_norm_eps",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+)
+
+#: Published configurations do not all say it.
+_HEAD: Final[dict[str, Any]] = {"num_labels": 1}
+
+#: Our names of the parts that upstream calls otherwise.
+_RENAMED: Final = (
+    ("roberta.emb_ln.", "roberta.embeddings.LayerNorm."),
+    ("roberta.encoder.layers.", "roberta.encoder.layer."),
+    (".mixer.out_proj.", ".attention.output.dense."),
+    (".norm1.", ".attention.output.LayerNorm."),
+    (".norm2.", ".output.LayerNorm."),
+    (".mlp.fc1.", ".intermediate.dense."),
+    (".mlp.fc2.", ".output.dense."),
+)
+
+#: XLM-R counts positions from padding_idx + 1 = 2.
+_RESERVED_POSITIONS: Final = 2
+
+
+class JinaV2Settings(AggregateSettings):
+    """Settings of the jina_v2 family."""
+
+    max_length: int = Field(1024, ge=8, description="Tokens per pair.")
+    max_query_length: int = Field(
+        512,
+        ge=4,
+        description="Tokens of the query with its two special tokens, and at most half of "
+        "max_length; not used by long_documents: truncate.",
+    )
+    overlap: int = Field(
+        80, ge=0, description="Tokens that neighbouring chunks share; at most a quarter of one."
+    )
+    long_documents: LongDocuments = Field(
+        "chunk",
+        description="chunk: upstream's rerank(); truncate: upstream's compute_score(); "
+        "head_tail keeps the beginning and the end.",
+    )
+    activation: Activation = Field(
+        "sigmoid", description="sigmoid gives probabilities as upstream does; none gives logits."
+    )
+
+    @model_validator(mode="after")
+    def _room_for_documents(self) -> JinaV2Settings:
+        if self.long_documents != "truncate" and self.max_length < 2 * self.max_query_length:
+            raise ValueError(
+                f"max_length {self.max_length} is less than twice max_query_length "
+                f"{self.max_query_length}: set max_query_length to {self.max_length // 2} or less"
+            )
+        return self
+
+
+class JinaV2(Reranker):
+    """XLM-R in the layout of jina-reranker-v2."""
+
+    Settings = JinaV2Settings
+    score_scale = "probability"
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: JinaV2Settings) -> None:
+        super().__init__(checkpoint=checkpoint, settings=settings)
+        self.config = _supported(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint)
+        self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
+        max_length = resolve_max_length(
+            settings.max_length,
+            tokenizer=None,
+            positions=self.config["max_position_embeddings"],
+            reserved=_RESERVED_POSITIONS,
+        )
+        single = self.tokenizer.template(pair=False)
+        truncates = settings.long_documents == "truncate"
+        self.limits = Limits(
+            max_length=max_length,
+            query=None if truncates else settings.max_query_length - single.specials,
+            long_documents=settings.long_documents,
+            overlap=settings.overlap,
+        )
+        self.network: Any = None
+
+    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """Build transformers' XLM-R and put the renamed weights into it."""
+        from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+
+        from pipeline.rerankers.support.loading import build, load_weights
+
+        known = {key: self.config[key] for key in _ARCHITECTURE if key in self.config}
+        config = XLMRobertaConfig(**known, **_HEAD)
+        self.network = build(lambda: XLMRobertaForSequenceClassification(config), dtype=dtype)
+        assert self.checkpoint is not None
+        load_weights(
+            self.network, self.checkpoint, rename=_rename, heads=("classifier",), device=device
+        )
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        """``<s> query </s></s> chunk </s>``, one sequence per chunk of a document."""
+        return encode_pairs(lists, self.tokenizer, self.limits, segments=False)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, 1]: the logit of each sequence.
+
+        XLM-R derives positions from ids: padding has the id of ``<pad>``, which takes no position,
+        and so has a literal ``<pad>`` in a text, as upstream.
+        """
+        from pipeline.rerankers.support.padding import pad
+
+        padded = pad(batch, int(self.config["pad_token_id"]))
+        logits: torch.Tensor = self.network(
+            input_ids=padded.input_ids, attention_mask=padded.attention_mask
+        ).logits
+        return logits.float()
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        """The sigmoid of each chunk's logit, then the best chunk of each document."""
+        return decode_pairs(
+            sequences, readouts, activation=self.settings.activation, settings=self.settings
+        )
+
+
+def _rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """A stored tensor as the network's: query, key and value come in one, in this order."""
+    ours = name
+    for theirs, our in _RENAMED:
+        ours = ours.replace(theirs, our)
+    if ".mixer.Wqkv." not in ours:
+        yield ours, tensor
+        return
+    for part, rows in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+        yield ours.replace(".mixer.Wqkv.", f".attention.self.{part}."), rows
+
+
+def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
+    config = checkpoint.config
+    where = checkpoint.folder / "config.json"
+    positions = config.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        raise ModelError(
+            f"{where}: position_embedding_type '{positions}'; the jina_v2 family has absolute "
+            "positions (alibi is jina_v1, rotary is late_interaction)"
+        )
+    absent = [key for key in (*_ARCHITECTURE[:8], "pad_token_id") if key not in config]
+    if absent:
+        raise ModelError(f"{where}: no {', '.join(absent)}; is this a jina-reranker-v2 checkpoint?")
+    return config

@@ -1,0 +1,188 @@
+"""MonoQwen2-VL: is a page image relevant to a query, True or False? Qwen2-VL with a LoRA adapter.
+
+The score is P(True) among the two answers, in float32, as ``rerankers.MonoVLMRanker`` computes it
+(its ``return_logits`` is ``activation: none``). ``model.weights`` is the base model,
+``model.settings.adapter`` the folder of the adapter, which is merged when the weights are loaded;
+without it, ``model.weights`` is a checkpoint that has been merged already.
+
+The model reads images only: a document without one is rejected. Images in the queries are not
+part of its prompt.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pipeline import schema
+from pipeline.candidates.images import ImageSize
+from pipeline.candidates.reasons import IMAGE_FETCH, IMAGE_LIMIT
+from pipeline.errors import ModelError
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.images import DistinctImages, ImageSettings
+from pipeline.rerankers.support.lora import AdaptedCheckpoint
+from pipeline.rerankers.support.pairs import sigmoid
+from pipeline.rerankers.support.qwen2_vl import (
+    DOCUMENT,
+    Layout,
+    PromptBuilder,
+    flat_config,
+    normalised_levels,
+)
+from pipeline.rerankers.support.tokens import TextTokenizer, distinct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+#: Qwen2-VL's chat template for one user turn of an image and a text.
+_BEFORE_IMAGE: Final = (
+    "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+)
+_QUESTION: Final = (
+    "Assert the relevance of the previous image document to the following query, answer True or "
+    "False. The query is: "
+)
+_ENDING: Final = "<|im_end|>\n<|im_start|>assistant\n"
+
+#: Columns of a readout.
+_ANSWERS: Final = ("True", "False")
+
+
+class MonoQwen2VLSettings(ImageSettings):
+    """Settings of the mono_qwen2_vl family."""
+
+    adapter: str | None = Field(
+        None, description="Local folder of the LoRA adapter; null: model.weights has it merged in."
+    )
+    max_length: int | None = Field(
+        None, ge=64, description="Tokens per pair; default: the model's positions."
+    )
+    max_pixels: int | None = Field(
+        None,
+        ge=784,
+        description="Larger images are reduced; default: as preprocessor_config.json says.",
+    )
+    min_pixels: int | None = Field(
+        None,
+        ge=784,
+        description="Smaller images are enlarged; default: as preprocessor_config.json says.",
+    )
+    activation: Literal["softmax", "none"] = Field(
+        "softmax", description="softmax gives P(True); none gives the logit of True."
+    )
+
+
+class MonoQwen2VL(Reranker):
+    """Qwen2-VL asked for True or False."""
+
+    Settings = MonoQwen2VLSettings
+    score_scale = "probability"
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: MonoQwen2VLSettings) -> None:
+        if settings.adapter is not None:
+            checkpoint = AdaptedCheckpoint.of(checkpoint, settings.adapter)
+        super().__init__(checkpoint=checkpoint, settings=settings)
+        self.score_scale = "probability" if settings.activation == "softmax" else "logit"
+        self.config = flat_config(checkpoint)
+        self.layout = Layout.of(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint)
+        self.max_length = settings.max_length or int(self.config["max_position_embeddings"])
+        stated = checkpoint.json("preprocessor_config.json")
+        self.size = ImageSize(
+            factor=self.layout.factor,
+            min_pixels=settings.min_pixels or int(stated.get("min_pixels", 3_136)),
+            max_pixels=settings.max_pixels or int(stated.get("max_pixels", 12_845_056)),
+        )
+        self.answers = [self._one_token(answer) for answer in _ANSWERS]
+        self.network: Any = None
+
+    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """Build transformers' Qwen2-VL; of its output layer only the two answers, in float32."""
+        from torch import nn
+
+        from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.networks.qwen2_vl import (
+            Qwen2VLReranker,
+            network_config,
+            stored_name,
+        )
+
+        assert self.checkpoint is not None
+        config = network_config(self.checkpoint.config)
+        levels = normalised_levels(self.checkpoint)
+        output = "lm_head.weight"
+        if self.config.get("tie_word_embeddings", False):
+            output = "model.language_model.embed_tokens.weight"
+
+        def network() -> nn.Module:
+            head = nn.Linear(int(self.config["hidden_size"]), len(_ANSWERS), bias=False)
+            return Qwen2VLReranker(config, head=head, levels=levels, layout=self.layout)
+
+        def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+            ours = stored_name(name)
+            if ours == output:
+                yield "score.weight", tensor[self.answers]
+            if ours != "lm_head.weight":
+                yield ours, tensor
+
+        self.network = build(network, dtype=dtype)
+        load_weights(self.network, self.checkpoint, rename=rename, heads=("score",), device=device)
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        """Qwen2-VL's chat with the page and the question; a query that is too long is cut."""
+        images = DistinctImages(self.settings.image_limits, self.size)
+        count = lists.documents.num_rows
+        column: Any = [None] * count
+        if schema.IMAGE in lists.documents.column_names:
+            column = (value.as_py() for value in lists.documents.column(schema.IMAGE))
+        pages = images.places(column)
+        texts, query_text = distinct(lists.queries.column(schema.QUERY))
+        arena = self.tokenizer.encode([_BEFORE_IMAGE, _ENDING, *(_QUESTION + t for t in texts)])
+        before, ending, *questions = np.split(arena.token_ids, arena.offsets[1:-1])
+        builder = PromptBuilder(self.layout, images.kept, count)
+        rejected: dict[int, str] = {}
+        for document, query in enumerate(lists.query_of_document):
+            page = pages[document]
+            if page is None or isinstance(page, str):
+                rejected[document] = page or IMAGE_FETCH
+            elif not builder.add(
+                document,
+                [before, page, questions[query_text[query]]],
+                room=self.max_length - len(ending),
+                ending=ending,
+                truncated=False,
+            ):
+                rejected[document] = IMAGE_LIMIT
+        return builder.build(rejected)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, 2]: the logits of True and False after each prompt."""
+        readouts: torch.Tensor = self.network(batch)
+        return readouts
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        """P(True) among the two answers, or its logit; NaN for rejected documents."""
+        scores = np.full(lists.documents.num_rows, np.nan, dtype=np.float32)
+        said_true, said_false = readouts[:, 0], readouts[:, -1]
+        softmax = self.settings.activation == "softmax"
+        scores[sequences.links[DOCUMENT]] = (
+            sigmoid(said_true - said_false) if softmax else said_true
+        )
+        return scores
+
+    def _one_token(self, answer: str) -> int:
+        ids = self.tokenizer.encode([answer]).token_ids
+        if len(ids) != 1:
+            assert self.checkpoint is not None
+            raise ModelError(
+                f"{self.checkpoint.folder}: the tokenizer has no single token for '{answer}'; is "
+                "this the tokenizer of Qwen2-VL?"
+            )
+        return int(ids[0])

@@ -1,0 +1,174 @@
+"""Qwen2-VL as transformers has it, with a head at one token and images placed by construction.
+
+``Qwen2VLModel`` itself is the network; only the steps around its two towers are written here,
+because its own forward finds images by searching for their token's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import Qwen2VLConfig, Qwen2VLModel
+
+from pipeline.rerankers.support.image_places import place_images
+from pipeline.rerankers.support.padding import pad
+
+if TYPE_CHECKING:
+    from pipeline.rerankers.base import Batch, Floats
+    from pipeline.rerankers.support.image_places import Placement
+    from pipeline.rerankers.support.qwen2_vl import Layout
+
+#: Patches that go through the vision tower together; attention stays within an image, so this
+#: bounds memory and changes nothing else.
+_PATCHES: Final = 2**17
+
+#: Names in config.json that say how a checkpoint was written, not what the network is.
+_NOT_THE_NETWORK: Final = (
+    "architectures",
+    "auto_map",
+    "dtype",
+    "model_type",
+    "torch_dtype",
+    "transformers_version",
+)
+
+
+class PatchMatmul(nn.Module):
+    """The patch convolution as the matrix product that it is: its stride is its kernel's size.
+
+    An image is a film of one frame that is shown twice, so patches come without a time axis.
+    """
+
+    def __init__(self, proj: nn.Conv3d) -> None:
+        super().__init__()
+        self.proj = proj
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """[P, 3, 14 * 14] to [P, vision width]."""
+        kernel = self.proj.weight
+        twice = patches.to(kernel.dtype)[:, :, None].expand(-1, -1, kernel.shape[2], -1)
+        return functional.linear(twice.flatten(1), kernel.flatten(1))
+
+
+class Qwen2VLReranker(nn.Module):
+    """Qwen2-VL's two towers and a head at each readout.
+
+    Args:
+        config: from :func:`network_config`.
+        head: float32 [r, hidden] to readouts.
+        levels: float32 [3, 256], what each colour level is to the network.
+        layout: of the checkpoint.
+    """
+
+    levels: torch.Tensor
+
+    def __init__(
+        self, config: Qwen2VLConfig, *, head: nn.Module, levels: Floats, layout: Layout
+    ) -> None:
+        super().__init__()
+        self.model = Qwen2VLModel(config)
+        self.model.visual.patch_embed = PatchMatmul(self.model.visual.patch_embed.proj)
+        self.score = head
+        self.layout = layout
+        self.register_buffer("levels", torch.from_numpy(levels), persistent=False)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [r, D]: the head at every readout of the batch.
+
+        Padding stands on the right, where causal attention never looks.
+        """
+        padded = pad(batch, 0)
+        placement = place_images(batch, self.layout)
+        states = self.model.language_model.embed_tokens(padded.input_ids)
+        if len(placement.images):
+            self._insert(states, batch, placement)
+        hidden = self.model.language_model(
+            inputs_embeds=states,
+            position_ids=self._put(placement.positions),
+            use_cache=False,
+        ).last_hidden_state
+        readouts: torch.Tensor = self.score(hidden[padded.readout_rows, padded.readout_columns])
+        return readouts.float()
+
+    def _insert(self, states: torch.Tensor, batch: Batch, placement: Placement) -> None:
+        """Image tokens in place of their pads; ``states`` [b, width, hidden] is changed."""
+        tokens = self.image_tokens([batch.sequences.images[image] for image in placement.images])
+        chosen = tokens.to(states.dtype)[self._put(placement.sources)]
+        states.view(-1, states.shape[-1])[self._put(placement.targets)] = chosen
+
+    def image_tokens(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        """[v, hidden]: the tokens of images [height, width, 3], one after the other."""
+        patch = self.layout.patch
+        tokens = []
+        for group in groups([image.size // (3 * patch**2) for image in images], _PATCHES):
+            chosen = [images[i] for i in group]
+            grid = [(1, i.shape[0] // patch, i.shape[1] // patch) for i in chosen]
+            thw = torch.tensor(grid, device=self.device)
+            tokens.append(self.model.visual(self._patches(chosen), grid_thw=thw).pooler_output)
+        return torch.cat(tokens)
+
+    def _patches(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        """float32 [P, 3, patch * patch], normalised, in the order of the blocks that are merged."""
+        flat = self._put(np.concatenate([image.reshape(-1) for image in images]))
+        patch, merge = self.layout.patch, self.layout.merge
+        colour = torch.arange(3, device=self.device)[:, None, None]
+        patches = []
+        parts = torch.split(flat, [image.size for image in images])
+        for image, part in zip(images, parts, strict=True):
+            height, width, _ = image.shape
+            levels = part.view(height, width, 3).permute(2, 0, 1).long()
+            rows, columns = height // (patch * merge), width // (patch * merge)
+            blocks = self.levels[colour, levels].view(3, rows, merge, patch, columns, merge, patch)
+            patches.append(blocks.permute(1, 4, 2, 5, 0, 3, 6).reshape(-1, 3, patch**2))
+        return torch.cat(patches)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.levels.device
+
+    def _put(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+
+def groups(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Consecutive places whose sizes add up to ``most`` at most, or one that is larger alone."""
+    group: list[int] = []
+    total = 0
+    for place, size in enumerate(sizes):
+        if group and total + size > most:
+            yield group
+            group, total = [], 0
+        group.append(place)
+        total += size
+    if group:
+        yield group
+
+
+def network_config(config: dict[str, Any]) -> Qwen2VLConfig:
+    """transformers' configuration out of config.json, in no particular precision."""
+    plain = {k: v for k, v in config.items() if k not in _NOT_THE_NETWORK}
+    for part in ("text_config", "vision_config"):
+        if part in plain:
+            plain[part] = {k: v for k, v in plain[part].items() if k not in _NOT_THE_NETWORK}
+    return Qwen2VLConfig(**plain)
+
+
+def stored_name(name: str) -> str:
+    """A stored tensor's name as the network's: published files are flat, newer ones nested."""
+    if name.startswith("visual."):
+        return f"model.{name}"
+    if name.startswith("model.") and not name.startswith(
+        ("model.language_model.", "model.visual.")
+    ):
+        return f"model.language_model.{name.removeprefix('model.')}"
+    return name
