@@ -36,10 +36,7 @@ console = Console(soft_wrap=True, highlight=False)
 @contextmanager
 def command() -> Iterator[None]:
     """Run the body of a command; an error of ours becomes one message and its exit code."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("pipeline").setLevel(logging.INFO)
+    _log_to_stderr()
     try:
         yield
     except RerankError as error:
@@ -77,6 +74,16 @@ def read_config(
 def show_config(config: BaseModel) -> None:
     """Print a resolved configuration as YAML."""
     sys.stdout.write(to_yaml(config))
+
+
+def _log_to_stderr() -> None:
+    """Our own log lines; libraries' chatter keeps to Python's default of warnings and worse."""
+    logger = logging.getLogger("pipeline")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 def _escaped(text: str) -> str:

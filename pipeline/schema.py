@@ -16,6 +16,7 @@ DOC_ID: Final = "doc_id"
 TITLE: Final = "title"
 TEXT: Final = "text"
 IMAGE: Final = "image"
+QUERY_IMAGE: Final = "query_image"
 CANDIDATES: Final = "candidates"
 FIRST_STAGE_SCORE: Final = "first_stage_score"
 FIRST_STAGE_RANK: Final = "first_stage_rank"
@@ -45,6 +46,7 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     TITLE: ("title",),
     TEXT: ("text", "passage", "contents", "content", "document", "body"),
     IMAGE: ("image", "image_uri", "image_path"),
+    QUERY_IMAGE: ("query_image", "query_image_uri"),
     FIRST_STAGE_SCORE: ("first_stage_score", "retrieval_score", "score"),
     FIRST_STAGE_RANK: ("first_stage_rank", "retrieval_rank", "rank"),
     CANDIDATES: ("candidates", "documents", "passages", "hits"),

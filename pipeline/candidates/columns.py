@@ -20,7 +20,7 @@ class ColumnMap:
 
     Attributes:
         layout: ``long`` (a row per candidate) or ``nested`` (a row per query).
-        query: our query-level name to the file's column; query_id and query.
+        query: our query-level name to the file's column; query_id, query, and query_image.
         candidate: our candidate-level name to the file's column or struct field.
         candidates: the list column of the nested layout.
         text: columns or fields joined into the scored text, in order.
@@ -86,7 +86,7 @@ def map_columns(
         outer = inner = arrow
     else:
         outer, inner = arrow, pa.schema(list(arrow.field(listed).type.value_type))
-    query = {name: resolver.require(name, outer) for name in (schema.QUERY_ID, schema.QUERY)}
+    query = _query_columns(resolver, outer)
     candidate = {schema.DOC_ID: resolver.require(schema.DOC_ID, inner)}
     for name in (schema.FIRST_STAGE_SCORE, schema.FIRST_STAGE_RANK, schema.IMAGE):
         found = resolver.find(name, inner)
@@ -133,6 +133,17 @@ class _Resolver:
                 f"--set input.columns.{name}=YOUR_COLUMN"
             )
         return found
+
+
+def _query_columns(resolver: _Resolver, outer: pa.Schema) -> dict[str, str]:
+    """query_id and query; only a column of query images makes the text dispensable."""
+    found = {schema.QUERY_ID: resolver.require(schema.QUERY_ID, outer)}
+    image = resolver.find(schema.QUERY_IMAGE, outer)
+    if image is not None:
+        found[schema.QUERY_IMAGE] = image
+    if image is None or resolver.find(schema.QUERY, outer) is not None:
+        found[schema.QUERY] = resolver.require(schema.QUERY, outer)
+    return found
 
 
 def _text_columns(

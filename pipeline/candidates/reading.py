@@ -132,10 +132,10 @@ def _canonical(
     separator: str,
 ) -> dict[str, pa.Array]:
     """Our columns, canonical types, from columns that are all [N] long."""
-    query, bad_query = reasons.to_text(outer[schema.QUERY])
-    text, bad_text = _join([inner[name] for name in columns.text], separator, len(query))
-    candidate = columns.candidate
-    count = len(query)
+    candidate, count = columns.candidate, len(outer[schema.QUERY_ID])
+    nothing = pa.nulls(count, pa.string())
+    query, bad_query = reasons.to_text(outer.get(schema.QUERY, nothing))
+    text, bad_text = _join([inner[name] for name in columns.text], separator, count)
     found = {
         schema.QUERY_ID: _ids(outer[schema.QUERY_ID], columns.query_id),
         schema.QUERY: query,
@@ -148,6 +148,8 @@ def _canonical(
     }
     if schema.IMAGE in candidate:
         found[schema.IMAGE] = inner[candidate[schema.IMAGE]]
+    if schema.QUERY_IMAGE in outer:
+        found[schema.QUERY_IMAGE] = outer[schema.QUERY_IMAGE]
     return found | {name: inner[name] for name in columns.passed if name not in found}
 
 
@@ -163,10 +165,13 @@ def _group(rows: pa.Table) -> CandidateLists:
             schema.QUERY: rows.column(schema.QUERY).combine_chunks().take(pa.array(starts)),
         }
     )
+    if schema.QUERY_IMAGE in rows.column_names:
+        images = rows.column(schema.QUERY_IMAGE).combine_chunks().take(pa.array(starts))
+        queries = queries.append_column(schema.IMAGE, images)
     of_document = np.repeat(np.arange(len(starts)), np.diff(offsets))
     reason = _reasons(rows, queries, of_document)
     ranks = _first_stage_ranks(rows, offsets)
-    ours = {schema.QUERY_ID, schema.QUERY, _INVALID_QUERY, _ROW}
+    ours = {schema.QUERY_ID, schema.QUERY, schema.QUERY_IMAGE, _INVALID_QUERY, _ROW}
     documents = rows.drop_columns([name for name in rows.column_names if name in ours])
     documents = _replace(documents, schema.REASON, reason)
     documents = _replace(documents, schema.FIRST_STAGE_RANK, ranks)
@@ -180,17 +185,18 @@ def _reasons(rows: pa.Table, queries: pa.Table, of_document: npt.NDArray[np.int6
     both_null = reasons.is_null(query) & reasons.is_null(first)
     invalid_query = rows.column(_INVALID_QUERY).to_numpy()
     invalid_text = ~reasons.is_null(rows.column(schema.REASON))
-    no_image = (
-        reasons.is_null(rows.column(schema.IMAGE))
-        if schema.IMAGE in rows.column_names
+    no_image, no_query_image = (
+        reasons.is_null(rows.column(name))
+        if name in rows.column_names
         else np.ones(rows.num_rows, dtype=bool)
+        for name in (schema.IMAGE, schema.QUERY_IMAGE)
     )
     doc_ids = rows.column(schema.DOC_ID).combine_chunks()
     return reasons.first_reason(
         [
             (reasons.NULL_QUERY_ID, reasons.is_null(rows.column(schema.QUERY_ID))),
             (reasons.INVALID_UTF8, invalid_query | invalid_text),
-            (reasons.NULL_QUERY, reasons.is_null(first)),
+            (reasons.NULL_QUERY, reasons.is_null(first) & no_query_image),
             (reasons.QUERY_MISMATCH, ~same & ~both_null),
             (reasons.NULL_DOC_ID, reasons.is_null(doc_ids)),
             (reasons.NULL_TEXT, reasons.is_null(rows.column(schema.TEXT)) & no_image),

@@ -1,6 +1,6 @@
 """The demo's corpus: what Python says about its own standard library.
 
-Docstrings of public modules, classes, functions and methods, gathered from the running interpreter,
+Docstrings of public modules, classes, functions and methods, gathered from the interpreter itself,
 so the demo needs no download and no licence beyond Python's. One Python version on one platform
 always gives the same documents, whatever its environment.
 """
@@ -11,19 +11,21 @@ import builtins
 import importlib
 import inspect
 import io
+import json
 import pkgutil
 import re
+import shlex
+import subprocess
 import sys
 import sysconfig
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import BuiltinMethodType, MethodType, ModuleType
 from typing import Any, Final
 
-from pipeline.errors import ConfigurationError
+from pipeline.errors import RunFailedError
 
 #: Modules that act when they are imported, describe nothing that a program would call, or that
 #: many builds leave out (tkinter), which would make the corpus a matter of the build.
@@ -46,7 +48,9 @@ _PUBLIC_HOME: Final = {
 }
 
 #: Written by the interpreter or a decorator, not by a person, about every such object.
-_GENERATED: Final = re.compile(r"Alias for field number \d+|Initialize self\.\s+See help\(type.*")
+_GENERATED: Final = re.compile(
+    r"Alias for field number \d+|An enumeration\.|Initialize self\.\s+See help\(type.*"
+)
 #: The address of an object in memory, which differs from process to process.
 _ADDRESS: Final = re.compile(r"\bat 0x[0-9a-fA-F]+")
 #: Defaults of sysconfig's functions, set by how this interpreter was installed.
@@ -101,25 +105,54 @@ class _Omitted:
         return "..."
 
 
+#: Run by an isolated interpreter; the package's folder is on its path for one import only, so that
+#: nothing there can stand in for a module of the standard library.
+_CHILD: Final = """\
+import sys
+sys.path.append(sys.argv[1])
+from pipeline.demo.corpus import _print_documents
+sys.path.remove(sys.argv[1])
+_print_documents()
+"""
+
+
 def standard_library_documents() -> list[Document]:
     """Gather every public documented object of the standard library.
 
     An object that several names reach is listed once, under the shortest path that ends in its own
     name. What a class merely inherits from a public class is listed with that class; what it
     inherits from a private one is listed as its own. A module that cannot be imported here is left
-    out. Modules are imported, which takes a few seconds the first time; nothing else is changed.
+    out.
+
+    It takes a second or two, in a Python process of its own: here, libraries may have replaced
+    parts of the standard library, and importing all of it would leave traces.
 
     Returns:
         The documents, sorted by ``doc_id``.
 
     Raises:
-        ConfigurationError: Python runs with ``-OO``, which removes all docstrings.
+        RunFailedError: the other process failed; its standard error is in the message.
     """
-    if sys.flags.optimize >= 2:
-        raise ConfigurationError(
-            "python -OO (PYTHONOPTIMIZE=2) removes the docstrings that are this corpus; run "
-            "without it"
+    isolated = [sys.executable, "-I", "-S", "-W", "ignore"]
+    package = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [*isolated, "-c", _CHILD, package], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise RunFailedError(
+            f"{shlex.join(isolated)} could not gather the standard library's documentation:\n"
+            f"{done.stderr}"
         )
+    return [Document(**row) for row in json.loads(done.stdout)]
+
+
+def _print_documents() -> None:
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        documents = _gathered()
+    print(json.dumps([asdict(document) for document in documents]))
+
+
+def _gathered() -> list[Document]:
     modules = list(_modules())
     top_level = _shortest(found for place, module in modules for found in _public(place, module))
     classes = [found for found in top_level if inspect.isclass(found.value)]
@@ -157,19 +190,21 @@ def _walk(name: str) -> Iterator[tuple[str, ModuleType]]:
 
 def _imported(name: str) -> ModuleType | None:
     """The module, or None where this build of Python cannot import it."""
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            return importlib.import_module(name)
-        except (Exception, SystemExit):  # a module may refuse a platform in any way
-            return None
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit):  # a module may refuse a platform in any way
+        return None
 
 
 def _public(place: str, module: ModuleType) -> Iterator[_Named]:
     """The module's own functions and classes, not what it imported from elsewhere."""
     exported = frozenset(getattr(module, "__all__", ()))
-    for name in sorted(exported or (name for name in vars(module) if name[0] != "_")):
-        value = _quietly(module, name)
+    names = exported
+    if not exported or hasattr(module, "__path__"):
+        # Packages such as asyncio join the lists of their modules and miss some names.
+        names = exported.union(name for name in vars(module) if not name.startswith("_"))
+    for name in sorted(names):
+        value = getattr(module, name, None)
         function = _unbound(value)
         if callable(function) and _is_own(function, place, is_exported=name in exported):
             path = name if place == "builtins" else f"{place}.{name}"
@@ -215,12 +250,6 @@ def _shortest(found: Iterable[_Named]) -> list[_Named]:
     for named in sorted(found, key=_Named.order):
         best.setdefault(id(named.value), named)
     return list(best.values())
-
-
-def _quietly(module: ModuleType, name: str) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return getattr(module, name, None)
 
 
 def _unbound(value: Any) -> Any:

@@ -51,7 +51,9 @@ def ray_session(config: JobConfig) -> Iterator[None]:
 def explain(error: Exception) -> RunFailedError:
     """What Ray raised when a worker failed, in one line that a person can act on."""
     lines = [line.strip() for line in str(error).splitlines()]
-    named = [line for line in lines if _EXCEPTION.match(line)]
+    named = [
+        line for line in lines if _EXCEPTION.match(line) and not line.startswith("ray.exceptions.")
+    ]
     cause = named[-1] if named else next((line for line in lines if line), type(error).__name__)
     return RunFailedError(
         f"a worker failed: {cause}. Committed units are kept: run the same command again to "

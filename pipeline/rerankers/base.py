@@ -168,7 +168,8 @@ class Reranker(ABC):
     Attributes:
         Settings: what ``model.settings`` may hold for this family.
         needs_weights: whether ``model.weights`` is required.
-        score_scale: logit, cosine, probability, preference or overlap; goes into the output.
+        score_scale: logit, cosine, dot, maxsim, probability, preference or overlap; goes into
+            the output.
         template: version of prompt and assembly; part of the fingerprint.
     """
 

@@ -182,19 +182,22 @@ def absolute(path: str) -> str:
 
 
 def fetch_folder(uri: str, destination: Path) -> None:
-    """Copy every file directly in a remote folder to a local one.
+    """Copy every file below a remote folder to a local one.
 
     Raises:
-        NotFoundError: the folder is absent or cannot be read.
+        NotFoundError: the folder is absent, empty, or cannot be read.
     """
     fs, path = _resolve(uri)
     try:
-        names = [entry["name"] for entry in fs.ls(path, detail=True) if entry["type"] == "file"]
+        names = fs.find(path)
     except OSError as error:
         raise NotFoundError(f"{uri}: cannot be listed: {error}") from error
-    destination.mkdir(parents=True, exist_ok=True)
+    if not names:
+        raise NotFoundError(f"{uri}: no files there; expected a checkpoint folder")
     for name in names:
-        fs.get_file(name, str(destination / name.rsplit("/", 1)[-1]))
+        target = destination / name[len(path) :].strip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fs.get_file(name, str(target))
 
 
 def sha256_file(path: Path) -> str:

@@ -24,6 +24,24 @@ def predict(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
     return settings, case["pairs"], case["expected"]["logits"]
 
 
+def v2_compute_score(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
+    if case["api"] == "rerank":
+        return v2_rerank(case)
+    settings, pairs, scores = compute_score(case)
+    return {"long_documents": "truncate", **settings}, pairs, scores
+
+
+def v2_rerank(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
+    """Upstream's rerank(); a case in which upstream raises has no score to compare."""
+    names = {"max_length": "max_length", "max_query_length": "max_query_length"}
+    names["overlap_tokens"] = "overlap"
+    settings = {names[k]: v for k, v in case["kwargs"].items() if k in names}
+    if "raises" in case["expected"]:
+        return settings, [], []
+    pairs = [(case["query"], document) for document in case["documents"]]
+    return settings, pairs, [document["score"] for document in case["expected"]["documents"]]
+
+
 def compute_score(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
     settings = {"max_length": case["max_length"]} if case["max_length"] else {}
     scores = case["expected"]["scores"]
@@ -37,7 +55,10 @@ def qwen3_yes_no(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
 
 
 def late_interaction(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
-    settings = {"query_maxlen": case["query_maxlen"], "doc_maxlen": case["doc_maxlen"]}
+    settings = {
+        "query_max_length": case["query_maxlen"],
+        "document_max_length": case["doc_maxlen"],
+    }
     pairs = [(case["query"], document) for document in case["documents"]]
     return settings, pairs, case["expected"]["scores"]
 
@@ -46,6 +67,12 @@ GOLDENS: dict[str, tuple[str, Callable[[Case], tuple[dict[str, Any], list[Any], 
     "ms-marco-minilm-tiny": ("cross_encoder", predict),
     "bge-reranker-tiny": ("cross_encoder", predict),
     "mxbai-rerank-tiny": ("cross_encoder", predict),
+    "jina-reranker-v1-tiny-tiny": ("jina_v1", compute_score),
+    "jina-reranker-v1-turbo-tiny": ("jina_v1", compute_score),
+    "jinabert-variants-tiny": ("jina_v1", compute_score),
+    "jina-reranker-v2-tiny": ("jina_v2", v2_compute_score),
+    "qwen3-reranker-tiny": ("qwen3_reranker", qwen3_yes_no),
+    "jina-colbert-v2-tiny": ("late_interaction", late_interaction),
 }
 
 
@@ -59,6 +86,8 @@ def runs(golden: str, cases: list[Case]) -> Iterator[Run]:
         group[1].extend(pairs)
         group[2].extend(scores)
     for name, (settings, pairs, scores) in grouped.items():
+        if not pairs:
+            continue
         yield name, settings, [(q, d) for q, d in pairs], scores
 
 
@@ -92,3 +121,82 @@ def test_goldens_through_a_run(
         found = np.empty(len(pairs), dtype=np.float32)
         found[table["doc_id"].to_numpy()] = table["score"].to_numpy()
         np.testing.assert_allclose(found, scores, atol=1e-4, rtol=0)
+
+
+def listwise_lists(cases: list[Case]) -> Iterator[tuple[dict[str, Any], list[Case]]]:
+    """Cases of jina v3 by settings; a score depends on its whole list, so cases stay apart."""
+    grouped: dict[str, tuple[dict[str, Any], list[Case]]] = {}
+    for case in cases:
+        settings = {k: v for k, v in case["kwargs"].items() if k != "top_n"}
+        if "model_max_length" in case["overrides"]:
+            settings["max_length"] = case["overrides"]["model_max_length"]
+        grouped.setdefault(repr(settings), (settings, []))[1].append(case)
+    yield from grouped.values()
+
+
+def multimodal_lists(cases: list[Case]) -> Iterator[tuple[dict[str, Any], list[Case]]]:
+    """Cases of jina m0 by settings."""
+    grouped: dict[str, tuple[dict[str, Any], list[Case]]] = {}
+    for case in cases:
+        grouped.setdefault(repr(case["kwargs"]), (case["kwargs"], []))[1].append(case)
+    yield from grouped.values()
+
+
+def test_listwise_goldens_through_a_run(
+    rerank: Rerank, tmp_path: Path, goldens: Path, cases: Cases
+) -> None:
+    golden = goldens / "jina-reranker-v3"
+    for number, (settings, group) in enumerate(listwise_lists(cases("jina-reranker-v3"))):
+        rows = [
+            {"query_id": case["id"], "query": case["query"], "doc_id": i, "text": text}
+            for case in group
+            for i, text in enumerate(case["documents"])
+        ]
+        path = write(tmp_path / f"{number}.parquet", pa.Table.from_pylist(rows), row_group_size=50)
+        model = {"family": "jina_v3", "weights": str(golden), "settings": settings}
+        table = ranked(rerank(path, output=f"run{number}", model=model, units={"documents": 60}))
+        for case in group:
+            found = scores_of(table, case["id"])
+            for result in case["expected"]["results"]:  # with top_n, some of the documents
+                wanted = pytest.approx(result["relevance_score"], abs=1e-4)
+                assert found[result["index"]] == wanted, (case["id"], result["index"])
+
+
+def side(value: dict[str, str], golden: Path) -> tuple[str | None, bytes | None]:
+    """Text and image bytes of one side of a multimodal case."""
+    if value["type"] == "text":
+        return value["text"], None
+    return None, (golden / value["image"]).read_bytes()
+
+
+def test_multimodal_goldens_through_a_run(
+    rerank: Rerank, tmp_path: Path, goldens: Path, cases: Cases
+) -> None:
+    golden = goldens / "jina-reranker-m0"
+    grouped = multimodal_lists(cases("jina-reranker-m0"))
+    for number, (settings, group) in enumerate(grouped):
+        rows = []
+        for case in group:
+            query, query_image = side(case["query"], golden)
+            for index, document in enumerate(case["documents"]):
+                text, image = side(document, golden)
+                rows.append((case["id"], query, query_image, index, text, image))
+        names = ("query_id", "query", "query_image", "doc_id", "text", "image")
+        kinds = (pa.string(), pa.string(), pa.binary(), pa.int64(), pa.string(), pa.binary())
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(list(c), kind) for c, kind in zip(columns, kinds, strict=True)]
+        path = write(
+            tmp_path / f"{number}.parquet", pa.table(dict(zip(names, arrays, strict=True)))
+        )
+        model = {"family": "jina_m0", "weights": str(golden), "settings": settings}
+        outcome = rerank(path, output=f"run{number}", model=model, units={"documents": 20})
+        table = ranked(outcome)
+        for case in group:
+            found = scores_of(table, case["id"])
+            np.testing.assert_allclose(found, case["expected"]["scores"], atol=1e-4, rtol=0)
+
+
+def scores_of(table: pa.Table, query_id: str) -> list[float]:
+    """Scores of one list by document number."""
+    rows = [row for row in table.to_pylist() if row["query_id"] == query_id]
+    return [row["score"] for row in sorted(rows, key=lambda row: row["doc_id"])]

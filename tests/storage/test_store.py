@@ -110,6 +110,15 @@ def test_a_local_crash_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_is_fetched_with_what_lies_below_it(root: str, tmp_path: Path) -> None:
+    for name in ("config.json", "1_Pooling/config.json"):
+        store.write_whole(store.join(root, "model", name), name.encode())
+    store.fetch_folder(store.join(root, "model"), tmp_path / "copy")
+    assert (tmp_path / "copy" / "1_Pooling" / "config.json").read_bytes() == b"1_Pooling/config.json"
+    with pytest.raises(NotFoundError, match="nothing: no files there"):
+        store.fetch_folder(store.join(root, "nothing"), tmp_path / "none")
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"nothing\.parquet: no file found"):
         store.list_files(str(tmp_path / "nothing.parquet"))

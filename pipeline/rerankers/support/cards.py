@@ -31,7 +31,7 @@ class Card(Settings):
     revision: str | None = Field(None, description="The commit that the card was written for.")
     sha256: str | None = Field(None, description="sha256 of model.safetensors at that commit.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Settings of the family.")
-    score_scale: str = Field(description="What a score is: logit, cosine, probability, overlap.")
+    score_scale: str = Field(description="What a score is: logit, cosine, maxsim, probability, ...")
     max_tokens: int | None = Field(None, description="Longest sequence that the model takes.")
     licence: str = Field(description="Licence of the weights, as stated by the publisher.")
     note: str = Field("", description="What to know before using it.")

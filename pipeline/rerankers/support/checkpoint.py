@@ -113,10 +113,11 @@ class Checkpoint:
     def digest(self) -> str:
         """sha256 over the weights and every file that changes scores."""
         total = hashlib.sha256()
-        names = ("config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json")
-        others = [self.folder / name for name in names if (self.folder / name).exists()]
+        patterns = ("*.json", "*/config.json", "artifact.metadata")
+        others = sorted(path for pattern in patterns for path in self.folder.glob(pattern))
         for path in [*self.weight_files, *others]:
-            total.update(f"{path.name}:{sha256_file(path)}\n".encode())
+            name = path.relative_to(self.folder).as_posix()
+            total.update(f"{name}:{sha256_file(path)}\n".encode())
         return total.hexdigest()
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:

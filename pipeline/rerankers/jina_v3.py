@@ -1,0 +1,202 @@
+"""jina-reranker-v3: listwise, "last but not late". Qwen3 reads a window of documents and the query.
+
+One sequence per window. The hidden state at the end of each document and at the end of the query,
+projected to 512 numbers, are compared by cosine. A document is read after those before it in its
+window, so scores depend on the order of the list and on the other candidates: that is the model,
+not noise. Lists of more than a window are merged by weighted query vectors.
+
+Where sources differ, the code published with the weights is followed: its prompt (passages from 0,
+the long system text), 512 dimensions, windows of 125 documents and a token budget. The paper's 256
+dimensions and 64 documents, and one prompt per pair or without windows, are other people's.
+An empty list has no scores, and nested readout tokens are removed; upstream fails on both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from pydantic import Field
+
+from pipeline import schema
+from pipeline.config import Settings
+from pipeline.errors import ModelError
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.listwise_prompt import ListwisePrompt, cut_texts
+from pipeline.rerankers.support.listwise_windows import (
+    MOST_DOCUMENTS,
+    Windows,
+    merged_cosines,
+    plan_windows,
+)
+from pipeline.rerankers.support.pairs import spent
+from pipeline.rerankers.support.tokens import TextTokenizer, distinct
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+#: Not arguments of a configuration class. A checkpoint's own code (auto_map) is never looked at.
+_DROPPED: Final = ("model_type", "torch_dtype", "dtype", "auto_map", "transformers_version")
+
+#: The embedding table under a second name, in files that were saved again.
+_IGNORED: Final = ("lm_head.weight",)
+
+_PROJECTED: Final = 512
+
+
+class JinaV3Settings(Settings):
+    """Settings of the jina_v3 family."""
+
+    max_doc_length: int = Field(2048, ge=1, description="Tokens of a document; the rest is cut.")
+    max_query_length: int = Field(512, ge=1, description="Tokens of a query; the rest is cut.")
+    max_length: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of a window's documents and, twice, its query, not counting the "
+        "prompt's own; default: the tokenizer's limit. Less makes windows smaller, which takes "
+        "less memory and changes scores.",
+    )
+    instruction: str | None = Field(
+        None, description="What to follow when ranking, for all queries; upstream passes none."
+    )
+
+
+class JinaV3(Reranker):
+    """Qwen3 with a projector, as jinaai/jina-reranker-v3."""
+
+    Settings = JinaV3Settings
+    score_scale = "cosine"
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: JinaV3Settings) -> None:
+        super().__init__(checkpoint=checkpoint, settings=settings)
+        self.config = _supported(checkpoint)
+        self.max_length = settings.max_length or _tokenizer_limit(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint)
+        self.prompt = ListwisePrompt(
+            self.tokenizer, most=MOST_DOCUMENTS, instruction=settings.instruction
+        )
+        self.network: Any = None
+
+    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """The body of transformers' Qwen3 in ``dtype``, and the projector in float32.
+
+        The projector's sizes are not in config.json; they are those of its tensors.
+        """
+        import torch
+        from transformers import AutoConfig, AutoModel
+
+        from pipeline.rerankers.support.loading import build, load_weights
+
+        assert self.checkpoint is not None
+        plain = {k: v for k, v in self.config.items() if k not in _DROPPED}
+        config = AutoConfig.for_model("qwen3", **plain)
+        middle, projected = _projector_sizes(self.checkpoint, config.hidden_size)
+        self.network = build(
+            lambda: torch.nn.ModuleDict(
+                {
+                    "model": AutoModel.from_config(config, dtype=dtype),
+                    "projector": torch.nn.Sequential(
+                        torch.nn.Linear(config.hidden_size, middle, bias=False),
+                        torch.nn.ReLU(),
+                        torch.nn.Linear(middle, projected, bias=False),
+                    ),
+                }
+            ),
+            dtype=dtype,
+        )
+        load_weights(
+            self.network, self.checkpoint, ignore=_IGNORED, heads=("projector",), device=device
+        )
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        """One sequence per window, read out at each of its documents and then at its query.
+
+        A document's ``n_tokens`` are those of its text after the cut, by which windows are planned.
+        """
+        queries, query_text = distinct(lists.queries.column(schema.QUERY))
+        texts, text_of_document = distinct(lists.documents.column(schema.TEXT))
+        asked = cut_texts(self.tokenizer, queries, self.settings.max_query_length)
+        documents = cut_texts(self.tokenizer, texts, self.settings.max_doc_length)
+        lengths = documents.lengths[text_of_document]
+        windows = plan_windows(
+            lengths,
+            lists.offsets,
+            room=self.max_length - 2 * asked.lengths[query_text],
+            longest=self.settings.max_doc_length,
+        )
+        ids, offsets, positions = self.prompt.assemble(
+            windows,
+            queries=asked,
+            query_of_window=query_text[windows.query],
+            documents=documents,
+            text_of_document=text_of_document,
+        )
+        return Sequences(
+            token_ids=ids,
+            offsets=offsets,
+            readout_positions=positions,
+            readout_offsets=windows.offsets + np.arange(len(windows.offsets)),
+            links={
+                "window_offsets": windows.offsets,
+                "window_query": windows.query,
+                **spent(lengths, documents.truncated[text_of_document]),
+            },
+        )
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [r, 512]: the projected hidden state at each readout.
+
+        The network is causal, so padding on the right changes nothing and needs no mask. Saying so
+        by the layer's own word keeps transformers from looking for packed sequences, which is a
+        synchronisation with the device.
+        """
+        from pipeline.rerankers.support.padding import pad
+
+        padded = pad(batch, 0)
+        output = self.network["model"](
+            input_ids=padded.input_ids, attention_mask={"full_attention": None}, use_cache=False
+        )
+        hidden = output.last_hidden_state[padded.readout_rows, padded.readout_columns]
+        vectors: torch.Tensor = self.network["projector"](hidden)
+        return vectors
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        """Cosine with the query, merged over the windows of each list."""
+        links = sequences.links
+        return merged_cosines(readouts, Windows(links["window_offsets"], links["window_query"]))
+
+
+def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
+    config = checkpoint.config
+    where = checkpoint.folder / "config.json"
+    if config.get("model_type") != "qwen3":
+        raise ModelError(
+            f"{where}: model_type '{config.get('model_type')}'; the jina_v3 family runs qwen3. See "
+            "`rerank models` for the family of your checkpoint"
+        )
+    if config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ()):
+        raise ModelError(
+            f"{where}: sliding-window attention; jina-reranker-v3 has none. Version 3.5 does, and "
+            "is another model, with limits that this family does not know"
+        )
+    return config
+
+
+def _tokenizer_limit(checkpoint: Checkpoint) -> int:
+    """Tokens that the tokenizer's configuration allows, which is what upstream goes by."""
+    limit = checkpoint.json("tokenizer_config.json").get("model_max_length")
+    if isinstance(limit, int) and 0 < limit < 10**9:
+        return limit
+    return int(checkpoint.config.get("max_position_embeddings", 131_072))
+
+
+def _projector_sizes(checkpoint: Checkpoint, hidden: int) -> tuple[int, int]:
+    """Rows of the projector's two matrices; the usual ones where the file lacks them."""
+    sizes = {"projector.0.weight": hidden // 2, "projector.2.weight": _PROJECTED}
+    for name, tensor in checkpoint.tensors():
+        if name in sizes and tensor.ndim == 2:
+            sizes[name] = tensor.shape[0]
+    return sizes["projector.0.weight"], sizes["projector.2.weight"]

@@ -1,0 +1,205 @@
+"""Pairwise preference: a chat model says which of two passages is more relevant, both ways round.
+
+The answer is the log-odds of the tokens "A" and "B" after the prompt, averaged over the two orders
+of the passages. A schedule decides which pairs are asked:
+
+* ``sliding``: bubble passes from the back of the first-stage order to its front; ``k`` passes
+  settle the first ``k`` places. Scores are derived from the final places and say no more than that.
+* ``all_pairs``: everybody against everybody. A score is the mean share of its comparisons that the
+  document wins: between 0 and 1, and 0.5 where a list has one document.
+
+Scores depend on the list, so they compare documents of one query and never of two. Rounds of all
+queries go through the model together; tokens and standings travel in links, and the last round
+asks nothing and carries the result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pipeline import schema
+from pipeline.errors import ConfigurationError
+from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support import preference
+from pipeline.rerankers.support.chat import (
+    ChatSettings,
+    PromptTokenizer,
+    check_positions,
+    texts_of,
+)
+from pipeline.rerankers.support.tokens import Template, distinct
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.base import Int64s
+    from pipeline.rerankers.support.checkpoint import Checkpoint
+
+
+class PairwiseSettings(ChatSettings):
+    """Settings of the pairwise family."""
+
+    schedule: Literal["sliding", "all_pairs"] = Field(
+        "sliding",
+        description="sliding: 2 * passes prompts per document at most; all_pairs: every pair of a "
+        "list, which is n * (n - 1) prompts.",
+    )
+    passes: int = Field(
+        10, ge=1, description="With schedule: sliding, how many of the first places are settled."
+    )
+    aggregate: Literal["probability", "wins"] = Field(
+        "probability",
+        description="With schedule: all_pairs, what a comparison is worth: the probability of "
+        "being preferred, or 1, 0 and at a tie 0.5.",
+    )
+
+
+class Pairwise(Reranker):
+    """Preference prompts on any causal language model of transformers."""
+
+    Settings = PairwiseSettings
+    score_scale = "preference"
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: PairwiseSettings) -> None:
+        super().__init__(checkpoint=checkpoint, settings=settings)
+        self.tokenizer = PromptTokenizer(checkpoint, settings)
+        words = list(preference.PROMPT)
+        words[0], words[-1] = self.tokenizer.before + words[0], words[-1] + self.tokenizer.after
+        pieces = tuple(self.tokenizer.fixed(part) for part in words)
+        types = tuple(np.zeros(len(piece), dtype=np.int8) for piece in pieces)
+        self.prompt = Template(pieces, types, (0, 0, 0))
+        self.answers = [_answer(self.tokenizer, letter) for letter in "AB"]
+        longest = settings.query_max_length + 2 * settings.document_max_length
+        check_positions(checkpoint, self.prompt.specials + longest)
+        self.network: Any = None
+
+    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """The whole model, with its output layer cut down to the two answers, in float32."""
+        from pipeline.rerankers.support.causal_lm import keep_rows, load_causal_lm
+
+        assert self.checkpoint is not None
+        self.network = load_causal_lm(self.checkpoint, device=device, dtype=dtype)
+        keep_rows(self.network, self.answers)
+
+    def encode(self, lists: CandidateLists) -> Sequences:
+        """The first round: two prompts for each pair that it asks about."""
+        queries, query_text = distinct(lists.queries.column(schema.QUERY))
+        documents, document_text = distinct(lists.documents.column(schema.TEXT))
+        limits = self.settings
+        asked = self.tokenizer.untrusted(queries, query_text, limits.query_max_length)
+        read = self.tokenizer.untrusted(documents, document_text, limits.document_max_length)
+        count = lists.documents.num_rows
+        ranks = lists.documents.column(schema.FIRST_STAGE_RANK).to_numpy().astype(np.int64)
+        state = {
+            **asked.links("query"),
+            **read.links("document"),
+            "order": preference.first_stage_order(ranks, lists.offsets),
+            "wins": np.zeros(count).view(np.int64),
+            "compared": np.zeros(count, dtype=np.int64),
+            "step": np.array([-1]),
+            schema.N_TOKENS: np.zeros(count, dtype=np.int64),
+            schema.TRUNCATED: read.truncated,
+        }
+        return self._ask(lists, state)
+
+    def next_round(
+        self, lists: CandidateLists, sequences: Sequences, readouts: Floats
+    ) -> Sequences | None:
+        """Take the answers in and ask about the next pairs; None after the round without any."""
+        if len(sequences) == 0:
+            return None
+        state = dict(sequences.links)
+        liked = preference.both_orders(readouts[:, 0])
+        place, first, second = state["place"], state["first"], state["second"]
+        heard = np.isfinite(liked)
+        won = preference.win(liked, soft=self.settings.aggregate == "probability")[heard]
+        wins, compared = state["wins"].view(np.float64).copy(), state["compared"].copy()
+        for documents, share in ((first[heard], won), (second[heard], 1 - won)):
+            np.add.at(wins, documents, share)
+            np.add.at(compared, documents, 1)
+        order = state["order"].copy()
+        if self.settings.schedule == "sliding":
+            # A document that gets no answers must not stand in the others' way: it sinks below
+            # those that did, and at the bottom both unheard ones take turns at being carried on.
+            known, bottom = state["compared"] > 0, np.isin(place + 2, lists.offsets)
+            mute = ~heard & ~known[first] & (known[second] | bottom)
+            swapped = place[(liked < -preference.TIE) | mute]
+            order[swapped], order[swapped + 1] = order[swapped + 1], order[swapped]
+        state |= {"order": order, "wins": wins.view(np.int64), "compared": compared}
+        return self._ask(lists, state)
+
+    def _ask(self, lists: CandidateLists, state: dict[str, Int64s]) -> Sequences:
+        """Prompts of the next round; none where all schedules are through."""
+        step = int(state["step"][0]) + 1
+        pairs = [
+            begin + self._places(int(count), step)
+            for begin, count in zip(lists.offsets[:-1], np.diff(lists.offsets), strict=True)
+        ]
+        places = np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
+        first, second = state["order"][places[:, 0]], state["order"][places[:, 1]]
+        as_a = np.stack([first, second], axis=1).reshape(-1)
+        as_b = np.stack([second, first], axis=1).reshape(-1)
+        asked, read = texts_of(state, "query"), texts_of(state, "document")
+        query = asked.texts[lists.query_of_document[as_a]]
+        parts = [
+            (asked.arena, query, asked.arena.lengths[query]),
+            (read.arena, read.texts[as_a], read.lengths()[as_a]),
+            (read.arena, read.texts[as_b], read.lengths()[as_b]),
+        ]
+        ids, offsets, _ = self.prompt.assemble(parts)
+        lengths = np.diff(offsets)
+        spent = state[schema.N_TOKENS].copy()
+        np.add.at(spent, as_a, lengths // 2)
+        np.add.at(spent, as_b, lengths - lengths // 2)
+        state |= {
+            "step": np.array([step]),
+            "place": places[:, 0],
+            "first": first,
+            "second": second,
+            schema.N_TOKENS: spent,
+        }
+        last = (lengths - 1).astype(np.int32)
+        return Sequences.one_readout_each(ids, offsets, positions=last, links=state)
+
+    def _places(self, count: int, step: int) -> Int64s:
+        """int64 [P, 2]: places of the current order that are compared in a round."""
+        if self.settings.schedule == "all_pairs":
+            return preference.circle(count, step)
+        upper = preference.sliding(count, self.settings.passes, step)
+        return np.stack([upper, upper + 1], axis=1)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, 1]: the log-odds of A against B after each prompt."""
+        from pipeline.rerankers.support.padding import pad
+
+        padded = pad(batch, 0)
+        # Padding is on the right of a causal network: no token attends to it.
+        logits = self.network(input_ids=padded.input_ids, use_cache=False).logits.float()
+        a_and_b = logits[padded.readout_rows, padded.readout_columns]
+        log_odds: torch.Tensor = a_and_b[:, :1] - a_and_b[:, 1:]
+        return log_odds
+
+    def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
+        """Standings of the last round; NaN for a document of which no comparison had an answer."""
+        links = sequences.links
+        alone = np.repeat(np.diff(lists.offsets), np.diff(lists.offsets)) == 1
+        if self.settings.schedule == "sliding":
+            scores = preference.place_scores(links["order"], lists.offsets)
+        else:
+            wins, compared = links["wins"].view(np.float64), links["compared"]
+            scores = np.where(alone, 0.5, wins / np.maximum(compared, 1)).astype(np.float32)
+        return np.where(alone | (links["compared"] > 0), scores, np.float32(np.nan))
+
+
+def _answer(tokenizer: PromptTokenizer, letter: str) -> int:
+    ids = tokenizer.fixed(letter)
+    if len(ids) != 1:
+        raise ConfigurationError(
+            f"model.weights: the tokenizer spells the answer '{letter}' with {len(ids)} tokens; "
+            "the pairwise family needs one, so this model cannot be asked this way"
+        )
+    return int(ids[0])

@@ -1,0 +1,216 @@
+"""What every family owes: scores that depend on query and document alone, and no input that kills.
+
+The suite lists the folder of families; a new family without a checkpoint to test it on fails here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+
+from pipeline import schema
+from pipeline.api import Ranker, load
+from pipeline.candidates import reasons
+from pipeline.candidates.lists import CandidateLists
+from pipeline.engine.engine import Readouts
+from pipeline.engine.scoring import document_scores
+from pipeline.rerankers.support.families import find, names
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+
+#: A tiny checkpoint, or a card, for each family.
+CHECKPOINTS: dict[str, str | None] = {
+    "bi_encoder": "all-minilm-l6-v2",
+    "cross_encoder": "bge-reranker-tiny",
+    "jina_m0": "jina-reranker-m0",
+    "jina_v1": "jina-reranker-v1-turbo-tiny",
+    "jina_v2": "jina-reranker-v2-tiny",
+    "jina_v3": "jina-reranker-v3",
+    "late_interaction": "jina-colbert-v2-tiny",
+    "lexical": None,
+    "qwen3_reranker": "qwen3-reranker-tiny",
+}
+
+#: Families whose score of a document depends on the other documents of its list by design, and
+#: which have suites of their own: they compare or generate rather than score, or need page images.
+ELSEWHERE = {"pairwise", "listwise_generation", "mono_qwen2_vl"}
+
+#: The listwise family reads all documents of a list in one prompt.
+LISTWISE = {"jina_v3"}
+
+QUERIES = ["what helps dry skin", "how do trains keep time", "粗い紙"]
+DOCUMENTS = [
+    "creams with aloe keep the skin from drying out in winter",
+    "trains leave every forty minutes from the old station by the river",
+    "short",
+    "the clock was repaired with a spring, and since then it has kept time well enough",
+    "日本語の文書もここにあります。",
+    "eggs, flour and salt",
+]
+#: Code points of every assigned plane, and what breaks naive string handling.
+UNICODE = " ".join(
+    chr(point) + "a"
+    for point in (
+        *(0xE9, 0xDF, 0x130, 0xFB01, 0xBD, 0x200B, 0xA0, 0xFEFF, 0x202E, 0x301, 0xE33, 0x627),
+        *(0x1D518, 0x1F600, 0x1F469, 0x200D, 0x20000, 0x2A6DA, 0x30000, 0xE0041, 0xF0000, 0x10FFFD),
+    )
+)
+
+
+@pytest.fixture(scope="module", params=sorted(CHECKPOINTS))
+def family(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def make(family: str) -> Callable[..., Ranker]:
+    checkpoint = CHECKPOINTS[family]
+
+    def build(**options: object) -> Ranker:
+        if checkpoint is None or not (GOLDENS / checkpoint).is_dir():
+            return load(checkpoint or family, device="cpu", **options)
+        return load(str(GOLDENS / checkpoint), family=family, device="cpu", **options)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def ranker(make: Callable[..., Ranker]) -> Ranker:
+    return make(token_budget=600)
+
+
+def lists_of(queries: dict[str, list[str]]) -> CandidateLists:
+    """Several queries with their documents as one unit."""
+    single = [CandidateLists.from_texts(query, list(d)) for query, d in queries.items()]
+    sizes = [len(documents) for documents in queries.values()]
+    return CandidateLists(
+        queries=pa.concat_tables([one.queries for one in single]),
+        offsets=np.append(0, np.cumsum(sizes)).astype(np.int64),
+        documents=pa.concat_tables([one.documents for one in single]),
+    )
+
+
+def test_every_family_is_covered() -> None:
+    assert set(names()) == set(CHECKPOINTS) | ELSEWHERE
+    for name in names():
+        assert find(name).__doc__
+
+
+def test_a_score_depends_on_query_and_document_alone(
+    family: str, make: Callable[..., Ranker], ranker: Ranker
+) -> None:
+    alone = {query: ranker.score(query, DOCUMENTS) for query in QUERIES}
+    together = ranker.score_lists(lists_of({query: DOCUMENTS for query in QUERIES}))
+    np.testing.assert_allclose(together, np.concatenate([alone[q] for q in QUERIES]), atol=1e-5)
+    backwards = ranker.score_lists(lists_of({query: DOCUMENTS for query in QUERIES[::-1]}))
+    np.testing.assert_allclose(
+        backwards, np.concatenate([alone[q] for q in QUERIES[::-1]]), atol=1e-5
+    )
+    for budget in (1, 10_000):
+        other = make(token_budget=budget)
+        np.testing.assert_allclose(other.score(QUERIES[0], DOCUMENTS), alone[QUERIES[0]], atol=1e-5)
+    if family not in LISTWISE:
+        reordered = ranker.score(QUERIES[0], DOCUMENTS[::-1])[::-1]
+        np.testing.assert_allclose(reordered, alone[QUERIES[0]], atol=1e-5)
+
+
+def test_scores_tell_documents_apart(ranker: Ranker) -> None:
+    scores = ranker.score(QUERIES[0], DOCUMENTS)
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    assert len(np.unique(scores.round(7))) > 1
+
+
+def test_one_document_and_none(ranker: Ranker) -> None:
+    assert ranker.score(QUERIES[0], DOCUMENTS[:1]).shape == (1,)
+    assert ranker.score(QUERIES[0], []).shape == (0,)
+    mixed = ranker.score_lists(lists_of({"a": [], "b": DOCUMENTS[:2], "c": []}))
+    assert np.isfinite(mixed).all()
+    assert len(mixed) == 2
+
+
+def test_three_hundred_documents(ranker: Ranker) -> None:
+    documents = [f"{DOCUMENTS[i % len(DOCUMENTS)]} {i}" for i in range(300)]
+    scores = ranker.score(QUERIES[0], documents)
+    assert scores.shape == (300,)
+    assert np.isfinite(scores).all()
+
+
+def test_empty_and_blank_texts_have_scores(ranker: Ranker) -> None:
+    assert np.isfinite(ranker.score(QUERIES[0], ["", "   ", "\n", DOCUMENTS[0]])).all()
+    assert np.isfinite(ranker.score("", DOCUMENTS)).all()
+
+
+def test_a_very_long_text_leaves_its_neighbours_alone(
+    family: str, make: Callable[..., Ranker]
+) -> None:
+    limits = {"max_length": 512} if family == "jina_v1" else {}
+    ranker = make(token_budget=4096, **limits)
+    long = "word " * 50_000
+    scores = ranker.score(QUERIES[0], [DOCUMENTS[0], long])
+    assert np.isfinite(scores).all()
+    if family not in LISTWISE:
+        np.testing.assert_allclose(scores[0], ranker.score(QUERIES[0], DOCUMENTS[:1])[0], atol=1e-5)
+
+
+def special_tokens(family: str) -> list[str]:
+    checkpoint = GOLDENS / str(CHECKPOINTS[family]) / "tokenizer.json"
+    if not checkpoint.exists():
+        return ["[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]"]
+    added = json.loads(checkpoint.read_text(encoding="utf-8"))["added_tokens"]
+    return [token["content"] for token in added]
+
+
+def test_special_tokens_in_texts_are_text(family: str, ranker: Ranker) -> None:
+    tokens = special_tokens(family)
+    documents = [*(f"before {token} after" for token in tokens), " ".join(tokens)]
+    assert np.isfinite(ranker.score(QUERIES[0], documents)).all()
+    assert np.isfinite(ranker.score(" ".join(tokens), DOCUMENTS[:2])).all()
+    plain = ranker.score(QUERIES[0], DOCUMENTS)
+    if family not in LISTWISE:
+        beside = ranker.score(QUERIES[0], [*DOCUMENTS, *documents])[: len(DOCUMENTS)]
+        np.testing.assert_allclose(beside, plain, atol=1e-5)
+
+
+def test_unicode_of_every_plane(ranker: Ranker) -> None:
+    assert np.isfinite(ranker.score(UNICODE, [UNICODE, UNICODE[::-1], DOCUMENTS[0]])).all()
+
+
+def test_nan_from_the_model_is_named_and_never_ranked(ranker: Ranker) -> None:
+    lists = CandidateLists.from_texts(QUERIES[0], list(DOCUMENTS))
+    sequences = ranker.engine.reranker.encode(lists)
+    sequences, readouts = ranker.engine.run(lists, sequences)
+    spoiled = Readouts(
+        values=np.full_like(readouts.values, np.nan), too_large=np.zeros(0, dtype=np.int64)
+    )
+    scores, codes = document_scores(ranker.engine.reranker, lists, sequences, spoiled)
+    assert np.isnan(scores).all()
+    assert set(codes) == {reasons.NOT_FINITE}
+
+
+def test_what_is_encoded_survives_the_journey_between_workers(ranker: Ranker) -> None:
+    lists = CandidateLists.from_texts(QUERIES[0], list(DOCUMENTS))
+    encoded = ranker.engine.reranker.encode(lists)
+    sequences = type(encoded).from_ipc(encoded.to_ipc())
+    again, readouts = ranker.engine.run(lists, sequences)
+    scores, _ = document_scores(ranker.engine.reranker, lists, again, readouts)
+    np.testing.assert_allclose(scores, ranker.score(QUERIES[0], DOCUMENTS), atol=1e-6)
+
+
+def test_a_null_document_keeps_its_place(ranker: Ranker) -> None:
+    lists = CandidateLists.from_texts(QUERIES[0], list(DOCUMENTS))
+    codes: list[str | None] = [None] * len(DOCUMENTS)
+    codes[2] = reasons.NULL_TEXT
+    index = lists.documents.column_names.index(schema.REASON)
+    column = pa.array(codes, pa.string())
+    marked = replace(lists, documents=lists.documents.set_column(index, schema.REASON, column))
+    scores: npt.NDArray[np.float32] = ranker.score_lists(marked)
+    assert np.isnan(scores).tolist() == [code is not None for code in codes]
