@@ -55,10 +55,9 @@ def bm25_candidates(
     ordered = sorted(documents, key=lambda document: document.doc_id)
     index = _index(ordered)
     rows = [
-        (query_id, query, ordered[place].doc_id, ordered[place].title, ordered[place].text)
-        + (score, rank)
+        (query_id, query, found.doc_id, found.title, found.text, score, rank)
         for query_id, query in queries.items()
-        for rank, (place, score) in enumerate(_best(_scores(index, query), top_k), start=1)
+        for rank, (found, score) in enumerate(_best(ordered, _scores(index, query), top_k), start=1)
     ]
     columns = zip(*rows, strict=True) if rows else ([] for _ in _SCHEMA)
     arrays = [
@@ -91,7 +90,9 @@ def _scores(index: Any, query: str) -> npt.NDArray[np.float64]:
     return np.asarray(index.get_scores(words) if words else [], dtype=np.float64)
 
 
-def _best(scores: npt.NDArray[np.float64], top_k: int) -> list[tuple[int, float]]:
-    """Places and scores, best first; places are in order of ``doc_id``, so a stable sort is all."""
+def _best(
+    documents: Sequence[Document], scores: npt.NDArray[np.float64], top_k: int
+) -> list[tuple[Document, float]]:
+    """Best first; the documents are in order of ``doc_id``, so a stable sort breaks ties by it."""
     places = np.argsort(-scores, kind="stable")[:top_k]
-    return [(int(place), float(scores[place])) for place in places if scores[place] > 0]
+    return [(documents[place], float(scores[place])) for place in places if scores[place] > 0]

@@ -114,7 +114,9 @@ def test_a_folder_is_fetched_with_what_lies_below_it(root: str, tmp_path: Path) 
     for name in ("config.json", "1_Pooling/config.json"):
         store.write_whole(store.join(root, "model", name), name.encode())
     store.fetch_folder(store.join(root, "model"), tmp_path / "copy")
-    assert (tmp_path / "copy" / "1_Pooling" / "config.json").read_bytes() == b"1_Pooling/config.json"
+    assert (
+        tmp_path / "copy" / "1_Pooling" / "config.json"
+    ).read_bytes() == b"1_Pooling/config.json"
     with pytest.raises(NotFoundError, match="nothing: no files there"):
         store.fetch_folder(store.join(root, "nothing"), tmp_path / "none")
 
