@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow as pa
 
 from pipeline.candidates.reading import split_query_error
 from pipeline.errors import QuarantineError, RerankError, RunFailedError
@@ -15,6 +18,9 @@ from pipeline.execution.seen import SeenQueries
 from pipeline.execution.stages import COUNTS, SAME, Job, raise_if_error
 from pipeline.schema import QUERY_ID
 from pipeline.storage.parquet import read_table
+
+if TYPE_CHECKING:
+    import ray.data
 
 logger = logging.getLogger("pipeline")
 
@@ -108,7 +114,7 @@ def _score(prepared: Prepared, todo: tuple[Any, ...], ledger: _Ledger) -> None:
     interval_s = prepared.config.progress.interval_s
     with ray_session(prepared.config), reporter(progress, interval_s) as report:
         try:
-            for row in status_rows(job).iter_rows():
+            for row in _as_they_come(status_rows(job)):
                 raise_if_error(row)
                 ledger.add(UnitCounts.from_metadata(row[COUNTS]))
                 _warn_if_different(row)
@@ -118,6 +124,12 @@ def _score(prepared: Prepared, todo: tuple[Any, ...], ledger: _Ledger) -> None:
         except Exception as error:  # whatever Ray wraps a worker's failure in
             logger.debug("the run failed", exc_info=True)
             raise explain(error) from None
+
+
+def _as_they_come(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
+    """Rows as soon as their unit is committed; ``iter_rows`` would hold back hundreds of them."""
+    for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
+        yield from cast(pa.Table, batch).to_pylist()
 
 
 def _warn_if_different(row: dict[str, Any]) -> None:
