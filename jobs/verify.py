@@ -55,6 +55,13 @@ def verify_model(
         if failed:
             raise ModelError(
                 f"{failed} of {len(checks)} scores differ by more than {card.example.tolerance:g} "
-                f"logits: the checkpoint is not the published '{model}', or is run wrongly"
+                f"({_unit(card.example)}): the checkpoint is not the published '{model}', or is run wrongly"
             )
-        console.print(f"pass       all {len(checks)} within {card.example.tolerance:g} logits")
+        console.print(
+            f"pass       all {len(checks)} within {card.example.tolerance:g} "
+            f"({_unit(card.example)})"
+        )
+
+
+def _unit(example: cards.Example) -> str:
+    return "cosine" if example.scale == "cosine" else "logits"

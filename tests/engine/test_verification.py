@@ -50,3 +50,17 @@ def test_saturated_and_missing_scores_fail() -> None:
         example("probability", [0.5, 0.5]), scorer({"a": 1.0, "b": float("nan")}), "probability"
     )
     assert not any(check.passed for check in checks)
+
+
+def test_a_listwise_example_is_scored_as_one_list() -> None:
+    seen: list[int] = []
+
+    def score(query: str, documents: Sequence[str | None]) -> npt.NDArray[np.float32]:
+        seen.append(len(documents))
+        return np.array([0.29, -0.16], dtype=np.float32)
+
+    pairs = [("q", "a"), ("q", "b")]
+    given = {"source": "card", "scale": "cosine", "tolerance": 0.005, "pairs": pairs}
+    listed = Example.model_validate(given | {"scores": [0.2926, -0.1702]})
+    assert [check.passed for check in verify(listed, score, "cosine")] == [True, False]
+    assert seen == [2]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.config import ModelConfig, Settings, load_config
 from pipeline.config.loading import nearest
@@ -16,10 +16,22 @@ class Example(Settings):
     """Scores that the publisher printed, to check a checkpoint and this code against."""
 
     source: str = Field(description="Where they were published and how they were computed.")
-    scale: Literal["logit", "probability"] = Field(description="What the published scores are.")
-    tolerance: float = Field(gt=0, description="Largest difference in logits that is accepted.")
-    pairs: tuple[tuple[str, str], ...] = Field(min_length=1, description="Query and document.")
+    scale: Literal["logit", "probability", "cosine"] = Field(
+        description="What the published scores are."
+    )
+    tolerance: float = Field(
+        gt=0, description="Largest difference accepted: in logits, or in cosine for cosines."
+    )
+    pairs: tuple[tuple[str, str], ...] = Field(
+        min_length=1, description="Query and document; neighbours of one query are one list."
+    )
     scores: tuple[float, ...] = Field(description="One score per pair.")
+
+    @model_validator(mode="after")
+    def _one_score_each(self) -> Example:
+        if len(self.pairs) != len(self.scores):
+            raise ValueError(f"{len(self.pairs)} pairs but {len(self.scores)} scores")
+        return self
 
 
 class Card(Settings):
