@@ -52,15 +52,13 @@ def verify_model(
         console.print(f"published  {card.example.source}")
         console.print(table)
         failed = sum(not check.passed for check in checks)
+        tolerance = f"{card.example.tolerance:g} ({_unit(card.example)})"
         if failed:
             raise ModelError(
-                f"{failed} of {len(checks)} scores differ by more than {card.example.tolerance:g} "
-                f"({_unit(card.example)}): the checkpoint is not the published '{model}', or is run wrongly"
+                f"{failed} of {len(checks)} scores differ by more than {tolerance}: the "
+                f"checkpoint is not the published '{model}', or is run wrongly"
             )
-        console.print(
-            f"pass       all {len(checks)} within {card.example.tolerance:g} "
-            f"({_unit(card.example)})"
-        )
+        console.print(f"pass       all {len(checks)} within {tolerance}")
 
 
 def _unit(example: cards.Example) -> str:

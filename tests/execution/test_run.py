@@ -84,13 +84,44 @@ def test_a_finished_run_does_nothing_and_an_interrupted_one_resumes(
     assert resumed.manifest == first.manifest
 
 
-def test_one_replica_and_three_write_the_same_bytes(rerank: Rerank, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["lexical", "cross_encoder", "jina_v3"])
+def test_one_replica_and_three_write_the_same_rows(
+    rerank: Rerank, tmp_path: Path, goldens: Path, family: str
+) -> None:
+    checkpoints = {"cross_encoder": "bge-reranker-tiny", "jina_v3": "jina-reranker-v3"}
+    model = {"family": family}
+    if family in checkpoints:
+        model["weights"] = str(goldens / checkpoints[family])
     path = write(tmp_path / "in.parquet", long_table(queries=40), row_group_size=10)
-    one = rerank(path, output="one", units={"documents": 15})
-    three = rerank(
-        path, output="three", units={"documents": 15}, replicas={"min": 3, "num_cpus": 0.5}
+    units = {"documents": 15}
+    one = ranked(rerank(path, output="one", model=model, units=units))
+    replicas = {"min": 3, "num_cpus": 0.5}
+    three = ranked(rerank(path, output="three", model=model, units=units, replicas=replicas))
+    assert one.drop_columns("score").equals(three.drop_columns("score"))
+    np.testing.assert_allclose(one["score"], three["score"], atol=1e-5)
+
+
+def test_a_damaged_image_costs_its_own_document_only(
+    rerank: Rerank, tmp_path: Path, goldens: Path
+) -> None:
+    golden = goldens / "jina-reranker-m0"
+    good = (golden / "images" / "odd_301x197.png").read_bytes()
+    table = pa.table(
+        {
+            "query_id": ["a"] * 4,
+            "query": ["a chart"] * 4,
+            "doc_id": ["whole", "cut", "text", "neither"],
+            "text": pa.array([None, None, "a text beside the images", None], pa.string()),
+            "image": pa.array([good, good[: len(good) // 2], None, None], pa.binary()),
+        }
     )
-    assert digests(one.folder + "/ranked") == digests(three.folder + "/ranked")
+    outcome = rerank(
+        write(tmp_path / "in.parquet", table),
+        model={"family": "jina_m0", "weights": str(golden)},
+        quarantine={"max_error_rate": 0.5},
+    )
+    reasons = {row["doc_id"]: row["reason"] for row in ranked(outcome).to_pylist()}
+    assert reasons == {"whole": None, "text": None, "cut": "image_decode", "neither": "null_text"}
 
 
 @pytest.mark.parametrize("family", ["lexical", "cross_encoder"])
