@@ -101,8 +101,14 @@ def as_lists(pairs: list[tuple[str, str]]) -> pa.Table:
     return pa.Table.from_pylist(sorted(rows, key=lambda row: (row["query_id"], row["doc_id"])))
 
 
-@pytest.mark.parametrize("token_budget", [64, 8192])
-@pytest.mark.parametrize("golden", GOLDENS)
+@pytest.mark.parametrize(
+    ("golden", "token_budget"),
+    [
+        *((golden, 8192) for golden in GOLDENS),
+        ("bge-reranker-tiny", 1),
+        ("jina-reranker-v2-tiny", 64),
+    ],
+)
 def test_goldens_through_a_run(
     rerank: Rerank, tmp_path: Path, goldens: Path, cases: Cases, golden: str, token_budget: int
 ) -> None:

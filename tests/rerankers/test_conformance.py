@@ -38,8 +38,8 @@ CHECKPOINTS: dict[str, str | None] = {
     "qwen3_reranker": "qwen3-reranker-tiny",
 }
 
-#: Families whose score of a document depends on the other documents of its list by design, and
-#: which have suites of their own: they compare or generate rather than score, or need page images.
+#: Families that compare or generate rather than score, which have suites of their own and the end
+#: of this one, and one that reads page images only.
 ELSEWHERE = {"pairwise", "listwise_generation", "mono_qwen2_vl"}
 
 #: The listwise family reads all documents of a list in one prompt.
@@ -214,3 +214,31 @@ def test_a_null_document_keeps_its_place(ranker: Ranker) -> None:
     marked = replace(lists, documents=lists.documents.set_column(index, schema.REASON, column))
     scores: npt.NDArray[np.float32] = ranker.score_lists(marked)
     assert np.isnan(scores).tolist() == [code is not None for code in codes]
+
+
+@pytest.fixture(scope="module", params=["pairwise", "listwise_generation"])
+def comparing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ranker:
+    """Families that ask a chat model about several documents at once."""
+    from tests.rerankers.test_pairwise import write
+
+    folder = write(tmp_path_factory.mktemp("chat") / "model")
+    return load(str(folder), family=request.param, device="cpu", token_budget=2000)
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [[], ["alone"], ["", "   ", "full"], [UNICODE, UNICODE[::-1], "a"], ["word " * 5000, "short"]],
+    ids=["none", "one", "empty", "unicode", "long"],
+)
+def test_comparing_families_take_any_text(comparing: Ranker, documents: list[str]) -> None:
+    scores = comparing.score(QUERIES[0], documents)
+    assert scores.shape == (len(documents),)
+    assert np.isfinite(scores).all()
+
+
+def test_comparing_families_keep_lists_apart(comparing: Ranker) -> None:
+    alone = comparing.score(QUERIES[0], DOCUMENTS)
+    unit = comparing.score_lists(lists_of({QUERIES[1]: DOCUMENTS[:3], QUERIES[0]: DOCUMENTS}))
+    np.testing.assert_allclose(unit[3:], alone, atol=1e-5)
+    special = [f"before {token} after" for token in special_tokens("qwen3_reranker")[:12]]
+    assert np.isfinite(comparing.score(special[0], [*special, *DOCUMENTS])).all()
