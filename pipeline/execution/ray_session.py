@@ -89,7 +89,8 @@ def _start(config: JobConfig) -> None:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise NotFoundError(
                 f"ray.address: no cluster at '{config.ray.address}' ({error}); start one with "
-                "`ray start --head`, or set ray.address to null for a local run"
+                "`ray start --head`, or set ray.address to null for a local run. Where the cluster "
+                "asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
             ) from None
         return
     memory = config.ray.object_store_gib
