@@ -196,7 +196,14 @@ def test_interrupting_exits_130_and_the_next_run_finishes(tmp_path: Path) -> Non
     words = ["run", "-c", str(job(tmp_path)), "--set", f"input.path={path}"]
     words += ["--set", "units.documents=500"]
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
-    running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    # A shell that starts jobs in the background lets them ignore SIGINT, and so would this one.
+    running = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     out = tmp_path / "out"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list(out.glob("*/ranked/*.parquet")):
