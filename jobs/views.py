@@ -6,6 +6,7 @@ import json
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from jobs.command import ConfigFile, Limit, Overrides, command, console, read_config
@@ -14,6 +15,9 @@ from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run_folder import RunFolder, find_run, total_reasons
 from pipeline.rerankers.support import cards
+
+#: A name that is cut cannot be copied; a narrow terminal wraps the line instead.
+_WIDE = 120
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -81,11 +85,13 @@ def models(
         if as_json:
             typer.echo(json.dumps([card.model_dump(mode="json") for card in known], indent=2))
             return
-        table = Table("name", "family", "score", "tokens", "licence", box=None, pad_edge=False)
+        table = Table(box=None, pad_edge=False)
+        for heading in ("name", "family", "score", "tokens", "licence"):
+            table.add_column(heading, no_wrap=True)
         for card in known:
             tokens = "" if card.max_tokens is None else f"{card.max_tokens:,}"
             table.add_row(card.name, card.family, card.score_scale, tokens, card.licence)
-        console.print(table)
+        Console(width=_WIDE).print(table)
 
 
 def _state(folder: RunFolder) -> dict[str, Any]:

@@ -59,11 +59,11 @@ class Progress:
         return max(self.documents_planned - self.documents, 0) / rate if rate > 0 else None
 
     def line(self) -> str:
-        """One line for a log."""
+        """One line for a log, or for a terminal of 80 columns."""
         left = "-" if self.left_s is None else _duration(self.left_s)
         return (
-            f"units {self.units_done}/{self.units}, documents {self.documents:,}, "
-            f"{self.documents_per_s:,.0f} documents/s, {self.tokens_per_s:,.0f} tokens/s, "
+            f"units {self.units_done}/{self.units}, {self.documents:,} documents, "
+            f"{self.documents_per_s:,.0f}/s, {self.tokens_per_s:,.0f} tokens/s, "
             f"left {left}, quarantined {self.quarantined}"
         )
 
@@ -99,22 +99,16 @@ def reporter(progress: Progress, interval_s: float) -> Iterator[Reporter]:
     if not console.is_terminal:
         yield LogReporter(interval_s)
         return
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.progress import SpinnerColumn, TextColumn
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("units {task.completed:.0f}/{task.total:.0f}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.description}"),
-    )
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting workers", total=progress.units, completed=progress.units_done)
+        task = bar.add_task(f"units {progress.units_done}/{progress.units}, starting workers")
 
         class Live:
             def update(self, progress: Progress) -> None:
-                text = progress.line().split(", ", 1)[1]
-                bar.update(task, completed=progress.units_done, description=text)
+                bar.update(task, description=progress.line())
 
         yield Live()
 
