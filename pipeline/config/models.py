@@ -109,7 +109,25 @@ class EngineConfig(Settings):
     token_budget: int | None = Field(
         None,
         ge=1,
-        description="Padded tokens per forward pass; default 4,096 on CPU, 131,072 on GPU.",
+        description="Tokens per forward pass; default: on CPU what suits its caches, on GPU what "
+        "memory_fraction allows, measured when the replica starts.",
+    )
+    memory_fraction: float = Field(
+        0.85, gt=0, le=1, description="Share of a GPU's memory that a replica may fill."
+    )
+    packing: Literal["auto", "packed", "padded"] = Field(
+        "auto",
+        description="packed: sequences of different lengths side by side, nothing wasted; padded: "
+        "matrices from a sorted list; auto: packed where the family and the device can.",
+    )
+    share_prefixes: bool = Field(
+        True,
+        description="Compute what the prompts of a unit have in common once, where the family can.",
+    )
+    deterministic: bool = Field(
+        False,
+        description="The same bits from every rerun on the same hardware: a fixed token budget "
+        "that out-of-memory does not change, and deterministic kernels only.",
     )
 
 

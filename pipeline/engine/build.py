@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipeline.config import EngineConfig, ModelConfig
-from pipeline.engine.device import DEFAULT_TOKEN_BUDGET, dtype_name, torch_device, torch_dtype
+from pipeline.engine.device import (
+    DEFAULT_TOKEN_BUDGET,
+    dtype_name,
+    torch_device,
+    torch_dtype,
+    use_deterministic_kernels,
+)
 from pipeline.engine.engine import Engine
+from pipeline.engine.memory import token_budget
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Reranker
 from pipeline.rerankers.support.checkpoint import locate
 from pipeline.rerankers.support.families import find, parse_settings
+
+if TYPE_CHECKING:
+    import torch
 
 
 def build_reranker(config: ModelConfig) -> Reranker:
@@ -34,19 +46,47 @@ def build_reranker(config: ModelConfig) -> Reranker:
     return family(checkpoint=checkpoint, settings=settings)
 
 
-def build_engine(reranker: Reranker, config: EngineConfig, kind: str) -> Engine:
+def build_engine(
+    reranker: Reranker, config: EngineConfig, kind: str, *, device_share: float = 1.0
+) -> Engine:
     """Load the network on the device and wrap it in the forward loop.
 
     Args:
         reranker: from :func:`build_reranker`.
-        config: precision and token budget.
+        config: precision, packing and token budget.
         kind: ``cpu`` or ``cuda``.
+        device_share: part of the device that this replica may fill.
 
     Raises:
-        ConfigurationError: ``cuda`` is asked for and torch sees no GPU.
+        ConfigurationError: ``cuda`` is asked for and torch sees no GPU, or packing is asked for and
+            the family or the device cannot.
         ModelError: a tensor is missing, unexpected or of the wrong shape.
     """
     device = torch_device(kind)
-    reranker.load(device=device, dtype=torch_dtype(dtype_name(config.dtype, kind)))
-    budget = config.token_budget or DEFAULT_TOKEN_BUDGET[device.type]
-    return Engine(reranker, device=device, token_budget=budget)
+    if config.deterministic:
+        use_deterministic_kernels()
+    dtype = torch_dtype(dtype_name(config.dtype, kind))
+    reranker.packed = config.packing != "padded" and reranker.can_pack
+    if config.packing == "packed" and not reranker.packed:
+        raise ConfigurationError(
+            f"engine.packing: the family of this model ({type(reranker).__name__}) cannot take "
+            "sequences of different lengths without padding; use auto or padded"
+        )
+    reranker.load(device=device, dtype=dtype)
+    return Engine(
+        reranker,
+        device=device,
+        token_budget=_token_budget(reranker, config, device, device_share),
+        share_prefixes=config.share_prefixes,
+        deterministic=config.deterministic,
+    )
+
+
+def _token_budget(
+    reranker: Reranker, config: EngineConfig, device: torch.device, share: float
+) -> int:
+    if config.token_budget is not None:
+        return config.token_budget
+    if config.deterministic or not reranker.needs_weights:
+        return DEFAULT_TOKEN_BUDGET[device.type]
+    return token_budget(reranker, device, memory_fraction=config.memory_fraction * min(1.0, share))

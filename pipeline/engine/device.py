@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import torch
 
-#: Padded tokens per forward pass. On CPU small batches stay in cache; on GPU large ones fill it.
+#: Tokens per forward pass. On CPU small batches stay in cache; on GPU large ones fill it.
 DEFAULT_TOKEN_BUDGET: Final = {"cpu": 4_096, "cuda": 131_072}
 
 
@@ -38,6 +38,21 @@ def use_threads(count: float) -> None:
     import torch
 
     torch.set_num_threads(max(1, round(count)))
+
+
+def use_deterministic_kernels() -> None:
+    """Make this process choose kernels that give the same bits every time, or fail where none is.
+
+    https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    import os
+
+    import torch
+
+    # Read by cuBLAS when its first handle is made, which is later than this.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
 
 
 def torch_dtype(name: str) -> torch.dtype:

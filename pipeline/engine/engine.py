@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.engine.batching import gather, token_budget_batches
+from pipeline.engine.packing import gather, packed_batches, padded_batches
+from pipeline.engine.statistics import Statistics, Stopwatch
+from pipeline.rerankers.support.ragged import ragged_range
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.base import Floats, Reranker, Sequences
+    from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
 
 #: How an allocation failure of torch's CPU allocator reads; CUDA has a class of its own.
 _CPU_OUT_OF_MEMORY = "DefaultCPUAllocator"
@@ -34,20 +37,41 @@ class Readouts:
 
 
 class Engine:
-    """One loaded model on one device."""
+    """One loaded model on one device.
 
-    def __init__(self, reranker: Reranker, *, device: torch.device, token_budget: int) -> None:
+    Attributes:
+        token_budget: tokens of one forward pass (padded ones, where batches are padded). Shrinks
+            when a batch does not fit in memory, unless batches must stay as they are.
+        statistics: what was done since the engine was built.
+    """
+
+    def __init__(
+        self,
+        reranker: Reranker,
+        *,
+        device: torch.device,
+        token_budget: int,
+        share_prefixes: bool = True,
+        deterministic: bool = False,
+    ) -> None:
         self.reranker = reranker
         self.device = device
         self.token_budget = token_budget
+        self.share_prefixes = share_prefixes and reranker.packed and reranker.shares_prefixes
+        self.deterministic = deterministic
+        self.statistics = Statistics()
 
     def run(self, lists: CandidateLists, sequences: Sequences) -> tuple[Sequences, Readouts]:
         """Score a unit, through as many rounds as its family asks for.
 
         Returns:
-            The last round's sequences and what the model said about them.
+            The last round's sequences, shared beginnings written out where the network needs that,
+            and what the model said about them.
         """
+        self.statistics.units += 1
         while True:
+            if not self.share_prefixes:
+                sequences = sequences.unshared()
             readouts = self._round(sequences)
             following = self.reranker.next_round(lists, sequences, readouts.values)
             if following is None:
@@ -64,11 +88,12 @@ class Engine:
 
         done: list[tuple[npt.NDArray[np.int64], torch.Tensor]] = []
         too_large: list[int] = []
-        with torch.inference_mode():
-            pending = token_budget_batches(sequences.lengths, self.token_budget)[::-1]
+        watch = Stopwatch(self.device)
+        with torch.inference_mode(), watch:
+            pending = self._batches(sequences)[::-1]
             while pending:
                 chosen = pending.pop()
-                values = self._forward(sequences, chosen)
+                values = self._forward(gather(sequences, chosen, self.device))
                 if values is not None:
                     done.append((chosen, values))
                 elif len(chosen) == 1:
@@ -76,23 +101,50 @@ class Engine:
                 else:
                     half = len(chosen) // 2
                     pending += [chosen[half:], chosen[:half]]
-            return _collect(sequences, done, np.array(sorted(too_large), dtype=np.int64))
+            started = time.perf_counter()
+            readouts = _collect(sequences, done, np.array(sorted(too_large), dtype=np.int64))
+            self.statistics.collect_s += time.perf_counter() - started
+        self.statistics.device_s += watch.seconds
+        self.statistics.too_large += len(too_large)
+        return readouts
 
-    def _forward(self, sequences: Sequences, chosen: npt.NDArray[np.int64]) -> torch.Tensor | None:
-        """Readouts of some sequences, or None when they do not fit in memory together."""
+    def _batches(self, sequences: Sequences) -> list[npt.NDArray[np.int64]]:
+        if self.reranker.packed:
+            return packed_batches(sequences, self.token_budget)
+        return padded_batches(sequences.lengths, self.token_budget)
+
+    def _forward(self, batch: Batch) -> torch.Tensor | None:
+        """Readouts of a batch, or None when it does not fit in memory."""
         import torch
 
         try:
-            return self.reranker.forward(gather(sequences, chosen, self.device))
+            values = self.reranker.forward(batch)
         except torch.OutOfMemoryError:
-            pass
+            self._make_room(batch)
         except RuntimeError as error:
             if _CPU_OUT_OF_MEMORY not in str(error):
                 raise
+            self._make_room(batch)
+        else:
+            self.statistics.add(batch, computed=self._computed(batch))
+            return values
         # Outside the handler, so that the traceback no longer holds the activations.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
+
+    def _make_room(self, batch: Batch) -> None:
+        """Remember that a batch was too large, so that the next units need not learn it again."""
+        self.statistics.halved += 1
+        if not self.deterministic:
+            learned = max(int(batch.lengths.max()), self._computed(batch) // 2)
+            self.token_budget = min(self.token_budget, learned)
+
+    def _computed(self, batch: Batch) -> int:
+        """Tokens that a forward pass works on, padding among them."""
+        if self.reranker.packed:
+            return len(batch.token_ids)
+        return len(batch.lengths) * int(batch.lengths.max())
 
 
 def _collect(
@@ -102,8 +154,6 @@ def _collect(
 ) -> Readouts:
     """Put readouts back in the order of the sequences, with one copy from the device."""
     import torch
-
-    from pipeline.rerankers.support.tokens import ragged_range
 
     total = int(sequences.readout_offsets[-1])
     if not done:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config import Settings
+from pipeline.rerankers.support.ragged import ragged_range
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,10 @@ class Sequences:
         images: uint8 RGB arrays [height, width, 3] that sequences refer to through ``links``.
         rejected: documents (by place in the encoded lists) that cannot be encoded, such as a
             damaged image, each with its reason code; decode gives them NaN.
+        parents: int64 [S], or None where no sequence shares its beginning. ``parents[s] = p`` says
+            that ``s`` goes on where ``p`` ends: it sees all of ``p``, and its positions continue.
+            Sequences that others go on after stand behind all others, have no parent themselves
+            and no readouts; -1 is no parent.
 
     Two links are common to all families and optional: ``n_tokens`` [N], the tokens spent on each
     document, and ``truncated`` [N], 1 where some of its text was cut.
@@ -57,6 +62,7 @@ class Sequences:
     links: Mapping[str, Int64s] = field(default_factory=dict)
     images: tuple[npt.NDArray[np.uint8], ...] = ()
     rejected: tuple[tuple[int, str], ...] = ()
+    parents: Int64s | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,6 +71,40 @@ class Sequences:
     def lengths(self) -> Int64s:
         """int64 [S]: tokens of each sequence."""
         return np.diff(self.offsets)
+
+    @property
+    def leaves(self) -> int:
+        """How many sequences are read out; those behind them are beginnings that they share."""
+        if self.parents is None:
+            return len(self)
+        read = np.flatnonzero((self.parents >= 0) | (np.diff(self.readout_offsets) > 0))
+        return int(read[-1]) + 1 if len(read) else 0
+
+    def unshared(self) -> Sequences:
+        """The same leaves with their beginnings written out, for networks that cannot share them.
+
+        Readouts keep their order, so decode needs not know; links by leaf keep their meaning.
+        """
+        if self.parents is None:
+            return self
+        leaves = self.leaves
+        parents = self.parents[:leaves]
+        shared = np.where(parents >= 0, self.lengths[parents], 0)
+        own = self.lengths[:leaves]
+        first = np.where(parents >= 0, self.offsets[parents], 0)
+        starts = np.column_stack([first, self.offsets[:leaves]]).ravel()
+        tokens = ragged_range(starts, np.column_stack([shared, own]).ravel())
+        readouts = np.diff(self.readout_offsets[: leaves + 1])
+        shift = np.repeat(shared, readouts).astype(np.int32)
+        return replace(
+            self,
+            token_ids=self.token_ids[tokens],
+            offsets=np.append(0, np.cumsum(shared + own)),
+            segment_ids=None if self.segment_ids is None else self.segment_ids[tokens],
+            readout_positions=self.readout_positions + shift,
+            readout_offsets=self.readout_offsets[: leaves + 1],
+            parents=None,
+        )
 
     @classmethod
     def one_readout_each(
@@ -97,6 +137,8 @@ class Sequences:
         }
         if self.segment_ids is not None:
             arrays["segment_ids"] = self.segment_ids
+        if self.parents is not None:
+            arrays["parents"] = self.parents
         arrays |= {f"link:{name}": values for name, values in self.links.items()}
         arrays |= {f"image:{i:08d}": image for i, image in enumerate(self.images)}
         arrays |= {
@@ -126,6 +168,7 @@ class Sequences:
             links=links,
             images=images,
             rejected=tuple(sorted(rejected)),
+            parents=arrays.get("parents"),
         )
 
 
@@ -142,6 +185,9 @@ class Batch:
         chosen: int64 [b], the place of each sequence in :attr:`sequences`.
         sequences: the whole unit, for families that need links or images.
         device: where the forward pass runs.
+        parents: int64 [b], the place in this batch of the sequence that each goes on after, or -1;
+            None where no sequence of the batch has one. Parents come first, then the others, those
+            of one parent together.
     """
 
     token_ids: Int32s
@@ -152,6 +198,7 @@ class Batch:
     chosen: Int64s
     sequences: Sequences
     device: torch.device
+    parents: Int64s | None = None
 
     @property
     def lengths(self) -> Int64s:
@@ -171,12 +218,19 @@ class Reranker(ABC):
         score_scale: logit, cosine, dot, maxsim, probability, preference or overlap; goes into
             the output.
         template: version of prompt and assembly; part of the fingerprint.
+        can_pack: whether the network takes sequences of different lengths without padding.
+        shares_prefixes: whether the packed network understands :attr:`Batch.parents`; the engine
+            writes shared beginnings out for those that do not.
+        packed: which of the two this replica does; set before :meth:`load`.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
     needs_weights: ClassVar[bool] = True
     score_scale: str = "logit"
     template: ClassVar[str] = "1"
+    can_pack: bool = False
+    shares_prefixes: bool = False
+    packed: bool = False
 
     def __init__(self, *, checkpoint: Checkpoint | None, settings: Any) -> None:
         self.checkpoint = checkpoint

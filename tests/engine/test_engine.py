@@ -6,8 +6,12 @@ import torch
 
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
+from pipeline.config import EngineConfig
+from pipeline.engine.build import build_engine
 from pipeline.engine.engine import Engine
 from pipeline.engine.scoring import document_scores
+from pipeline.engine.statistics import padding_waste
+from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
 
 
@@ -78,6 +82,53 @@ def test_other_errors_are_not_mistaken_for_memory() -> None:
     engine = Engine(reranker, device=torch.device("cpu"), token_budget=10)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         engine.run(lists, reranker.encode(lists))
+
+
+def test_a_batch_that_did_not_fit_makes_the_next_ones_smaller() -> None:
+    reranker = Hungry(40)
+    lists = CandidateLists.from_texts("q", ["x" * 10] * 16)
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=160)
+    engine.run(lists, reranker.encode(lists))
+    assert engine.token_budget == 40
+    assert engine.statistics.halved == 3
+    engine.run(lists, reranker.encode(lists))
+    assert engine.statistics.halved == 3
+
+
+def test_a_deterministic_engine_cuts_the_same_batches_after_running_out_of_memory() -> None:
+    reranker = Hungry(40)
+    lists = CandidateLists.from_texts("q", ["x" * 10] * 16)
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=160, deterministic=True)
+    engine.run(lists, reranker.encode(lists))
+    engine.run(lists, reranker.encode(lists))
+    assert engine.token_budget == 160
+    assert engine.statistics.halved == 6
+
+
+def test_statistics_count_tokens_and_padding() -> None:
+    reranker = Hungry(1_000)
+    lists = CandidateLists.from_texts("q", ["xxxx", "xx", "xxxx"])
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=12)
+    engine.run(lists, reranker.encode(lists))
+    totals = engine.statistics.as_dict()
+    assert (totals["units"], totals["batches"], totals["sequences"]) == (1, 1, 3)
+    assert (totals["tokens"], totals["computed_tokens"]) == (10, 12)
+    assert padding_waste(totals) == pytest.approx(2 / 12)
+    assert (
+        padding_waste(
+            Engine(reranker, device=torch.device("cpu"), token_budget=1).statistics.as_dict()
+        )
+        == 0
+    )
+    reranker.packed = True
+    packed = Engine(reranker, device=torch.device("cpu"), token_budget=12)
+    packed.run(lists, reranker.encode(lists))
+    assert padding_waste(packed.statistics.as_dict()) == 0
+
+
+def test_packing_that_a_family_cannot_do_is_refused_by_name() -> None:
+    with pytest.raises(ConfigurationError, match=r"engine\.packing"):
+        build_engine(Hungry(1), EngineConfig(packing="packed"), "cpu")
 
 
 def test_no_documents_give_no_scores() -> None:

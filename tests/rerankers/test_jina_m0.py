@@ -28,7 +28,7 @@ from pipeline.candidates.inputs import open_input
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.reading import read_lists
 from pipeline.config import InputConfig
-from pipeline.engine.batching import gather
+from pipeline.engine.packing import gather
 from pipeline.engine.scoring import document_scores
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.rerankers.base import Sequences

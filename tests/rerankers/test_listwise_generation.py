@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import api
 from pipeline.candidates.lists import CandidateLists
-from pipeline.engine.batching import gather
+from pipeline.engine.packing import gather
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Sequences
 from pipeline.rerankers.support.causal_lm import generate

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.config import Settings
-from pipeline.rerankers.support.tokens import TokenArena, ragged_range
+from pipeline.rerankers.support.ragged import ragged_range
+from pipeline.rerankers.support.tokens import TokenArena
 
 if TYPE_CHECKING:
     from pipeline.rerankers.base import Floats, Int64s

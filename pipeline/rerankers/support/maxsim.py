@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.rerankers.support.tokens import ragged_range
+from pipeline.rerankers.support.ragged import ragged_range
 
 if TYPE_CHECKING:
     from pipeline.rerankers.base import Floats, Int64s

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigurationError, ModelError
+from pipeline.rerankers.support.ragged import ragged_range
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -147,15 +148,6 @@ class Template:
                 types[target] = self.part_types[index]
                 cursor += kept
         return ids, offsets, types
-
-
-def ragged_range(starts: Int64s, counts: Int64s) -> Int64s:
-    """``concatenate([arange(s, s + c) for s, c in zip(starts, counts)])`` without the loop."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    within: Int64s = np.arange(total, dtype=np.int64)
-    shifted: Int64s = within + np.repeat(starts - (ends - counts), counts)
-    return shifted
 
 
 def truncate_pairs(
