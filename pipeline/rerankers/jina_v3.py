@@ -30,6 +30,7 @@ from pipeline.rerankers.support.listwise_windows import (
     plan_windows,
 )
 from pipeline.rerankers.support.pairs import spent
+from pipeline.rerankers.support.shared_prefixes import common_beginning, share_beginnings
 from pipeline.rerankers.support.tokens import TextTokenizer, distinct
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class JinaV3(Reranker):
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per window, read out at each of its documents and then at its query.
 
+        All windows share the beginning of the prompt, up to where their words part.
         A document's ``n_tokens`` are those of its text after the cut, by which windows are planned.
         """
         queries, query_text = distinct(lists.queries.column(schema.QUERY))
@@ -134,7 +136,7 @@ class JinaV3(Reranker):
             documents=documents,
             text_of_document=text_of_document,
         )
-        return Sequences(
+        sequences = Sequences(
             token_ids=ids,
             offsets=offsets,
             readout_positions=positions,
@@ -145,6 +147,8 @@ class JinaV3(Reranker):
                 **spent(lengths, documents.truncated[text_of_document]),
             },
         )
+        alike = np.full(len(sequences), common_beginning(sequences))
+        return share_beginnings(sequences, np.zeros(len(sequences), dtype=np.int64), alike)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [r, 512]: the projected hidden state at each readout.

@@ -30,6 +30,7 @@ from pipeline.rerankers.support.chat import (
     check_positions,
     texts_of,
 )
+from pipeline.rerankers.support.shared_prefixes import groups, saved_tokens, share_beginnings
 from pipeline.rerankers.support.tokens import Template, distinct
 
 if TYPE_CHECKING:
@@ -163,7 +164,16 @@ class Pairwise(Reranker):
             schema.N_TOKENS: spent,
         }
         last = (lengths - 1).astype(np.int32)
-        return Sequences.one_readout_each(ids, offsets, positions=last, links=state)
+        sequences = Sequences.one_readout_each(ids, offsets, positions=last, links=state)
+        opened = (
+            asked.arena.lengths[query] + len(self.prompt.pieces[0]) + len(self.prompt.pieces[1])
+        )
+        with_a = opened + read.lengths()[as_a]
+        # A beginning may end before passage A or behind it; many pairs of a round may have one A.
+        by_query, by_a = groups(query), groups(query, as_a)
+        if saved_tokens(by_a, with_a) > saved_tokens(by_query, opened):
+            return share_beginnings(sequences, by_a, with_a)
+        return share_beginnings(sequences, by_query, opened)
 
     def _places(self, count: int, step: int) -> Int64s:
         """int64 [P, 2]: places of the current order that are compared in a round."""

@@ -29,6 +29,7 @@ from pipeline.rerankers.support.long_documents import (
     windows,
 )
 from pipeline.rerankers.support.pairs import Activation, decode_pairs, spent
+from pipeline.rerankers.support.shared_prefixes import groups, share_beginnings
 from pipeline.rerankers.support.tokens import (
     Template,
     TextTokenizer,
@@ -134,7 +135,7 @@ class Qwen3Reranker(Reranker):
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per document, or per chunk of it; read out at its last token.
 
-        The body is tokenised in two parts that meet before the space after ``<Document>:``, where
+        Prompts of one query share all that stands before the document. The body is tokenised in two parts that meet before the space after ``<Document>:``, where
         Qwen's pre-tokeniser always cuts, so each distinct text is tokenised once.
         """
         queries, query_text = distinct(lists.queries.column(schema.QUERY))
@@ -151,6 +152,7 @@ class Qwen3Reranker(Reranker):
                 [(heads, query_of, head), (tails, document_text, kept)]
             )
             links = spent(np.diff(offsets), kept < whole)
+            asked, begun = query_of, head
         else:
             head = np.minimum(head, np.maximum(self.room // 2, self.room - whole))
             pieces = self._pieces(tails, document_text, self.room - head)
@@ -162,8 +164,11 @@ class Qwen3Reranker(Reranker):
             first = first_pieces(of, len(whole))
             cut = (self.settings.long_documents == "head_tail") & (whole > self.room - head)
             links = {"first": first, **spent(np.diff(offsets[first]), cut)}
+            asked, begun = query_of[of], head[of]
         last = (np.diff(offsets) - 1).astype(np.int32)
-        return Sequences.one_readout_each(ids, offsets, positions=last, links=links)
+        sequences = Sequences.one_readout_each(ids, offsets, positions=last, links=links)
+        shared = begun + len(self.template_of_ids.pieces[0])
+        return share_beginnings(sequences, groups(asked, begun), shared)
 
     def _pieces(self, arena: TokenArena, texts: Int64s, room: Int64s) -> Pieces:
         lengths = arena.lengths[texts]

@@ -63,7 +63,7 @@ def unit(lists: list[tuple[str, list[str]]]) -> CandidateLists:
 
 
 def encoded(one: api.Ranker, query: str, documents: list[str]) -> Sequences:
-    return one.engine.reranker.encode(CandidateLists.from_texts(query, list(documents)))
+    return one.engine.reranker.encode(CandidateLists.from_texts(query, list(documents))).unshared()
 
 
 def sequence(sequences: Sequences, window: int) -> list[int]:
@@ -206,7 +206,7 @@ def test_the_trace_of_the_cards_example() -> None:
     case = BY_ID[trace["case"]]
     one = ranker()
     lists = CandidateLists.from_texts(case["query"], case["documents"])
-    sequences = one.engine.reranker.encode(lists)
+    sequences = one.engine.reranker.encode(lists).unshared()
     ids = sequence(sequences, 0)
     assert ids == trace["input_ids"][: trace["query_position"] + 1]
     positions = [*trace["doc_positions"], trace["query_position"]]
@@ -269,7 +269,7 @@ def test_pieces_tokenise_as_the_whole_prompt_does(
         checkpoint=ranker().engine.reranker.checkpoint,
         settings=family.Settings(**limits, instruction=instruction),
     )
-    sequences = own.encode(CandidateLists.from_texts(query, list(documents)))
+    sequences = own.encode(CandidateLists.from_texts(query, list(documents))).unshared()
     clean = None if instruction is None else reference.cut(instruction, 10**6)[0]
     (prompt,) = reference.prompts(query, documents, **limits, instruction=clean)
     ids = sequence(sequences, 0)
@@ -336,7 +336,7 @@ def test_lists_of_any_size(count: int) -> None:
 def test_sequences_survive_their_carrier() -> None:
     lists = unit([("tea", ["a", "b"]), ("", []), ("coffee", ["c"])])
     one = ranker()
-    sequences = one.engine.reranker.encode(lists)
+    sequences = one.engine.reranker.encode(lists).unshared()
     again = Sequences.from_ipc(sequences.to_ipc())
     _, readouts = one.engine.run(lists, again)
     assert one.engine.reranker.decode(lists, again, readouts.values).tolist() == (

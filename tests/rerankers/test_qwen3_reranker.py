@@ -76,7 +76,7 @@ def test_golden(case: dict[str, Any]) -> None:
     ranker, expected = load(**settings_of(case)), case["expected"]
     lists = lists_of(case["pairs"])
     np.testing.assert_allclose(ranker.score_lists(lists), expected["scores"], rtol=0, atol=1e-4)
-    sequences = ranker.engine.reranker.encode(lists)
+    sequences = ranker.engine.reranker.encode(lists).unshared()
     assert sequences.lengths.tolist() == expected["input_lengths"]
     assert sequences.token_ids[: sequences.offsets[1]].tolist() == expected["first_input_ids"]
     assert sequences.links["n_tokens"].tolist() == expected["input_lengths"]
@@ -127,7 +127,9 @@ def test_answers_are_plain_yes_and_no(ranker: api.Ranker) -> None:
 
 def test_the_prompt_has_no_blank_lines_between_its_parts(ranker: api.Ranker) -> None:
     query, document = CASES[0]["pairs"][0]
-    sequences = ranker.engine.reranker.encode(CandidateLists.from_texts(query, [document]))
+    sequences = ranker.engine.reranker.encode(
+        CandidateLists.from_texts(query, [document])
+    ).unshared()
     expected = CASES[0]["expected"]["first_input_ids"]
     assert sequences.token_ids.tolist() == expected
     library = ranker.engine.reranker.tokenizer.library  # type: ignore[attr-defined]
@@ -183,7 +185,7 @@ def test_the_suffix_survives_any_cut(ranker: api.Ranker) -> None:
     query, document = "what is it", "word " * 500
     for length in (len(prefix) + len(suffix) + 1, 200, 300):
         reranker = load(max_length=length).engine.reranker
-        sequences = reranker.encode(CandidateLists.from_texts(query, [document]))
+        sequences = reranker.encode(CandidateLists.from_texts(query, [document])).unshared()
         ids = sequences.token_ids.tolist()
         assert len(ids) == length
         assert ids[: len(prefix)] == prefix
@@ -191,7 +193,9 @@ def test_the_suffix_survives_any_cut(ranker: api.Ranker) -> None:
         body = library.encode(f"{body_head(INSTRUCTION, query)} {document}").ids
         assert ids[len(prefix) : -len(suffix)] == body[: length - len(prefix) - len(suffix)]
         assert sequences.links["truncated"].tolist() == [1]
-    sequences = ranker.engine.reranker.encode(CandidateLists.from_texts(query, ["short"]))
+    sequences = ranker.engine.reranker.encode(
+        CandidateLists.from_texts(query, ["short"])
+    ).unshared()
     assert sequences.links["truncated"].tolist() == [0]
 
 
@@ -200,7 +204,7 @@ def test_long_documents_in_chunks_count_by_their_best() -> None:
     settings = {"max_length": 300, "activation": "none", "chunk_overlap": 10}
     chunked = load(long_documents="chunk", **settings)
     lists = CandidateLists.from_texts(query, [document, "short"])
-    sequences = chunked.engine.reranker.encode(lists)
+    sequences = chunked.engine.reranker.encode(lists).unshared()
     _, readouts = chunked.engine.run(lists, sequences)
     assert len(sequences) > 3
     assert sequences.lengths.max() == 300
@@ -236,7 +240,7 @@ def test_a_stored_output_layer_counts_only_where_it_is_not_tied(tmp_path: Path, 
     save(folder, weights)
     ranker = load(folder, activation="none")
     lists = CandidateLists.from_texts("skin", ["a cream for it"])
-    ids = ranker.engine.reranker.encode(lists).token_ids.tolist()
+    ids = ranker.engine.reranker.encode(lists).unshared().token_ids.tolist()
     source = GOLDEN if tied else folder
     assert ranker.score_lists(lists)[0] == pytest.approx(independent(source, ids), abs=1e-4)
 
