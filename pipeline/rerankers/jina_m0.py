@@ -149,7 +149,7 @@ class JinaM0(Reranker):
 
         The prompt is tokenised in two pieces, which is exact: the line break before ``**Query``
         ends a word of Qwen2's tokenizer whatever stands before it. So every distinct text is
-        tokenised once.
+        tokenised once, and a document is read once for all its queries of a unit.
         """
         images = DistinctImages(self.settings.image_limits, self.size)
         before, after, ask = self._fixed()
@@ -173,6 +173,7 @@ class JinaM0(Reranker):
             elif not builder.add(
                 document,
                 [*first, *second],
+                opening=len(first),
                 room=self.settings.max_length - 1,
                 ending=np.array([_SCORE_TOKEN], dtype=np.int32),
                 truncated=shown[document] is None and cut[document],

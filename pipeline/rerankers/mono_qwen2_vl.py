@@ -155,6 +155,7 @@ class MonoQwen2VL(Reranker):
             elif not builder.add(
                 document,
                 [before, page, questions[query_text[query]]],
+                opening=2,
                 room=self.max_length - len(ending),
                 ending=ending,
                 truncated=False,

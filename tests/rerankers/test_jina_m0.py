@@ -86,6 +86,7 @@ def joined(cases: list[dict[str, Any]]) -> CandidateLists:
 
 
 def split(sequences: Sequences) -> Iterator[list[int]]:
+    sequences = sequences.unshared()
     for start, stop in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):
         yield sequences.token_ids[start:stop].tolist()
 
@@ -168,7 +169,7 @@ class TestTrace:
         assert list(split(sequences)) == [TRACE["input_ids"]]
         batch = gather(sequences, np.array([0]), torch.device("cpu"))
         placement = place_images(batch, reranker.layout)
-        assert placement.positions[:, 0].tolist() == TRACE["position_ids_t_h_w"]
+        assert placement.positions.tolist() == TRACE["position_ids_t_h_w"]
         network: Any = reranker.network
         with torch.inference_mode():
             vision = network.image_tokens(sequences.images)
@@ -261,7 +262,7 @@ class TestImages:
         batch = gather(sequences, np.array([0]), torch.device("cpu"))
         placement = place_images(batch, reranker.layout)
         assert placement.targets.tolist() == pads[:4].tolist()
-        assert (np.diff(placement.positions[:, 0, pads[3] + 1 :], axis=1) == 1).all()
+        assert (np.diff(placement.positions[:, pads[3] + 1 :], axis=1) == 1).all()
 
     def test_what_is_scored_of_a_document_with_both(self) -> None:
         both = [{"text": "coffee price", "image": "images/noise_84x84.png"}]
@@ -444,11 +445,7 @@ def test_rounding_by_images_of_any_size(default: Ranker) -> None:
     sequences = reranker.encode(lists)
     batch = gather(sequences, np.arange(len(images)), torch.device("cpu"))
     placement = place_images(batch, reranker.layout)
-    width = int(batch.lengths.max())
-    padded = np.zeros(len(images) * width, dtype=np.int64)
-    for row, ids in enumerate(split(sequences)):
-        padded[row * width : row * width + len(ids)] = ids
-    pads = np.flatnonzero(padded == reranker.layout.image_pad)
+    pads = np.flatnonzero(sequences.token_ids == reranker.layout.image_pad)
     assert np.sort(placement.targets).tolist() == pads.tolist()
     assert len(placement.sources) == len(pads)
     assert (sequences.links[PLACE][:, 0] == 6).all()

@@ -6,7 +6,7 @@ literal ``<|image_pad|>`` in a text is an ordinary token.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,12 +16,14 @@ import numpy.typing as npt
 from pipeline import schema
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Sequences
+from pipeline.rerankers.support.shared_prefixes import share_beginnings
 
 if TYPE_CHECKING:
     from pipeline.rerankers.base import Floats, Int32s, Int64s
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
-#: Links [S, images of a sequence]: which image, -1 where there is none, and its first token.
+#: Links [leaves, images of a prompt]: which image, -1 where there is none, and its first token in
+#: the whole prompt, shared beginning included.
 IMAGE: Final = "image"
 PLACE: Final = "place"
 #: Means and deviations of CLIP's training images, which Qwen2-VL's processor normalises by.
@@ -129,6 +131,8 @@ def normalised_levels(checkpoint: Checkpoint) -> Floats:
 class PromptBuilder:
     """Sequences of ids and images, one per document, read out at their last token.
 
+    Sequences that begin with the same ids and images share their beginning.
+
     Attributes:
         images: uint8 RGB arrays that sequences may hold.
         documents: documents in all [N].
@@ -142,12 +146,16 @@ class PromptBuilder:
     _image: list[tuple[int, ...]] = field(default_factory=list)
     _place: list[tuple[int, ...]] = field(default_factory=list)
     _truncated: list[int] = field(default_factory=list)
+    _opening: list[int] = field(default_factory=list)
+    _group: list[int] = field(default_factory=list)
+    _groups: dict[tuple[int | bytes, ...], int] = field(default_factory=dict)
 
     def add(
         self,
         document: int,
-        parts: Iterable[Int32s | int],
+        parts: Sequence[Int32s | int],
         *,
+        opening: int,
         room: int,
         ending: Int32s,
         truncated: bool,
@@ -157,13 +165,14 @@ class PromptBuilder:
         Args:
             document: its place in the lists.
             parts: ids, or the number of an image.
+            opening: how many of the parts other sequences may begin with as well.
             room: tokens that are kept of the parts; the rest is cut on the right.
             ending: ids after what was kept.
             truncated: whether some of the document's text was left out before.
         """
         pieces: list[Int32s] = []
-        images, places, length = [], [], 0
-        for part in parts:
+        images, places, length, opened = [], [], 0, 0
+        for number, part in enumerate(parts):
             if isinstance(part, int):
                 images.append(part)
                 places.append(length + 1)
@@ -174,6 +183,10 @@ class PromptBuilder:
                 piece = part
             pieces.append(piece)
             length += len(piece)
+            opened = length if number < opening else opened
+        key = tuple(p if isinstance(p, int) else p.tobytes() for p in parts[:opening])
+        self._group.append(self._groups.setdefault(key, len(self._groups)))
+        self._opening.append(min(opened, room))
         self._ids.append(np.concatenate([np.concatenate(pieces)[:room], ending]))
         self._document.append(document)
         self._image.append(tuple(images))
@@ -190,7 +203,7 @@ class PromptBuilder:
         spent[document], cut[document] = lengths, self._truncated
         flat = np.concatenate(self._ids) if self._ids else np.zeros(0, dtype=np.int32)
         widest = max((len(images) for images in self._image), default=0)
-        return Sequences(
+        sequences = Sequences(
             token_ids=flat.astype(np.int32),
             offsets=offsets,
             readout_positions=(lengths - 1).astype(np.int32),
@@ -205,6 +218,8 @@ class PromptBuilder:
             images=tuple(self.images),
             rejected=tuple(sorted(rejected.items())),
         )
+        group = np.array(self._group, dtype=np.int64)
+        return share_beginnings(sequences, group, np.array(self._opening, dtype=np.int64))
 
 
 def _rectangle(rows: Sequence[tuple[int, ...]], width: int, fill: int) -> Int64s:

@@ -20,7 +20,7 @@ from pipeline.rerankers.support.image_places import place_images
 from pipeline.rerankers.support.padding import pad
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Batch, Floats
+    from pipeline.rerankers.base import Batch, Floats, Int64s
     from pipeline.rerankers.support.image_places import Placement
     from pipeline.rerankers.support.qwen2_vl import Layout
 
@@ -86,21 +86,26 @@ class Qwen2VLReranker(nn.Module):
         padded = pad(batch, 0)
         placement = place_images(batch, self.layout)
         states = self.model.language_model.embed_tokens(padded.input_ids)
+        inside = np.flatnonzero(np.arange(states.shape[1]) < batch.lengths[:, None])
         if len(placement.images):
-            self._insert(states, batch, placement)
+            self._insert(states, batch, placement, inside[placement.targets])
+        positions = np.zeros((3, states.shape[0] * states.shape[1]), dtype=np.int64)
+        positions[:, inside] = placement.positions
         hidden = self.model.language_model(
             inputs_embeds=states,
-            position_ids=self._put(placement.positions),
+            position_ids=self._put(positions).view(3, *states.shape[:2]),
             use_cache=False,
         ).last_hidden_state
         readouts: torch.Tensor = self.score(hidden[padded.readout_rows, padded.readout_columns])
         return readouts.float()
 
-    def _insert(self, states: torch.Tensor, batch: Batch, placement: Placement) -> None:
-        """Image tokens in place of their pads; ``states`` [b, width, hidden] is changed."""
+    def _insert(
+        self, states: torch.Tensor, batch: Batch, placement: Placement, targets: Int64s
+    ) -> None:
+        """Image tokens at ``targets`` of all tokens of ``states`` [..., hidden], in place."""
         tokens = self.image_tokens([batch.sequences.images[image] for image in placement.images])
         chosen = tokens.to(states.dtype)[self._put(placement.sources)]
-        states.view(-1, states.shape[-1])[self._put(placement.targets)] = chosen
+        states.view(-1, states.shape[-1])[self._put(targets)] = chosen
 
     def image_tokens(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
         """[v, hidden]: the tokens of images [height, width, 3], one after the other."""
