@@ -135,8 +135,9 @@ class Qwen3Reranker(Reranker):
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per document, or per chunk of it; read out at its last token.
 
-        Prompts of one query share all that stands before the document. The body is tokenised in two parts that meet before the space after ``<Document>:``, where
-        Qwen's pre-tokeniser always cuts, so each distinct text is tokenised once.
+        Prompts of one query share all that stands before the document. The body is tokenised in two
+        parts that meet before the space after ``<Document>:``, where Qwen's pre-tokeniser always
+        cuts, so each distinct text is tokenised once.
         """
         queries, query_text = distinct(lists.queries.column(schema.QUERY))
         documents, document_text = distinct(lists.documents.column(schema.TEXT))

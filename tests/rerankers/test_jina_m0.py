@@ -455,3 +455,40 @@ def test_rounding_by_images_of_any_size(default: Ranker) -> None:
         documents = one.documents.append_column(schema.IMAGE, pa.array([image]))
         alone = default.score_lists(replace(one, documents=documents))
         np.testing.assert_allclose(alone[0], together[place], atol=1e-5, rtol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.integers(1, 3))
+def test_shared_documents_stand_where_they_would_alone(
+    default: Ranker, shown: list[int], questions: int
+) -> None:
+    """Positions and image tokens of shared prompts are those of the same prompts written out."""
+    names = [None, "images/exact_56x56.png", "images/halfway_70x42.png", None]
+    texts = ["plain words", None, None, "other words, more of them"]
+    documents = [{"text": texts[i], "image": names[i]} for i in shown]
+    cases = [
+        {"query": {"text": f"query {'x' * n}"}, "documents": documents} for n in range(questions)
+    ]
+    reranker = default.engine.reranker
+    sequences = reranker.encode(joined(cases))
+    everyone = np.arange(sequences.leaves)
+    together = gather(sequences, everyone, torch.device("cpu"))
+    apart = gather(sequences.unshared(), everyone, torch.device("cpu"))
+    here, there = (place_images(batch, reranker.layout) for batch in (together, apart))
+    of_image = dict(zip(here.targets.tolist(), here.sources.tolist(), strict=True))
+    assert len(of_image) == len(here.targets)
+    found: dict[int, int] = {}
+    parents = (
+        together.parents if together.parents is not None else np.full(len(together.chosen), -1)
+    )
+    for row, chosen in enumerate(together.chosen):
+        if chosen >= sequences.leaves:
+            continue
+        rows = [int(parents[row]), row] if parents[row] >= 0 else [row]
+        places = np.concatenate([np.arange(*together.offsets[r : r + 2]) for r in rows])
+        alone = np.arange(*apart.offsets[chosen : chosen + 2])
+        assert here.positions[:, places].tolist() == there.positions[:, alone].tolist()
+        for place, expected in zip(places.tolist(), alone.tolist(), strict=True):
+            if place in of_image:
+                found[expected] = of_image[place]
+    assert found == dict(zip(there.targets.tolist(), there.sources.tolist(), strict=True))
