@@ -63,16 +63,20 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
 
     The model, its settings and precision, how text and columns are read, the copied columns, and
     the versions of schema and code. Batch size, replicas and placement do not belong here, nor
-    does the name that a model was asked for by.
+    does the name that a model was asked for by. Where bits must repeat, what batches are made of
+    belongs here too.
     """
     described = asdict(model)
     del described["name"], described["licence"]
     written = config.output.model_dump(exclude={"path"})
-    parts = {
+    parts: dict[str, Any] = {
         "model": described,
         "text": [config.input.text_columns, config.input.text_separator],
         "columns": [config.input.layout, config.input.columns, written],
         "schema": schema.SCHEMA_VERSION,
         "version": pipeline.__version__.split(".")[0],
     }
+    if config.engine.deterministic:
+        parts["batches"] = config.engine.model_dump(exclude={"dtype", "memory_fraction"})
+        parts["threads"] = config.replicas.num_cpus
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
