@@ -10,7 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputContractError
+from pipeline.storage.counters import Event, count
 from pipeline.storage.store import FileIdentity, open_input, read_bytes
+
+
+class UnreadableError(InputContractError):
+    """The bytes of a file are not the Parquet that they should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +46,10 @@ def read_footer(file: FileIdentity) -> Footer:
     Raises:
         InputContractError: the file is empty, cut off, or not Parquet.
     """
-    with _explained(file.path, file.size), open_input(file.path) as source:
+    with (
+        _explained(file.path, file.size),
+        open_input(file.path, version=file.version) as source,
+    ):
         parquet = pq.ParquetFile(source)
         metadata = parquet.metadata
         groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
@@ -57,9 +65,18 @@ def read_footer(file: FileIdentity) -> Footer:
 
 
 def read_rows(
-    path: str, start: int, stop: int, *, columns: Sequence[str], batch_rows: int = 8192
+    path: str,
+    start: int,
+    stop: int,
+    *,
+    columns: Sequence[str],
+    batch_rows: int = 8192,
+    version: str | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Rows ``[start, stop)`` of a file as record batches; row groups outside are never touched.
+
+    Data that cannot be decoded, or whose page checksum does not fit, is read once more before it
+    is given up: a bit may have flipped on its way.
 
     Args:
         path: the file.
@@ -67,34 +84,63 @@ def read_rows(
         stop: row after the last.
         columns: columns to read.
         batch_rows: rows per batch at most.
+        version: what :func:`identify` said about the file when the rows were counted.
 
     Raises:
-        InputContractError: the data cannot be decoded; names the file and the row group.
+        NotFoundError: no such file.
+        InputContractError: the file is another version, or the data cannot be decoded; names the
+            file and the row group.
     """
-    with _explained(path), open_input(path) as source:
+    done = start
+    for last in (False, True):
+        try:
+            for batch in _rows_once(path, done, stop, list(columns), batch_rows, version):
+                yield batch
+                done += batch.num_rows
+            return
+        except UnreadableError:
+            if last:
+                raise
+            count(Event.DAMAGED)
+
+
+def _rows_once(
+    path: str, start: int, stop: int, columns: list[str], batch_rows: int, version: str | None
+) -> Iterator[pa.RecordBatch]:
+    with _explained(path), open_input(path, version=version) as source:
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
         first = 0
         for group in range(parquet.metadata.num_row_groups):
             rows = parquet.metadata.row_group(group).num_rows
             if first < stop and first + rows > start and rows:
                 with _explained(f"{path}, row group {group}"):
-                    batches = parquet.iter_batches(
-                        batch_rows, row_groups=[group], columns=list(columns)
-                    )
+                    batches = parquet.iter_batches(batch_rows, row_groups=[group], columns=columns)
                     yield from _cut(batches, max(0, start - first), min(rows, stop - first))
             first += rows
 
 
-def to_bytes(table: pa.Table, *, metadata: Mapping[str, str] | None = None) -> bytes:
-    """A table as one Parquet file in memory: zstd, page checksums, ``metadata`` in the footer."""
+def to_bytes(
+    table: pa.Table,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    footer: Mapping[str, str] | None = None,
+) -> bytes:
+    """A table as one Parquet file in memory: zstd, page checksums.
+
+    Args:
+        table: the rows.
+        metadata: joins the schema's metadata, which the footer holds twice (Arrow keeps a copy).
+        footer: further entries of the footer, held once and no part of the schema.
+    """
     merged = {**(table.schema.metadata or {}), **{k: v for k, v in (metadata or {}).items()}}
+    described = table.replace_schema_metadata(merged or None)
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.replace_schema_metadata(merged or None),
-        sink,
-        compression="zstd",
-        write_page_checksum=True,
-    )
+    with pq.ParquetWriter(
+        sink, described.schema, compression="zstd", write_page_checksum=True
+    ) as writer:
+        writer.write_table(described)
+        if footer:
+            writer.add_key_value_metadata(dict(footer))
     return bytes(sink.getvalue())
 
 
@@ -138,11 +184,11 @@ def _explained(path: str, size: int | None = None) -> Iterator[None]:
         if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
             raise  # the store failed, not the file: Arrow's own decoding errors carry no errno
         if size == 0:
-            raise InputContractError(
+            raise UnreadableError(
                 f"{path}: the file is empty (0 bytes); delete it or write it again"
             ) from error
         reason = str(error).split("\n")[0].rstrip(".")
-        raise InputContractError(
+        raise UnreadableError(
             f"{path}: not readable as Parquet ({reason}); the file is cut off, damaged or of "
             "another format: write it again"
         ) from error

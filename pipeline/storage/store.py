@@ -1,40 +1,52 @@
-"""Files of a run, wherever they lie: list with identity, read, and publish whole or not at all.
+"""Files of a run, wherever they lie: list with identity, read, publish whole or not at all.
 
-Paths are plain local paths or fsspec URIs. Credentials, endpoints and regions come from the
-environment (``AWS_*`` and the like), never from a configuration file.
+Paths are plain local paths or URIs. Credentials, endpoints and regions come from the environment
+(``AWS_*`` and the like), never from a configuration file.
+
+Every function may raise :class:`AccessDeniedError` (the store refuses the credentials) and
+:class:`StorageError` (it failed, and went on failing for as long as the policy allows).
 """
 
 from __future__ import annotations
 
-import errno
 import glob
 import hashlib
-import os
-import tempfile
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO
 
-import fsspec
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
+from pipeline.errors import NotFoundError
+from pipeline.storage.backend import Backend
+from pipeline.storage.files import FileIdentity, Temporary, Upload
 
-from pipeline.errors import ConfigurationError, NotFoundError
+__all__ = [
+    "FileIdentity",
+    "Temporary",
+    "Upload",
+    "abort_upload",
+    "absolute",
+    "create_if_absent",
+    "delete",
+    "exists",
+    "fetch_folder",
+    "identify",
+    "is_folder",
+    "join",
+    "list_files",
+    "list_folders",
+    "list_names",
+    "list_temporary",
+    "list_uploads",
+    "open_input",
+    "read_bytes",
+    "read_versioned",
+    "replace_if_unchanged",
+    "sha256_file",
+    "write_whole",
+]
 
-
-@dataclass(frozen=True, kw_only=True)
-class FileIdentity:
-    """One input file and the version of it that a plan was made for.
-
-    Attributes:
-        path: absolute local path or full URI.
-        size: bytes.
-        version: the store's ETag or generation where it has one, else modification time in ns.
-    """
-
-    path: str
-    size: int
-    version: str
+_FETCHES = 4
 
 
 def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
@@ -46,48 +58,32 @@ def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
         Files sorted by path.
 
     Raises:
-        NotFoundError: nothing matches, or the store cannot be reached.
+        NotFoundError: nothing matches.
     """
-    fs, path = _resolve(pattern)
-    try:
-        if glob.has_magic(path) and not fs.exists(path):
-            found = [name for name in fs.glob(path) if not fs.isdir(name)]
-        elif fs.isdir(path):
-            found = [name for name in fs.find(path) if _is_data(name, path, suffix)]
-        else:
-            found = [path] if fs.exists(path) else []
-        identities = [_identity(fs, name) for name in found]
-    except (OSError, PermissionError) as error:
-        raise NotFoundError(f"{pattern}: cannot be listed: {error}") from error
-    if not identities:
+    store, path = _place(pattern)
+    found = store.stat(path)
+    if found is not None:
+        return [found]
+    if glob.has_magic(path):
+        files = store.glob(path)
+    else:
+        folder = path.rstrip("/")
+        files = [file for file in store.find(folder) if _is_data(file.path, folder, suffix)]
+    if not files:
         raise NotFoundError(f"{pattern}: no file found; expected a {suffix} file, folder or glob")
-    return sorted(identities, key=lambda identity: identity.path)
+    return sorted(files, key=lambda file: file.path)
 
 
 def list_names(folder: str) -> list[str]:
     """File names directly in ``folder``, sorted; empty when the folder is absent."""
-    fs, path = _resolve(folder)
-    fs.invalidate_cache(path)
-    try:
-        found = fs.ls(path, detail=True)
-    except FileNotFoundError:
-        return []
-    return sorted(entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "file")
+    store, path = _place(folder)
+    return sorted(store.children(path)[0])
 
 
 def list_folders(folder: str) -> list[str]:
     """Names of the folders directly in ``folder``, sorted; empty when it is absent."""
-    fs, path = _resolve(folder)
-    fs.invalidate_cache(path)
-    try:
-        found = fs.ls(path, detail=True)
-    except FileNotFoundError:
-        return []
-    return sorted(
-        entry["name"].rstrip("/").rsplit("/", 1)[-1]
-        for entry in found
-        if entry["type"] == "directory"
-    )
+    store, path = _place(folder)
+    return sorted(store.children(path)[1])
 
 
 def identify(path: str) -> FileIdentity:
@@ -96,79 +92,111 @@ def identify(path: str) -> FileIdentity:
     Raises:
         NotFoundError: the file is gone.
     """
-    fs, name = _resolve(path)
-    try:
-        fs.invalidate_cache(name)
-        return _identity(fs, name)
-    except OSError as error:
-        raise NotFoundError(f"{path}: {error}") from error
+    store, name = _place(path)
+    found = store.stat(name)
+    if found is None:
+        raise NotFoundError(f"{path}: no such file")
+    return found
 
 
 def exists(path: str) -> bool:
     """Whether a file is at ``path``."""
-    fs, name = _resolve(path)
-    fs.invalidate_cache(name)
-    return bool(fs.exists(name))
+    store, name = _place(path)
+    return store.stat(name) is not None
 
 
 def is_folder(path: str) -> bool:
     """Whether ``path`` is a folder."""
-    fs, name = _resolve(path)
-    return bool(fs.isdir(name))
+    store, name = _place(path)
+    return store.is_folder(name)
 
 
-def open_input(path: str) -> BinaryIO:
-    """A seekable binary reader.
+def open_input(path: str, *, version: str | None = None) -> BinaryIO:
+    """A seekable binary reader of one version of a file.
+
+    Args:
+        path: the file.
+        version: the version that it must have; None is the one that it has now. On S3 every read
+            is bound to it, so that a file that is overwritten meanwhile is never read as a mixture.
 
     Raises:
-        NotFoundError: no such file, or no permission.
+        NotFoundError: no such file.
+        InputContractError: the file is another version; also by a read, where it became one.
     """
-    fs, name = _resolve(path)
-    try:
-        return cast(BinaryIO, fs.open(name, "rb"))
-    except OSError as error:
-        raise NotFoundError(f"{path}: cannot be opened: {error}") from error
+    store, name = _place(path)
+    file = store.open(name, version)
+    if file is None:
+        raise NotFoundError(f"{path}: cannot be opened: no such file")
+    return file
 
 
 def read_bytes(path: str) -> bytes:
     """Whole content of a file; raises :class:`NotFoundError` where there is none."""
-    with open_input(path) as file:
-        return file.read()
+    found = read_versioned(path)
+    if found is None:
+        raise NotFoundError(f"{path}: cannot be opened: no such file")
+    return found[0]
+
+
+def read_versioned(path: str) -> tuple[bytes, str] | None:
+    """Content and version token, both of the same moment; None where there is no file."""
+    store, name = _place(path)
+    return store.read(name)
 
 
 def write_whole(path: str, data: bytes) -> None:
     """Write or replace ``path`` so that a reader sees the old content or the new, never a part."""
-    fs, name = _resolve(path)
-    if _is_local(fs):
-        temporary = _write_temporary(name, data)
-        Path(temporary).replace(name)
-        _sync_folder(Path(name).parent)
-    else:
-        fs.pipe_file(name, data)
+    store, name = _place(path)
+    store.write(name, data)
 
 
 def create_if_absent(path: str, data: bytes) -> bool:
     """Create ``path`` with ``data`` in one step, unless it exists.
 
     Locally: temporary file, fsync, hard link (which refuses an existing name), folder fsync. On
-    object stores: one conditional PutObject (``If-None-Match: *``).
+    object stores: one conditional write (``If-None-Match: *``, ``ifGenerationMatch=0``). Where its
+    answer is lost, the store is asked who wrote what is there before anything is sent again.
 
     Returns:
-        True when this call created the file, False when it was there already.
+        True when this call created the file. False when somebody else did, before or meanwhile,
+        even with the same content: read it to see which.
     """
-    fs, name = _resolve(path)
-    if _is_local(fs):
-        return _link_if_absent(name, data)
-    try:
-        fs.pipe_file(name, data, mode="create")
-    except FileExistsError:
-        return False
-    except OSError as error:
-        # s3fs maps a 412 without a <Condition> element (Ceph, Swift) to EINVAL.
-        if error.errno == errno.EINVAL and exists(path):
-            return False
-        raise
-    return True
+    store, name = _place(path)
+    return store.create(name, data)
+
+
+def replace_if_unchanged(path: str, data: bytes, version: str) -> str | None:
+    """Compare and swap: replace the content that :func:`read_versioned` gave ``version`` for.
+
+    Returns:
+        The new version, or None when ``path`` is no longer ``version`` because of somebody else.
+    """
+    store, name = _place(path)
+    return store.replace(name, data, version)
+
+
+def delete(path: str) -> None:
+    """Remove a file, where it is there."""
+    store, name = _place(path)
+    store.delete(name)
+
+
+def list_uploads(folder: str) -> list[Upload]:
+    """Multipart uploads below ``folder`` that were never finished; none where a store has none."""
+    store, name = _place(folder)
+    return store.uploads(name)
+
+
+def abort_upload(upload: Upload) -> None:
+    """Drop an unfinished upload, so that its parts are no longer stored (nor paid for)."""
+    store, _ = _place(upload.path)
+    store.abort(upload)
+
+
+def list_temporary(folder: str) -> list[Temporary]:
+    """Temporary files below ``folder``, left by killed processes or in use by living ones."""
+    store, name = _place(folder)
+    return store.temporary(name)
 
 
 def join(folder: str, *names: str) -> str:
@@ -185,19 +213,21 @@ def fetch_folder(uri: str, destination: Path) -> None:
     """Copy every file below a remote folder to a local one.
 
     Raises:
-        NotFoundError: the folder is absent, empty, or cannot be read.
+        NotFoundError: the folder is absent or empty.
     """
-    fs, path = _resolve(uri)
-    try:
-        names = fs.find(path)
-    except OSError as error:
-        raise NotFoundError(f"{uri}: cannot be listed: {error}") from error
-    if not names:
+    store, path = _place(uri)
+    folder = path.rstrip("/")
+    files = store.find(folder)
+    if not files:
         raise NotFoundError(f"{uri}: no files there; expected a checkpoint folder")
-    for name in names:
-        target = destination / name[len(path) :].strip("/")
+
+    def fetch(file: FileIdentity) -> None:
+        target = destination / file.path[len(folder) :].strip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        fs.get_file(name, str(target))
+        store.fetch(file, target)
+
+    with ThreadPoolExecutor(_FETCHES) as pool:
+        list(pool.map(fetch, files))
 
 
 def sha256_file(path: Path) -> str:
@@ -206,73 +236,39 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _resolve(path: str) -> tuple[Any, str]:
-    try:
-        fs, name = url_to_fs(absolute(path))
-    except (ValueError, ImportError) as error:
-        known = ", ".join(sorted(p for p in ("file", "s3", "gs", "memory", "https")))
-        raise ConfigurationError(f"{path}: {error}; use a local path or one of: {known}") from None
-    return fs, name
+def _place(path: str) -> tuple[Backend, str]:
+    """The store that a path is in, and its full name there."""
+    scheme, separator, rest = absolute(path).partition("://")
+    if not separator:
+        return _backend("file"), scheme
+    if scheme in ("file", "local"):
+        return _backend("file"), absolute(rest)
+    if scheme in ("s3", "s3a"):
+        return _backend("s3"), f"s3://{rest}"
+    return _backend("gs" if scheme in ("gs", "gcs") else "fsspec"), path
 
 
-def _is_local(fs: fsspec.AbstractFileSystem) -> bool:
-    return isinstance(fs, LocalFileSystem)
+@cache
+def _backend(kind: str) -> Backend:
+    # Each is imported where it is used: the client of a store that a job does not touch costs a
+    # second at the start of every command.
+    if kind == "file":
+        from pipeline.storage.local import LocalDisk
+
+        return LocalDisk()
+    if kind == "s3":
+        from pipeline.storage.s3 import S3
+
+        return S3()
+    if kind == "gs":
+        from pipeline.storage.gcs import GoogleStorage
+
+        return GoogleStorage()
+    from pipeline.storage.filesystem import Filesystem
+
+    return Filesystem()
 
 
-def _is_data(name: str, folder: str, suffix: str) -> bool:
-    parts = name[len(folder) :].strip("/").split("/")
-    return name.endswith(suffix) and not any(part.startswith(("_", ".")) for part in parts)
-
-
-def _identity(fs: Any, name: str) -> FileIdentity:
-    info = fs.info(name)
-    if _is_local(fs):
-        return FileIdentity(
-            path=name, size=info["size"], version=str(Path(name).stat().st_mtime_ns)
-        )
-    version = info.get("ETag") or info.get("etag") or info.get("generation") or info.get("created")
-    return FileIdentity(
-        path=fs.unstrip_protocol(name), size=info["size"], version=str(version).strip('"')
-    )
-
-
-def _write_temporary(name: str, data: bytes) -> str:
-    folder = Path(name).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{Path(name).name}.", dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-    except BaseException:
-        Path(temporary).unlink()
-        raise
-    return temporary
-
-
-def _link_if_absent(name: str, data: bytes) -> bool:
-    temporary = _write_temporary(name, data)
-    try:
-        os.link(temporary, name)
-    except FileExistsError:
-        return False
-    finally:
-        Path(temporary).unlink()
-    _sync_folder(Path(name).parent)
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _is_data(path: str, folder: str, suffix: str) -> bool:
+    parts = path[len(folder) :].strip("/").split("/")
+    return path.endswith(suffix) and not any(part.startswith(("_", ".")) for part in parts)

@@ -1,0 +1,82 @@
+"""What every kind of store must be able to do. Paths are absolute local paths or full URIs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.storage.files import FileIdentity, Temporary, Upload
+
+
+class Backend(ABC):
+    """One kind of store. An absent file is None or an empty list, never an exception.
+
+    Raises:
+        AccessDeniedError: by any method, where the store refuses the credentials.
+        StorageError: by any method, where the store failed and went on failing.
+    """
+
+    @abstractmethod
+    def stat(self, path: str) -> FileIdentity | None:
+        """The file at ``path``."""
+
+    @abstractmethod
+    def is_folder(self, path: str) -> bool:
+        """Whether anything lies below ``path``."""
+
+    @abstractmethod
+    def find(self, folder: str) -> list[FileIdentity]:
+        """Every file below ``folder``."""
+
+    @abstractmethod
+    def glob(self, pattern: str) -> list[FileIdentity]:
+        """Every file that ``pattern`` matches; ``*`` stops at a slash, ``**`` does not."""
+
+    @abstractmethod
+    def children(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the files and of the folders directly in ``folder``."""
+
+    @abstractmethod
+    def open(self, path: str, version: str | None) -> BinaryIO | None:
+        """A seekable reader of one version: the given one, else the one that is there now.
+
+        Raises:
+            InputContractError: the file is another version, or becomes one under the reader.
+        """
+
+    @abstractmethod
+    def read(self, path: str) -> tuple[bytes, str] | None:
+        """Whole content, verified where the store carries a checksum, and its version token."""
+
+    @abstractmethod
+    def write(self, path: str, data: bytes) -> None:
+        """Create or replace; a reader sees the old content or the new."""
+
+    @abstractmethod
+    def create(self, path: str, data: bytes) -> bool:
+        """Create unless it exists; True when this very call created it."""
+
+    @abstractmethod
+    def replace(self, path: str, data: bytes, version: str) -> str | None:
+        """Replace ``version``; the new version, or None where it is no longer the current one."""
+
+    @abstractmethod
+    def delete(self, path: str) -> None:
+        """Remove, where it is there."""
+
+    @abstractmethod
+    def fetch(self, file: FileIdentity, target: Path) -> None:
+        """Copy a file to a local path."""
+
+    def uploads(self, folder: str) -> list[Upload]:
+        """Unfinished multipart uploads below ``folder``; a store without them has none."""
+        return []
+
+    def abort(self, upload: Upload) -> None:
+        """Drop an unfinished upload and its parts."""
+        raise ValueError(f"{upload.path}: this store has no multipart uploads")
+
+    def temporary(self, folder: str) -> list[Temporary]:
+        """Temporary files of writes below ``folder``; a store that writes at once has none."""
+        return []

@@ -1,0 +1,43 @@
+"""What went wrong between this process and its stores, and was made good: counts for the report."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """What is counted; the values are the keys of :func:`snapshot`."""
+
+    THROTTLED = "retries_throttled"  # 503 SlowDown, 429
+    SERVER = "retries_server_error"  # other 5xx, RequestTimeout, an answer that is no XML
+    CONNECTION = "retries_connection"  # refused, reset, closed before the last byte
+    STALLED = "retries_stalled"  # slower than the floor, or silent
+    CONFLICT = "retries_conflict"  # 409: two conditional requests met, and neither landed
+    DAMAGED = "retries_damaged"  # a checksum did not fit
+    AMBIGUOUS = "ambiguous_writes_resolved"  # our write had landed, only its answer was lost
+    REFRESHED = "credential_refreshes"  # expired credentials read again
+
+
+_lock = threading.Lock()
+_counts: Counter[str] = Counter()
+
+
+def count(event: Event) -> None:
+    """Add one."""
+    with _lock:
+        _counts[event.value] += 1
+
+
+def snapshot() -> dict[str, int]:
+    """Counts of this process since it started, every event named."""
+    with _lock:
+        return {event.value: _counts[event.value] for event in Event}
+
+
+def since(before: Mapping[str, int]) -> dict[str, int]:
+    """Counts since an earlier snapshot; events that did not happen are left out."""
+    delta = {name: value - before.get(name, 0) for name, value in snapshot().items()}
+    return {name: value for name, value in delta.items() if value}

@@ -1,0 +1,51 @@
+"""What a store says about the things that lie in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileIdentity:
+    """One file and the version of it that was seen.
+
+    Attributes:
+        path: absolute local path or full URI.
+        size: bytes.
+        version: the store's ETag or generation where it has one, else modification time in ns.
+    """
+
+    path: str
+    size: int
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A multipart upload that was begun and neither completed nor aborted; readers do not see it.
+
+    Attributes:
+        path: URI of the object that it would become.
+        upload_id: the store's name for it.
+        started: when, by the store's clock.
+    """
+
+    path: str
+    upload_id: str
+    started: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temporary:
+    """A local file of a write that is going on, or whose process died in the middle of it.
+
+    Attributes:
+        path: absolute.
+        size: bytes.
+        modified: when it was last written to, by this machine's clock.
+    """
+
+    path: str
+    size: int
+    modified: datetime

@@ -1,0 +1,158 @@
+"""Stores that are neither a local disk nor S3, by way of their fsspec file system.
+
+Retries and time limits are those of the file system. What is created is created exclusively where
+the file system can (``mode="create"``); a compare-and-swap is not part of fsspec.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from fsspec.core import url_to_fs
+
+from pipeline.errors import AccessDeniedError, ConfigurationError, InputContractError
+from pipeline.storage.backend import Backend
+from pipeline.storage.files import FileIdentity
+
+
+class Filesystem(Backend):
+    """Any fsspec URI."""
+
+    def stat(self, path: str) -> FileIdentity | None:
+        """Size, and what the file system has for a version."""
+        fs, name = resolve(path)
+        try:
+            info = fs.info(name)
+        except FileNotFoundError:
+            return None
+        return None if info["type"] == "directory" else _identity(fs, info)
+
+    def is_folder(self, path: str) -> bool:
+        """What the file system calls a directory."""
+        fs, name = resolve(path)
+        return bool(fs.isdir(name))
+
+    def find(self, folder: str) -> list[FileIdentity]:
+        """Recursive listing."""
+        fs, name = resolve(folder)
+        return [_identity(fs, info) for info in fs.find(name, detail=True).values()]
+
+    def glob(self, pattern: str) -> list[FileIdentity]:
+        """The file system's own."""
+        fs, name = resolve(pattern)
+        found = fs.glob(name, detail=True).values()
+        return [_identity(fs, info) for info in found if info["type"] == "file"]
+
+    def children(self, folder: str) -> tuple[list[str], list[str]]:
+        """One listing."""
+        fs, name = resolve(folder)
+        try:
+            found = fs.ls(name, detail=True)
+        except FileNotFoundError:
+            return [], []
+        names: dict[str, list[str]] = {"file": [], "directory": []}
+        for info in found:
+            names[info["type"]].append(info["name"].rstrip("/").rpartition("/")[2])
+        return names["file"], names["directory"]
+
+    def open(self, path: str, version: str | None) -> BinaryIO | None:
+        """Checked against ``version`` once, when it is opened."""
+        found = self.stat(path)
+        if found is None:
+            return None
+        if version is not None and found.version != version:
+            raise InputContractError(
+                f"{path}: changed since the run was planned (version {version} -> "
+                f"{found.version}); start the run again: it makes a new plan"
+            )
+        fs, name = resolve(path)
+        try:
+            return cast(BinaryIO, fs.open(name, "rb"))
+        except PermissionError as error:
+            raise denied(path, error) from error
+
+    def read(self, path: str) -> tuple[bytes, str] | None:
+        """Content and version, from two requests."""
+        found = self.stat(path)
+        if found is None:
+            return None
+        fs, name = resolve(path)
+        return bytes(fs.cat_file(name)), found.version
+
+    def write(self, path: str, data: bytes) -> None:
+        """``pipe_file``."""
+        fs, name = resolve(path)
+        try:
+            fs.pipe_file(name, data)
+        except PermissionError as error:
+            raise denied(path, error) from error
+
+    def create(self, path: str, data: bytes) -> bool:
+        """``pipe_file`` in mode ``create``."""
+        fs, name = resolve(path)
+        try:
+            fs.pipe_file(name, data, mode="create")
+        except FileExistsError:
+            return False
+        except PermissionError as error:
+            raise denied(path, error) from error
+        return True
+
+    def replace(self, path: str, data: bytes, version: str) -> str | None:
+        """Refused: fsspec has no compare-and-swap."""
+        scheme = path.partition("://")[0]
+        raise ConfigurationError(
+            f"{path}: {scheme}:// has no compare-and-swap here; put the output on s3://, gs:// or "
+            "a local disk"
+        )
+
+    def delete(self, path: str) -> None:
+        """``rm_file``."""
+        fs, name = resolve(path)
+        try:
+            fs.rm_file(name)
+        except FileNotFoundError:
+            return
+        except PermissionError as error:
+            raise denied(path, error) from error
+
+    def fetch(self, file: FileIdentity, target: Path) -> None:
+        """``get_file``."""
+        fs, name = resolve(file.path)
+        fs.get_file(name, str(target))
+
+
+def resolve(path: str) -> tuple[Any, str]:
+    """The file system of a URI, its listings forgotten, and the name in it.
+
+    Raises:
+        ConfigurationError: nothing knows the scheme, or its library is not installed.
+    """
+    try:
+        fs, name = url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        known = ", ".join(("file", "gs", "https", "memory", "s3"))
+        raise ConfigurationError(f"{path}: {error}; use a local path or one of: {known}") from None
+    fs.invalidate_cache()
+    return fs, name
+
+
+def denied(path: str, error: Exception) -> AccessDeniedError:
+    """The error for a store that refuses the credentials of the environment."""
+    return AccessDeniedError(
+        f"{path}: access denied ({error}); check the credentials in the environment and what they "
+        "allow: get, put, delete and list below this path"
+    )
+
+
+def _identity(fs: Any, info: dict[str, Any]) -> FileIdentity:
+    version = next(
+        (info[key] for key in ("generation", "ETag", "etag", "mtime", "created") if info.get(key)),
+        None,
+    )
+    return FileIdentity(
+        path=fs.unstrip_protocol(info["name"]),
+        size=int(info.get("size") or 0),
+        version=str(version).strip('"'),
+    )
