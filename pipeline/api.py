@@ -90,6 +90,8 @@ def load(
     device: str | None = None,
     dtype: str = "auto",
     token_budget: int | None = None,
+    packing: str = "auto",
+    share_prefixes: bool = True,
     **settings: Any,
 ) -> Ranker:
     """Load a model for use in this process.
@@ -101,6 +103,8 @@ def load(
         device: ``cpu`` or ``cuda``; default: cuda where torch sees one.
         dtype: as ``engine.dtype`` of a job.
         token_budget: as ``engine.token_budget`` of a job.
+        packing: as ``engine.packing`` of a job.
+        share_prefixes: as ``engine.share_prefixes`` of a job.
         **settings: the family's settings, such as ``max_length``.
 
     Raises:
@@ -108,7 +112,14 @@ def load(
         NotFoundError: no checkpoint there.
         ModelError: the checkpoint does not fit the family.
     """
-    engine = EngineConfig.model_validate({"dtype": dtype, "token_budget": token_budget})
+    engine = EngineConfig.model_validate(
+        {
+            "dtype": dtype,
+            "token_budget": token_budget,
+            "packing": packing,
+            "share_prefixes": share_prefixes,
+        }
+    )
     if family is None:
         config = cards.resolve(ModelConfig(name=model, revision=revision, settings=settings))
     else:

@@ -62,7 +62,8 @@ def build_engine(
             the family or the device cannot.
         ModelError: a tensor is missing, unexpected or of the wrong shape.
     """
-    device = torch_device(kind)
+    # A family without a network computes on the CPU wherever its replica stands.
+    device = torch_device(kind if reranker.needs_weights else "cpu")
     if config.deterministic:
         use_deterministic_kernels()
     dtype = torch_dtype(dtype_name(config.dtype, kind))

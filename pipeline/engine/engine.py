@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ class Engine:
         token_budget: tokens of one forward pass (padded ones, where batches are padded). Shrinks
             when a batch does not fit in memory, unless batches must stay as they are.
         statistics: what was done since the engine was built.
+        second_look: given every round's sequences and readouts, returns readouts to go on with.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Engine:
         self.share_prefixes = share_prefixes and reranker.packed and reranker.shares_prefixes
         self.deterministic = deterministic
         self.statistics = Statistics()
+        self.second_look: Callable[[Sequences, Readouts], Readouts] | None = None
 
     def run(self, lists: CandidateLists, sequences: Sequences) -> tuple[Sequences, Readouts]:
         """Score a unit, through as many rounds as its family asks for.
@@ -73,10 +76,23 @@ class Engine:
             if not self.share_prefixes:
                 sequences = sequences.unshared()
             readouts = self._round(sequences)
+            if self.second_look is not None:
+                readouts = self.second_look(sequences, readouts)
             following = self.reranker.next_round(lists, sequences, readouts.values)
             if following is None:
                 return sequences, readouts
             sequences = following
+
+    def score_alone(self, sequences: Sequences, leaf: int) -> Floats | None:
+        """float32 [r, D]: one leaf's readouts from a batch of its own; None where it does not fit.
+
+        Where the network cannot share beginnings, ``sequences`` must be without them.
+        """
+        import torch
+
+        with torch.inference_mode():
+            values = self._forward(gather(sequences, np.array([leaf]), self.device))
+            return None if values is None else values.float().cpu().numpy()
 
     def _round(self, sequences: Sequences) -> Readouts:
         """Score every sequence of one round.

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
 _IGNORED: Final = ("embeddings.position_ids", "pooler.*")
+
+#: Encoders that run without padding; others are padded.
+_PACKABLE: Final = frozenset({"bert", "roberta", "xlm-roberta", "modernbert"})
 _ROWS: Final = 65_536
 
 
@@ -54,6 +57,7 @@ class BiEncoder(Reranker):
                 "is never run; the bi_encoder family takes networks that transformers knows"
             )
         self.pooling, self.normalize = _modules(checkpoint)
+        self.can_pack = self.config.get("model_type") in _PACKABLE
         self.score_scale = "cosine" if self.normalize else "dot"
         self.tokenizer = TextTokenizer(checkpoint)
         self.single = self.tokenizer.template(pair=False)
@@ -81,6 +85,14 @@ class BiEncoder(Reranker):
         )
         assert self.checkpoint is not None
         load_weights(self.network, self.checkpoint, ignore=_IGNORED, device=device)
+        if self.packed:
+            from pipeline.rerankers.support.packed_encoder import PackedEncoder
+
+            self.network = PackedEncoder(
+                self.network,
+                self.config["model_type"],
+                reads="readouts" if self.pooling == "cls" else "all",
+            )
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per distinct text; ``query`` [Q] and ``document`` [N] link to them.
@@ -111,19 +123,27 @@ class BiEncoder(Reranker):
         """float32 [b, hidden]: the pooled, possibly normalised vector of each text."""
         import torch
 
+        vectors = self._packed(batch) if self.packed else self._padded(batch)
+        return torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors
+
+    def _packed(self, batch: Batch) -> torch.Tensor:
+        from pipeline.rerankers.support.packed import mean
+
+        states: torch.Tensor = self.network(batch)
+        return states.float() if self.pooling == "cls" else mean(states, batch.lengths)
+
+    def _padded(self, batch: Batch) -> torch.Tensor:
         from pipeline.rerankers.support.padding import pad
 
         padded = pad(batch, int(self.config.get("pad_token_id") or 0))
         inputs = {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
         if padded.segment_ids is not None:
             inputs["token_type_ids"] = padded.segment_ids
-        hidden = self.network(**inputs).last_hidden_state.float()
+        hidden: torch.Tensor = self.network(**inputs).last_hidden_state.float()
         if self.pooling == "cls":
-            vectors: torch.Tensor = hidden[:, 0]
-        else:
-            mask = padded.attention_mask.unsqueeze(-1).float()
-            vectors = (hidden * mask).sum(1) / mask.sum(1)
-        return torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors
+            return hidden[:, 0]
+        mask = padded.attention_mask.unsqueeze(-1).float()
+        return (hidden * mask).sum(1) / mask.sum(1)
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """Dot product of each document's vector with its query's."""

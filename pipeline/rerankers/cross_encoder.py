@@ -36,6 +36,9 @@ _HEADS: Final[dict[str, tuple[str, ...]]] = {
     "modernbert": ("head", "classifier"),
 }
 
+#: DeBERTa-v2 attends by distances within a matrix, so its sequences are padded to one.
+_PACKABLE: Final = frozenset(_HEADS) - {"deberta-v2"}
+
 #: RoBERTa counts positions from padding_idx + 1, so two of the table's rows are never a token's.
 _RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
 
@@ -70,14 +73,15 @@ class CrossEncoder(Reranker):
     def __init__(self, *, checkpoint: Checkpoint, settings: CrossEncoderSettings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
+        self.kind = str(self.config["model_type"])
+        self.can_pack = self.kind in _PACKABLE
         self.tokenizer = TextTokenizer(checkpoint)
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
-        kind = self.config["model_type"]
         max_length = resolve_max_length(
             settings.max_length,
             tokenizer=checkpoint.json("tokenizer_config.json").get("model_max_length"),
             positions=self.config.get("max_position_embeddings"),
-            reserved=_RESERVED_POSITIONS.get(kind, 0),
+            reserved=_RESERVED_POSITIONS.get(self.kind, 0),
         )
         self.limits = Limits(
             max_length=max_length,
@@ -95,7 +99,7 @@ class CrossEncoder(Reranker):
         from pipeline.rerankers.support.loading import build, load_weights
 
         plain = {k: v for k, v in self.config.items() if k not in ("model_type", "torch_dtype")}
-        config = AutoConfig.for_model(self.config["model_type"], **plain)
+        config = AutoConfig.for_model(self.kind, **plain)
         self.network = build(
             lambda: AutoModelForSequenceClassification.from_config(config, dtype=dtype),
             dtype=dtype,
@@ -105,9 +109,13 @@ class CrossEncoder(Reranker):
             self.network,
             self.checkpoint,
             ignore=_IGNORED,
-            heads=_HEADS[self.config["model_type"]],
+            heads=_HEADS[self.kind],
             device=device,
         )
+        if self.packed:
+            from pipeline.rerankers.support.packed_encoder import PackedClassifier
+
+            self.network = PackedClassifier(self.network, self.kind)
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """``[CLS] query [SEP] document [SEP]`` as the tokenizer says, one per document or chunk."""
@@ -116,6 +124,8 @@ class CrossEncoder(Reranker):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the logit of each sequence."""
+        if self.packed:
+            return self.network(batch)  # type: ignore[no-any-return]
         from pipeline.rerankers.support.padding import pad
 
         padded = pad(batch, int(self.config.get("pad_token_id") or 0))

@@ -98,6 +98,8 @@ class JinaM0(Reranker):
     """Qwen2-VL in the layout of jina-reranker-m0."""
 
     Settings = JinaM0Settings
+    can_pack = True
+    shares_prefixes = True
     score_scale = "probability"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: JinaM0Settings) -> None:
@@ -129,7 +131,9 @@ class JinaM0(Reranker):
 
         def network() -> nn.Module:
             head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
-            return Qwen2VLReranker(config, head=head, levels=levels, layout=self.layout)
+            return Qwen2VLReranker(
+                config, head=head, levels=levels, layout=self.layout, packed=self.packed
+            )
 
         def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
             yield stored_name(name), tensor
@@ -143,6 +147,8 @@ class JinaM0(Reranker):
             heads=("score",),
             device=device,
         )
+        if self.packed:
+            self.network.pack()
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """``**Document**:`` and the document, ``**Query**:`` and the query, the score token.

@@ -44,6 +44,7 @@ class JinaV1(Reranker):
 
     Settings = JinaV1Settings
     score_scale = "probability"
+    can_pack = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: JinaV1Settings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
@@ -67,7 +68,10 @@ class JinaV1(Reranker):
         from pipeline.rerankers.support.networks.jina_bert import JinaBertReranker, Shape
 
         shape = Shape.from_config(self.config)
-        self.network = build(lambda: JinaBertReranker(shape), dtype=dtype)
+        pad_id = int(self.config.get("pad_token_id") or 0)
+        self.network = build(
+            lambda: JinaBertReranker(shape, pad_id=pad_id, packed=self.packed), dtype=dtype
+        )
         assert self.checkpoint is not None
         load_weights(
             self.network,
@@ -94,17 +98,8 @@ class JinaV1(Reranker):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the logit of each sequence."""
-        from pipeline.rerankers.support.padding import pad
-
-        padded = pad(batch, int(self.config.get("pad_token_id") or 0))
-        lengths = batch.lengths
-        ragged = int(lengths.min()) < int(lengths.max())
-        logits: torch.Tensor = self.network(
-            padded.input_ids,
-            token_types=padded.segment_ids,
-            is_token=padded.attention_mask.bool() if ragged else None,
-        )
-        return logits.float()
+        logits: torch.Tensor = self.network(batch)
+        return logits
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """The sigmoid of the logit."""

@@ -104,6 +104,7 @@ class JinaV2(Reranker):
 
     Settings = JinaV2Settings
     score_scale = "probability"
+    can_pack = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: JinaV2Settings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
@@ -139,6 +140,10 @@ class JinaV2(Reranker):
         load_weights(
             self.network, self.checkpoint, rename=_rename, heads=("classifier",), device=device
         )
+        if self.packed:
+            from pipeline.rerankers.support.packed_encoder import PackedClassifier
+
+            self.network = PackedClassifier(self.network, "xlm-roberta")
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """``<s> query </s></s> chunk </s>``, one sequence per chunk of a document."""
@@ -150,6 +155,8 @@ class JinaV2(Reranker):
         XLM-R derives positions from ids: padding has the id of ``<pad>``, which takes no position,
         and so has a literal ``<pad>`` in a text, as upstream.
         """
+        if self.packed:
+            return self.network(batch)  # type: ignore[no-any-return]
         from pipeline.rerankers.support.padding import pad
 
         padded = pad(batch, int(self.config["pad_token_id"]))

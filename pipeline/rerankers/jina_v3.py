@@ -22,6 +22,7 @@ from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.causal_lm import pack_decoder, read_decoder
 from pipeline.rerankers.support.listwise_prompt import ListwisePrompt, cut_texts
 from pipeline.rerankers.support.listwise_windows import (
     MOST_DOCUMENTS,
@@ -70,6 +71,8 @@ class JinaV3(Reranker):
 
     Settings = JinaV3Settings
     score_scale = "cosine"
+    can_pack = True
+    shares_prefixes = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: JinaV3Settings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
@@ -111,6 +114,8 @@ class JinaV3(Reranker):
         load_weights(
             self.network, self.checkpoint, ignore=_IGNORED, heads=("projector",), device=device
         )
+        if self.packed:
+            pack_decoder(self.network["model"], "qwen3")
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per window, read out at each of its documents and then at its query.
@@ -151,19 +156,8 @@ class JinaV3(Reranker):
         return share_beginnings(sequences, np.zeros(len(sequences), dtype=np.int64), alike)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """float32 [r, 512]: the projected hidden state at each readout.
-
-        The network is causal, so padding on the right changes nothing and needs no mask. Saying so
-        by the layer's own word keeps transformers from looking for packed sequences, which is a
-        synchronisation with the device.
-        """
-        from pipeline.rerankers.support.padding import pad
-
-        padded = pad(batch, 0)
-        output = self.network["model"](
-            input_ids=padded.input_ids, attention_mask={"full_attention": None}, use_cache=False
-        )
-        hidden = output.last_hidden_state[padded.readout_rows, padded.readout_columns]
+        """float32 [r, 512]: the projected hidden state at each readout."""
+        hidden = read_decoder(self.network["model"], batch, packed=self.packed)
         vectors: torch.Tensor = self.network["projector"](hidden)
         return vectors
 

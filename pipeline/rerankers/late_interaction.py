@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.base import Int64s
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
 #: What the rotary layout's config.json says about the network; the rest is about upstream's code.
@@ -77,6 +78,7 @@ class LateInteraction(Reranker):
 
     Settings = LateInteractionSettings
     score_scale = "maxsim"
+    can_pack = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: LateInteractionSettings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
@@ -125,6 +127,10 @@ class LateInteraction(Reranker):
             heads=("linear",),
             device=device,
         )
+        if self.packed:
+            from pipeline.rerankers.support.packed_encoder import PackedEncoder
+
+            self.network["body"] = PackedEncoder(self.network["body"], kind, reads="all")
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per distinct query and per distinct document, a readout per scored token."""
@@ -136,15 +142,26 @@ class LateInteraction(Reranker):
         """float32 [r, dim]: a unit vector for each readout."""
         import torch
 
+        attended = batch.sequences.links["attended"][batch.chosen]
+        read = self._packed(batch, attended) if self.packed else self._padded(batch, attended)
+        return torch.nn.functional.normalize(self.network["linear"](read), dim=-1)
+
+    def _packed(self, batch: Batch, attended: Int64s) -> torch.Tensor:
+        packed = self.network["body"].pack(batch, attended)
+        states: torch.Tensor = self.network["body"].states(packed)
+        return states[packed.reading.rows]
+
+    def _padded(self, batch: Batch, attended: Int64s) -> torch.Tensor:
+        import torch
+
         from pipeline.rerankers.support.padding import pad
 
         padded = pad(batch, self.tokenizer.pad)
-        attended = torch.from_numpy(batch.sequences.links["attended"][batch.chosen])
         columns = torch.arange(padded.input_ids.shape[1], device=batch.device)
-        mask = (columns < attended.to(batch.device)[:, None]).long()
+        mask = (columns < torch.from_numpy(attended).to(batch.device)[:, None]).long()
         hidden = self.network["body"](input_ids=padded.input_ids, attention_mask=mask)
-        read = hidden.last_hidden_state[padded.readout_rows, padded.readout_columns]
-        return torch.nn.functional.normalize(self.network["linear"](read), dim=-1)
+        states: torch.Tensor = hidden.last_hidden_state
+        return states[padded.readout_rows, padded.readout_columns]
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """MaxSim: the sum over the query's vectors of the best cosine among the document's."""

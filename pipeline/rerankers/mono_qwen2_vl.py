@@ -83,6 +83,8 @@ class MonoQwen2VL(Reranker):
     """Qwen2-VL asked for True or False."""
 
     Settings = MonoQwen2VLSettings
+    can_pack = True
+    shares_prefixes = True
     score_scale = "probability"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: MonoQwen2VLSettings) -> None:
@@ -123,7 +125,9 @@ class MonoQwen2VL(Reranker):
 
         def network() -> nn.Module:
             head = nn.Linear(int(self.config["hidden_size"]), len(_ANSWERS), bias=False)
-            return Qwen2VLReranker(config, head=head, levels=levels, layout=self.layout)
+            return Qwen2VLReranker(
+                config, head=head, levels=levels, layout=self.layout, packed=self.packed
+            )
 
         def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
             ours = stored_name(name)
@@ -134,6 +138,8 @@ class MonoQwen2VL(Reranker):
 
         self.network = build(network, dtype=dtype)
         load_weights(self.network, self.checkpoint, rename=rename, heads=("score",), device=device)
+        if self.packed:
+            self.network.pack()
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """Qwen2-VL's chat with the page and the question; a query that is too long is cut."""

@@ -24,6 +24,13 @@ from pipeline import schema
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
 from pipeline.rerankers.support import preference
+from pipeline.rerankers.support.causal_lm import (
+    PACKABLE,
+    can_share,
+    load_causal_lm,
+    pack_decoder,
+    packed_inputs,
+)
 from pipeline.rerankers.support.chat import (
     ChatSettings,
     PromptTokenizer,
@@ -67,6 +74,9 @@ class Pairwise(Reranker):
 
     def __init__(self, *, checkpoint: Checkpoint, settings: PairwiseSettings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
+        self.kind = str(checkpoint.config.get("model_type"))
+        self.can_pack = self.kind in PACKABLE
+        self.shares_prefixes = can_share(checkpoint.config)
         self.tokenizer = PromptTokenizer(checkpoint, settings)
         words = list(preference.PROMPT)
         words[0], words[-1] = self.tokenizer.before + words[0], words[-1] + self.tokenizer.after
@@ -80,11 +90,12 @@ class Pairwise(Reranker):
 
     def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The whole model, with its output layer cut down to the two answers, in float32."""
-        from pipeline.rerankers.support.causal_lm import keep_rows, load_causal_lm
-
         assert self.checkpoint is not None
-        self.network = load_causal_lm(self.checkpoint, device=device, dtype=dtype)
-        keep_rows(self.network, self.answers)
+        self.network = load_causal_lm(
+            self.checkpoint, device=device, dtype=dtype, rows=self.answers
+        )
+        if self.packed:
+            pack_decoder(self.network.model, self.kind)
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """The first round: two prompts for each pair that it asks about."""
@@ -184,6 +195,9 @@ class Pairwise(Reranker):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the log-odds of A against B after each prompt."""
+        if self.packed:
+            answers = self.network(**packed_inputs(batch)).logits[0].float()
+            return answers[:, :1] - answers[:, 1:]  # type: ignore[no-any-return]
         from pipeline.rerankers.support.padding import pad
 
         padded = pad(batch, 0)

@@ -21,6 +21,7 @@ from pydantic import Field
 from pipeline import schema
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.causal_lm import can_share, pack_decoder, read_decoder
 from pipeline.rerankers.support.long_documents import (
     LongDocumentSettings,
     Pieces,
@@ -74,6 +75,7 @@ class Qwen3Reranker(Reranker):
     """Qwen3-Reranker 0.6B, 4B and 8B."""
 
     Settings = Qwen3RerankerSettings
+    can_pack = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: Qwen3RerankerSettings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
@@ -84,6 +86,7 @@ class Qwen3Reranker(Reranker):
                 f"{checkpoint.folder}/config.json: model_type '{kind}'; the qwen3_reranker family "
                 "runs qwen3. See `rerank models` for the family of your checkpoint"
             )
+        self.shares_prefixes = can_share(self.config)
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
         self.tokenizer = TextTokenizer(checkpoint)
         self.template_of_ids = _frame(self.tokenizer)
@@ -123,6 +126,8 @@ class Qwen3Reranker(Reranker):
         load_weights(
             self.network, self.checkpoint, rename=self._rename, heads=("yes_no",), device=device
         )
+        if self.packed:
+            pack_decoder(self.network["model"], "qwen3")
 
     def _rename(self, name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         tied = bool(self.config.get("tie_word_embeddings", True))
@@ -179,12 +184,9 @@ class Qwen3Reranker(Reranker):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the log-odds of yes against no after each sequence."""
-        from pipeline.rerankers.support.padding import pad
-
-        padded = pad(batch, 0)
-        hidden = self.network["model"](input_ids=padded.input_ids, use_cache=False)
-        last = hidden.last_hidden_state[padded.readout_rows, padded.readout_columns]
-        log_odds: torch.Tensor = self.network["yes_no"](last)
+        log_odds: torch.Tensor = self.network["yes_no"](
+            read_decoder(self.network["model"], batch, packed=self.packed)
+        )
         return log_odds
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:

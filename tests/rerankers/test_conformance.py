@@ -122,6 +122,23 @@ def test_a_score_depends_on_query_and_document_alone(
         np.testing.assert_allclose(reordered, alone[QUERIES[0]], atol=1e-5)
 
 
+@pytest.mark.parametrize("token_budget", [200, 3_000])
+def test_padded_packed_and_shared_give_the_same_scores(
+    make: Callable[..., Ranker], token_budget: int
+) -> None:
+    lists = lists_of({query: DOCUMENTS for query in QUERIES})
+    padded = make(packing="padded", token_budget=token_budget)
+    assert not padded.engine.reranker.packed
+    expected = padded.score_lists(lists)
+    for share_prefixes in (False, True):
+        packed = make(share_prefixes=share_prefixes, token_budget=token_budget)
+        assert packed.engine.reranker.packed == packed.engine.reranker.can_pack
+        np.testing.assert_allclose(packed.score_lists(lists), expected, rtol=0, atol=2e-5)
+        totals = packed.engine.statistics.as_dict()
+        if packed.engine.reranker.packed:
+            assert totals["computed_tokens"] == totals["tokens"]
+
+
 def test_scores_tell_documents_apart(ranker: Ranker) -> None:
     scores = ranker.score(QUERIES[0], DOCUMENTS)
     assert scores.dtype == np.float32

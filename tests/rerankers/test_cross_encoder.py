@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.api import Ranker, load
 from pipeline.candidates.lists import CandidateLists
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigurationError, ModelError
 from pipeline.rerankers.base import Sequences
 from pipeline.rerankers.cross_encoder import CrossEncoder, CrossEncoderSettings
 from pipeline.rerankers.support.checkpoint import Checkpoint
@@ -38,12 +38,21 @@ def model(goldens: Path) -> Callable[..., Ranker]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("activation", ["none", "sigmoid"])
+@pytest.mark.parametrize(
+    ("activation", "packing"), [("none", "auto"), ("sigmoid", "auto"), ("none", "padded")]
+)
 def test_predict(
-    model: Callable[..., Ranker], cases: Cases, pair_lists: PairLists, name: str, activation: str
+    model: Callable[..., Ranker],
+    cases: Cases,
+    pair_lists: PairLists,
+    name: str,
+    activation: str,
+    packing: str,
 ) -> None:
     for case in cases(name):
-        ranker = model(name, max_length=case["max_length"], activation=activation)
+        options = {"activation": activation, "packing": packing}
+        ranker = model(name, max_length=case["max_length"], **options)
+        assert ranker.engine.reranker.packed == (packing == "auto" and name != DEBERTA)
         lists = pair_lists(case["pairs"])
         sequences = ranker.engine.reranker.encode(lists)
         expected = case["expected"]
@@ -179,7 +188,8 @@ def test_no_documents(model: Callable[..., Ranker], policy: str) -> None:
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_modernbert(goldens: Path, tmp_path: Path, pooling: str) -> None:
+@pytest.mark.parametrize("packing", ["packed", "padded"])
+def test_modernbert(goldens: Path, tmp_path: Path, pooling: str, packing: str) -> None:
     """A random one, against transformers' own class on unpadded input."""
     import torch
     from safetensors.torch import save_file
@@ -209,13 +219,18 @@ def test_modernbert(goldens: Path, tmp_path: Path, pooling: str) -> None:
     (folder / "config.json").write_text(config.to_json_string(), encoding="utf-8")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(goldens / BERT / name, folder / name)
-    ranker = load(str(folder), family="cross_encoder", device="cpu")
+    ranker = load(str(folder), family="cross_encoder", device="cpu", packing=packing)
     documents = ["aloe vera", LONG, "", "chamomile " * 40]
     ids = split(ranker.engine.reranker.encode(CandidateLists.from_texts(QUERY, documents)))
     with torch.inference_mode():
         wanted = [network(torch.tensor([row])).logits.item() for row in ids]
     np.testing.assert_allclose(ranker.score(QUERY, documents), wanted, atol=TOLERANCE)
     assert np.ptp(wanted) > 1e-2
+
+
+def test_what_cannot_be_packed_says_so(model: Callable[..., Ranker]) -> None:
+    with pytest.raises(ConfigurationError, match=r"engine\.packing.*without padding"):
+        model(DEBERTA, packing="packed")
 
 
 @pytest.mark.parametrize("name", ["jina-reranker-v1-tiny-tiny", "jina-reranker-v2-tiny"])

@@ -122,6 +122,27 @@ class TestGoldens:
             scores = model.score_lists(joined(order))
             np.testing.assert_allclose(scores, expected, atol=1e-5, rtol=0)
 
+    @pytest.mark.parametrize("token_budget", [900, 100_000])
+    def test_a_page_read_once_for_many_queries_scores_as_read_for_each(
+        self, token_budget: int
+    ) -> None:
+        documents = [
+            {"image": "images/halfway_70x42.png"},
+            {"text": "coffee price increase"},
+            {"image": "images/exact_56x56.png"},
+        ]
+        queries = [{"text": "coffee"}, {"text": "tea"}, {"image": "images/exact_56x56.png"}]
+        lists = joined([{"query": query, "documents": documents} for query in queries])
+        ways = [
+            ranker(max_length=2_048, token_budget=token_budget, **way)
+            for way in ({}, {"share_prefixes": False}, {"packing": "padded"})
+        ]
+        scores = [model.score_lists(lists) for model in ways]
+        np.testing.assert_allclose(scores[0], scores[1], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(scores[0], scores[2], atol=1e-5, rtol=0)
+        tokens = [model.engine.statistics.tokens for model in ways]
+        assert tokens[0] < tokens[1] == tokens[2]
+
     def test_bytes_and_structs_score_as_paths(self, default: Ranker) -> None:
         case = next(case for case in CASES if case["id"] == "i2i")
         lists = listed(case["query"], case["documents"])

@@ -38,11 +38,12 @@ def model(goldens: Path) -> Callable[..., Ranker]:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("packing", ["packed", "padded"])
 def test_compute_score(
-    model: Callable[..., Ranker], cases: Cases, pair_lists: PairLists, name: str
+    model: Callable[..., Ranker], cases: Cases, pair_lists: PairLists, name: str, packing: str
 ) -> None:
     for case in cases(name):
-        ranker = model(name, max_length=case["max_length"])
+        ranker = model(name, max_length=case["max_length"], packing=packing)
         lists = pair_lists(case["pairs"])
         sequences = ranker.engine.reranker.encode(lists)
         expected = case["expected"]
@@ -59,34 +60,36 @@ def test_compute_score(
 
 
 def test_slopes() -> None:
-    from pipeline.rerankers.support.networks.jina_bert import slopes
+    from pipeline.rerankers.support.alibi import slopes
 
     assert slopes(8) == [2**-k for k in range(1, 9)]
     powers = [-1, -2, -3, -4, -5, -6, -7, -8, -0.5, -1.5, -2.5, -3.5]
     assert slopes(12) == pytest.approx([2**power for power in powers])
 
 
+@pytest.mark.parametrize("packing", ["packed", "padded"])
 def test_the_bias_is_symmetric_and_made_in_blocks(
-    model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch
+    model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
-    from pipeline.rerankers.support.networks import jina_bert
+    from pipeline.rerankers.support import alibi
 
     documents = ["aloe vera", LONG[:400], "chamomile " * 30]
-    whole = model().score(QUERY, documents)
-    monkeypatch.setattr(jina_bert, "_BIAS_ELEMENTS", 12 * 300 * 7)
-    np.testing.assert_allclose(model().score(QUERY, documents), whole, atol=1e-6)
-    alibi = bias(width=5, is_token=None)
-    np.testing.assert_array_equal(alibi, np.swapaxes(alibi, 2, 3))
-    assert alibi[0, 0, 1].tolist() == [-0.5, 0, -0.5, -1, -1.5]
+    whole = model(packing=packing).score(QUERY, documents)
+    monkeypatch.setattr(alibi, "_BIAS_ELEMENTS", 12 * 300 * 7)
+    some = model(packing=packing).score(QUERY, documents)
+    np.testing.assert_allclose(some, whole, atol=1e-6)
+    made = bias(width=5, is_token=None)
+    np.testing.assert_array_equal(made, np.swapaxes(made, 2, 3))
+    assert made[0, 0, 1].tolist() == [-0.5, 0, -0.5, -1, -1.5]
 
 
 def bias(*, width: int, is_token: Any) -> np.ndarray:
     import torch
 
-    from pipeline.rerankers.support.networks.jina_bert import Alibi, slopes
+    from pipeline.rerankers.support.alibi import Bias, slopes
 
-    alibi = Alibi(torch.tensor(slopes(2**3)), width=width, is_token=is_token, like=torch.zeros(1))
-    return alibi.rows(0, width).numpy()
+    made = Bias(torch.tensor(slopes(2**3)), width=width, is_token=is_token, dtype=torch.float32)
+    return made.rows(0, width).numpy()
 
 
 def test_no_bias_of_the_longest_input_is_kept(model: Callable[..., Ranker]) -> None:

@@ -44,9 +44,13 @@ def rerank_settings(case: dict[str, Any]) -> dict[str, int]:
     return {ours: case["kwargs"][theirs] for theirs, ours in names.items()}
 
 
-def test_compute_score(model: Callable[..., Ranker], cases: Cases, pair_lists: PairLists) -> None:
+@pytest.mark.parametrize("packing", ["packed", "padded"])
+def test_compute_score(
+    model: Callable[..., Ranker], cases: Cases, pair_lists: PairLists, packing: str
+) -> None:
     for case in cases_of(cases, "compute_score"):
-        ranker = model(long_documents="truncate", max_length=case["max_length"])
+        options = {"long_documents": "truncate", "packing": packing}
+        ranker = model(max_length=case["max_length"], **options)
         lists = pair_lists(case["pairs"])
         sequences = ranker.engine.reranker.encode(lists)
         expected = case["expected"]

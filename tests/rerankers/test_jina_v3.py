@@ -45,11 +45,11 @@ def ranker(folder: Path = GOLDEN, budget: int | None = None, **settings: Any) ->
     )
 
 
-def of_case(case: dict[str, Any]) -> api.Ranker:
+def of_case(case: dict[str, Any], **options: Any) -> api.Ranker:
     asked = {k: v for k, v in case["kwargs"].items() if k != "top_n"}
     if "model_max_length" in case["overrides"]:
         asked["max_length"] = case["overrides"]["model_max_length"]
-    return ranker(**asked)
+    return ranker(**asked, **options)
 
 
 def unit(lists: list[tuple[str, list[str]]]) -> CandidateLists:
@@ -166,8 +166,9 @@ def reference() -> Reference:
 
 
 @pytest.mark.parametrize("case", CASES, ids=list(BY_ID))
-def test_upstreams_scores(case: dict[str, Any]) -> None:
-    scores = of_case(case).score(case["query"], case["documents"])
+@pytest.mark.parametrize("packing", ["packed", "padded"])
+def test_upstreams_scores(case: dict[str, Any], packing: str) -> None:
+    scores = of_case(case, packing=packing).score(case["query"], case["documents"])
     expected = case["expected"]
     if expected["scores_by_index"] is not None:
         np.testing.assert_allclose(scores, expected["scores_by_index"], atol=1e-4)

@@ -37,8 +37,10 @@ def copied(folder: Path, *, config: dict[str, Any] | None = None, **metadata: An
 
 
 @pytest.mark.parametrize("case", CASES, ids=list(BY_NAME))
-def test_golden(case: dict[str, Any]) -> None:
-    ranker = load(query_max_length=case["query_maxlen"], document_max_length=case["doc_maxlen"])
+@pytest.mark.parametrize("packing", ["packed", "padded"])
+def test_golden(case: dict[str, Any], packing: str) -> None:
+    lengths = {"query_max_length": case["query_maxlen"], "document_max_length": case["doc_maxlen"]}
+    ranker = load(packing=packing, **lengths)
     expected = case["expected"]
     scores = ranker.score(case["query"], case["documents"])
     np.testing.assert_allclose(scores, expected["scores"], rtol=0, atol=1e-4)
@@ -83,7 +85,7 @@ def test_the_goldens_tell_the_two_skip_lists_apart() -> None:
 
 def test_rotary_base_is_the_checkpoints_and_not_the_classes(tmp_path: Path) -> None:
     reranker: Any = load().engine.reranker
-    assert reranker.network["body"].config.rope_parameters["rope_theta"] == 10_000.0
+    assert reranker.network["body"].body.config.rope_parameters["rope_theta"] == 10_000.0
     case = BY_NAME["seed_documents"]
     other = load(copied(tmp_path, config={"rotary_emb_base": 20_000.0}))
     scores = other.score(case["query"], case["documents"])
@@ -239,9 +241,10 @@ def colbert_ai(folder: Path, query: str, document: str) -> float:
 
 
 @pytest.mark.parametrize("query", ["what is skin care", "", "river " * 20])
-def test_plain_colbert_is_colbert_ais(plain: Path, query: str) -> None:
+@pytest.mark.parametrize("packing", ["packed", "padded"])
+def test_plain_colbert_is_colbert_ais(plain: Path, query: str, packing: str) -> None:
     documents = ["skin care .", "river , bridge !", "is", "bridge " * 40, ". . ."]
-    scores = load(plain).score(query, documents)
+    scores = load(plain, packing=packing).score(query, documents)
     expected = [colbert_ai(plain, query, document) for document in documents]
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
 

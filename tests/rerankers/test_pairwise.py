@@ -113,9 +113,9 @@ def unit(*lists: tuple[str, list[str]]) -> CandidateLists:
     )
 
 
-@pytest.mark.parametrize("which", ["chat", "untied"])
+@pytest.mark.parametrize(("which", "packing"), [("chat", "packed"), ("untied", "padded")])
 def test_all_pairs_is_the_mean_probability_of_being_preferred(
-    which: str, request: pytest.FixtureRequest
+    which: str, packing: str, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(which)
     judge = Judge(folder)
@@ -124,7 +124,7 @@ def test_all_pairs_is_the_mean_probability_of_being_preferred(
         probability = 1 / (1 + np.exp(-judge.prefers(QUERY, DOCUMENTS[i], DOCUMENTS[j])))
         expected[i] += probability / (len(DOCUMENTS) - 1)
         expected[j] += (1 - probability) / (len(DOCUMENTS) - 1)
-    scores = load(folder, schedule="all_pairs").score(QUERY, DOCUMENTS)
+    scores = load(folder, schedule="all_pairs", packing=packing).score(QUERY, DOCUMENTS)
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
     assert np.ptp(scores) > 1e-2
 
@@ -197,7 +197,8 @@ def test_rounds_survive_the_way_between_workers(chat: Path, schedule: str) -> No
         sequences, readouts = ranker.engine.run(lists, sent)
         back = Sequences.from_ipc(sequences.to_ipc())
         scores = reranker.decode(lists, back, readouts.values)
-        np.testing.assert_array_equal(scores, ranker.score_lists(lists))
+        # Only the first of these rounds came with its beginnings written out.
+        np.testing.assert_allclose(scores, ranker.score_lists(lists), rtol=0, atol=2e-5)
 
 
 def test_equal_documents_keep_their_order(chat: Path) -> None:

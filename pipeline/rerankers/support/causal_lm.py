@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,14 +26,89 @@ _IGNORED: Final = ("*.rotary_emb.inv_freq",)
 _LOOK_EVERY: Final = 8
 
 
-def load_causal_lm(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype) -> Any:
+#: Decoders that run without padding.
+PACKABLE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+
+
+def can_share(config: Mapping[str, Any]) -> bool:
+    """Whether every layer of a decoder sees all that came before, by its config.json."""
+    if config.get("model_type") == "mistral":
+        return config.get("sliding_window") is None
+    return not config.get("use_sliding_window") and "sliding_attention" not in (
+        config.get("layer_types") or ()
+    )
+
+
+def pack_decoder(body: Any, kind: str) -> None:
+    """Let a decoder's body take what :func:`packed_inputs` gives, in place.
+
+    Args:
+        body: of transformers, with its weights.
+        kind: ``model_type``, one of :data:`PACKABLE`.
+    """
+    from pipeline.rerankers.support.packed import use_packed_attention
+    from pipeline.rerankers.support.readout_layers import read_last_layer
+
+    body.config._attn_implementation = use_packed_attention()
+    read_last_layer(body, kind)
+
+
+def read_decoder(body: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
+    """[r, hidden]: the last states of Qwen2's or Qwen3's body at every readout of a batch.
+
+    Where the batch is padded, that is on the right, where a causal network never looks, so it needs
+    no mask. Saying so by the layers' own word keeps transformers from looking for packed sequences,
+    which is a synchronisation with the device.
+    """
+    if packed:
+        states: torch.Tensor = body(**packed_inputs(batch)).last_hidden_state
+        return states[0]
+    from pipeline.rerankers.support.padding import pad
+
+    padded = pad(batch, 0)
+    mask = None if body.has_sliding_layers else {"full_attention": None}
+    states = body(
+        input_ids=padded.input_ids, attention_mask=mask, use_cache=False
+    ).last_hidden_state
+    return states[padded.readout_rows, padded.readout_columns]
+
+
+def packed_inputs(batch: Batch) -> dict[str, Any]:
+    """Arguments of a packed decoder; its output has the shape [1, r, …]."""
+    from pipeline.rerankers.support.packed import pack
+
+    packed = pack(batch, causal=True)
+    return {
+        "input_ids": packed.input_ids,
+        "position_ids": packed.position_ids,
+        "plan": packed.plan,
+        "reading": packed.reading,
+        "use_cache": False,
+    }
+
+
+def load_causal_lm(
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    rows: list[int] | None = None,
+) -> Any:
     """transformers' own class for the checkpoint's ``model_type``, with every tensor accounted for.
+
+    Args:
+        checkpoint: where the tensors come from.
+        device: target.
+        dtype: of the body.
+        rows: keep only these rows of the output layer, see :func:`keep_rows`.
 
     Raises:
         ModelError: transformers has no causal language model of that type, or a tensor does not
             fit. Mixtures of experts whose layout transformers converts while loading do not fit.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    from pipeline.rerankers.support.cpu_linears import block_linears
 
     kind = str(checkpoint.config.get("model_type"))
     plain = {k: v for k, v in checkpoint.config.items() if k not in _DROPPED}
@@ -51,8 +127,13 @@ def load_causal_lm(checkpoint: Checkpoint, *, device: torch.device, dtype: torch
         checkpoint,
         ignore=_IGNORED,
         optional=tuple(network._tied_weights_keys or ()) if tied else (),  # type: ignore[arg-type]
+        blocked=False,
         device=device,
     )
+    if rows is not None:
+        keep_rows(network, rows)
+    if device.type == "cpu":
+        block_linears(network)
     return network
 
 

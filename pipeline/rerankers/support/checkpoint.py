@@ -179,14 +179,15 @@ def _package_folder(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / inner
 
 
-def _cache() -> Path:
+def cache_root() -> Path:
+    """Where copies are kept: ``RERANK_CACHE``, or a folder of the user's cache."""
     root = os.environ.get("RERANK_CACHE") or Path.home() / ".cache" / "rerank-pipeline"
     return Path(root)
 
 
 def _fetched(uri: str) -> Path:
     """A remote folder copied to the cache; whole or not at all, so that a crash leaves no half."""
-    target = _cache() / "weights" / hashlib.sha256(uri.rstrip("/").encode()).hexdigest()[:16]
+    target = cache_root() / "weights" / hashlib.sha256(uri.rstrip("/").encode()).hexdigest()[:16]
     if not target.exists():
         partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
         fetch_folder(uri, partial)

@@ -39,6 +39,7 @@ def load_weights(
     ignore: Sequence[str] = (),
     optional: Sequence[str] = (),
     heads: Sequence[str] = (),
+    blocked: bool = True,
     device: torch.device,
 ) -> None:
     """Copy a checkpoint into a network, in place, then move it to the device for inference.
@@ -50,12 +51,15 @@ def load_weights(
         ignore: patterns of stored names that carry nothing (old buffers).
         optional: patterns of network names that the file may lack (tied weights).
         heads: modules that run in float32; their inputs are upcast.
+        blocked: whether linear layers on the CPU may give up their weights for oneDNN's layout.
         device: target.
 
     Raises:
         ModelError: a tensor is missing, unexpected or of the wrong shape; names all of them.
     """
     import torch
+
+    from pipeline.rerankers.support.cpu_linears import block_linears
 
     for name in heads:
         _in_float32(network.get_submodule(name))
@@ -84,6 +88,8 @@ def load_weights(
     network.to(device)
     network.eval()
     network.requires_grad_(False)
+    if blocked and device.type == "cpu":
+        block_linears(network)
 
 
 def _renamed(

@@ -1,22 +1,31 @@
 """JinaBERT as in jina-reranker-v1: BERT with symmetric ALiBi and a gated feed-forward layer.
 
 Module names are the checkpoint's tensor names. Source: the modelling code beside
-jina-embeddings-v2 and jina-reranker-v1; ALiBi: Press et al., arXiv:2108.12409.
+jina-embeddings-v2 and jina-reranker-v1.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-#: Elements of the attention bias that exist at one time; more rows than fit are done in blocks.
-_BIAS_ELEMENTS: Final = 2**26
+from pipeline.rerankers.support.alibi import (
+    Alibi,
+    Bias,
+    FlexAlibi,
+    PackedAlibi,
+    PaddedAlibi,
+    slopes,
+)
+from pipeline.rerankers.support.packed import pack
+from pipeline.rerankers.support.padding import pad
+
+if TYPE_CHECKING:
+    from pipeline.rerankers.base import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,83 +47,27 @@ class Shape:
         return cls(**{name: config[name] for name in cls.__dataclass_fields__})
 
 
-def slopes(heads: int) -> list[float]:
-    """ALiBi's slope of each head: a geometric series, filled up from the next one.
-
-    For a power of two, 2^(-8/n), 2^(-16/n), …; otherwise those of the power below, then every
-    other one of the power above.
-    """
-    power = 2 ** math.floor(math.log2(heads))
-    series = [2 ** (-8 * (k + 1) / power) for k in range(power)]
-    if power == heads:
-        return series
-    return series + slopes(2 * power)[0::2][: heads - power]
-
-
-class Alibi:
-    """The bias on attention scores of one padded batch, made by rows when it is asked for.
-
-    ``bias[h, i, j] = -slope[h] * |i - j|``, and minus infinity where key ``j`` is padding. The
-    whole bias of 8,192 tokens would take gigabytes, so it is not kept beyond a size.
-    """
-
-    def __init__(
-        self, slopes: torch.Tensor, *, width: int, is_token: torch.Tensor | None, like: torch.Tensor
-    ) -> None:
-        """The batch's part of the bias.
-
-        Args:
-            slopes: float32 [heads].
-            width: tokens of a padded row.
-            is_token: bool [b, width], False at padding; None where there is none.
-            like: a tensor of the dtype that the bias takes.
-        """
-        self.slopes = slopes
-        self.dtype = like.dtype
-        self.keys = torch.arange(width, device=slopes.device)
-        self.padding = None if is_token is None else ~is_token[:, None, None, :]
-        rows = 1 if is_token is None else len(is_token)
-        self.block = max(1, _BIAS_ELEMENTS // (rows * len(slopes) * width))
-        self.whole = self._make(0, width) if self.block >= width else None
-
-    def rows(self, start: int, stop: int) -> torch.Tensor:
-        """[1 or b, heads, stop - start, width]: the bias of some queries to all keys."""
-        return self._make(start, stop) if self.whole is None else self.whole[:, :, start:stop]
-
-    def _make(self, start: int, stop: int) -> torch.Tensor:
-        distance = (self.keys[start:stop, None] - self.keys).abs()
-        bias = (self.slopes[:, None, None] * -distance).to(self.dtype)[None]
-        return bias if self.padding is None else bias.masked_fill(self.padding, -math.inf)
-
-
 class JinaBertReranker(nn.Module):
-    """Encoder, pooler on the first token, and one logit."""
+    """Encoder, pooler on the first token, and one logit.
 
-    def __init__(self, shape: Shape) -> None:
+    Args:
+        shape: of the network.
+        pad_id: the padding's id.
+        packed: whether sequences go through without padding.
+    """
+
+    def __init__(self, shape: Shape, *, pad_id: int, packed: bool) -> None:
         super().__init__()
         self.bert = JinaBert(shape)
         self.classifier = nn.Linear(shape.hidden_size, 1)
+        self.pad_id = pad_id
+        self.packed = packed
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        *,
-        token_types: torch.Tensor | None,
-        is_token: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Logits.
-
-        Args:
-            input_ids: int64 [b, width], padded on the right.
-            token_types: int64 [b, width]; None for all 0.
-            is_token: bool [b, width], False at padding; None where there is none.
-
-        Returns:
-            [b, 1].
-        """
-        pooled = self.bert(input_ids, token_types=token_types, is_token=is_token)
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, 1]: the logit of each sequence."""
+        pooled = self.bert.packed(batch) if self.packed else self.bert.padded(batch, self.pad_id)
         logits: torch.Tensor = self.classifier(pooled)
-        return logits
+        return logits.float()
 
 
 class JinaBert(nn.Module):
@@ -130,18 +83,32 @@ class JinaBert(nn.Module):
         values = torch.tensor(slopes(shape.num_attention_heads), dtype=torch.float32)
         self.register_buffer("slopes", values, persistent=False)
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        *,
-        token_types: torch.Tensor | None,
-        is_token: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """[b, hidden]: the pooled first token."""
-        hidden = self.embeddings(input_ids, token_types)
-        alibi = Alibi(self.slopes, width=input_ids.shape[1], is_token=is_token, like=hidden)
-        pooled: torch.Tensor = self.pooler(self.encoder(hidden, alibi))
-        return pooled
+    def packed(self, batch: Batch) -> torch.Tensor:
+        """[b, hidden]: the pooled first token of each sequence, side by side."""
+        packed = pack(batch)
+        hidden = self.embeddings(packed.input_ids[0], packed.segment_ids[0])
+        alibi: Alibi
+        if hidden.is_cuda:
+            alibi = FlexAlibi(packed, self.slopes)
+        else:
+            alibi = PackedAlibi(packed, self.slopes, dtype=hidden.dtype)
+        return self.pooler(self.encoder(hidden, alibi))  # type: ignore[no-any-return]
+
+    def padded(self, batch: Batch, pad_id: int) -> torch.Tensor:
+        """[b, hidden]: the same, of a matrix that is padded on the right."""
+        padded = pad(batch, pad_id)
+        types = padded.segment_ids
+        hidden = self.embeddings(
+            padded.input_ids, torch.zeros_like(padded.input_ids) if types is None else types
+        )
+        ragged = int(batch.lengths.min()) < int(batch.lengths.max())
+        bias = Bias(
+            self.slopes,
+            width=hidden.shape[1],
+            is_token=padded.attention_mask.bool() if ragged else None,
+            dtype=hidden.dtype,
+        )
+        return self.pooler(self.encoder(hidden, PaddedAlibi(bias)))  # type: ignore[no-any-return]
 
 
 class Embeddings(nn.Module):
@@ -153,10 +120,9 @@ class Embeddings(nn.Module):
         self.token_type_embeddings = nn.Embedding(shape.type_vocab_size, shape.hidden_size)
         self.LayerNorm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
 
-    def forward(self, input_ids: torch.Tensor, token_types: torch.Tensor | None) -> torch.Tensor:
-        """[b, width, hidden]."""
-        types = torch.zeros_like(input_ids) if token_types is None else token_types
-        summed = self.word_embeddings(input_ids) + self.token_type_embeddings(types)
+    def forward(self, input_ids: torch.Tensor, token_types: torch.Tensor) -> torch.Tensor:
+        """[..., hidden]."""
+        summed = self.word_embeddings(input_ids) + self.token_type_embeddings(token_types)
         normed: torch.Tensor = self.LayerNorm(summed)
         return normed
 
@@ -169,11 +135,11 @@ class Encoder(nn.Module):
         self.layer = nn.ModuleList(Layer(shape) for _ in range(shape.num_hidden_layers))
 
     def forward(self, hidden: torch.Tensor, alibi: Alibi) -> torch.Tensor:
-        """[b, 1, hidden]."""
+        """The first token's row of each sequence."""
         *layers, last = self.layer
         for layer in layers:
-            hidden = layer(hidden, alibi, queries=hidden.shape[1])
-        first: torch.Tensor = last(hidden, alibi, queries=1)
+            hidden = layer(hidden, hidden, alibi)
+        first: torch.Tensor = last(alibi.first(hidden), hidden, alibi)
         return first
 
 
@@ -185,9 +151,9 @@ class Layer(nn.Module):
         self.attention = Attention(shape)
         self.mlp = GatedMlp(shape)
 
-    def forward(self, hidden: torch.Tensor, alibi: Alibi, *, queries: int) -> torch.Tensor:
-        """[b, queries, hidden]: the first rows of [b, width, hidden], mixed with all."""
-        mixed: torch.Tensor = self.mlp(self.attention(hidden, alibi, queries=queries))
+    def forward(self, asking: torch.Tensor, hidden: torch.Tensor, alibi: Alibi) -> torch.Tensor:
+        """The shape of ``asking``: some of the rows of ``hidden``, mixed with all."""
+        mixed: torch.Tensor = self.mlp(self.attention(asking, hidden, alibi))
         return mixed
 
 
@@ -200,27 +166,19 @@ class Attention(nn.Module):
         self.self = Projections(shape)
         self.output = Residual(shape)
 
-    def forward(self, hidden: torch.Tensor, alibi: Alibi, *, queries: int) -> torch.Tensor:
-        """[b, queries, hidden]."""
-        asking = hidden[:, :queries]
-        query = self._split(self.self.query(asking))
-        key, value = self._split(self.self.key(hidden)), self._split(self.self.value(hidden))
-        blocks = [
-            functional.scaled_dot_product_attention(
-                query[:, :, start : start + alibi.block],
-                key,
-                value,
-                attn_mask=alibi.rows(start, min(start + alibi.block, queries)),
-            )
-            for start in range(0, queries, alibi.block)
-        ]
-        merged = torch.cat(blocks, dim=2).transpose(1, 2).flatten(2)
-        added: torch.Tensor = self.output(merged, asking)
+    def forward(self, asking: torch.Tensor, hidden: torch.Tensor, alibi: Alibi) -> torch.Tensor:
+        """The shape of ``asking``."""
+        mixed = alibi.attend(
+            self._split(self.self.query(asking)),
+            self._split(self.self.key(hidden)),
+            self._split(self.self.value(hidden)),
+        )
+        added: torch.Tensor = self.output(mixed.flatten(-2), asking)
         return added
 
     def _split(self, rows: torch.Tensor) -> torch.Tensor:
-        """[b, width, hidden] to [b, heads, width, hidden / heads]."""
-        return rows.view(*rows.shape[:2], self.heads, -1).transpose(1, 2)
+        """[..., hidden] to [..., heads, hidden / heads]."""
+        return rows.view(*rows.shape[:-1], self.heads, -1)
 
 
 class Projections(nn.Module):
@@ -272,5 +230,5 @@ class Pooler(nn.Module):
         self.dense = nn.Linear(shape.hidden_size, shape.hidden_size)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[b, hidden]."""
-        return torch.tanh(self.dense(hidden[:, 0]))
+        """[b, hidden], of [b, hidden] or [b, 1, hidden]."""
+        return torch.tanh(self.dense(hidden.flatten(0, -2)))

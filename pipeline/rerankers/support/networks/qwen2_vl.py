@@ -15,9 +15,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import Qwen2VLConfig, Qwen2VLModel
+from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
 
+from pipeline.rerankers.support.attention import Plan, Segments, attend
 from pipeline.rerankers.support.image_places import place_images
+from pipeline.rerankers.support.packed import pack, use_packed_attention
 from pipeline.rerankers.support.padding import pad
+from pipeline.rerankers.support.readout_layers import DecoderLayer
 
 if TYPE_CHECKING:
     from pipeline.rerankers.base import Batch, Floats, Int64s
@@ -27,6 +31,12 @@ if TYPE_CHECKING:
 #: Patches that go through the vision tower together; attention stays within an image, so this
 #: bounds memory and changes nothing else.
 _PATCHES: Final = 2**17
+
+#: Who sees whom is in the plan; said in the layers' own word, transformers makes no mask.
+_NO_MASK: Final = {"full_attention": None, "sliding_attention": None}
+
+#: Of positions.
+_AXES: Final = ("time", "row", "column")
 
 #: Names in config.json that say how a checkpoint was written, not what the network is.
 _NOT_THE_NETWORK: Final = (
@@ -56,6 +66,62 @@ class PatchMatmul(nn.Module):
         return functional.linear(twice.flatten(1), kernel.flatten(1))
 
 
+class ImageAttention(nn.Module):
+    """Attention within each image, of all images of a batch at once.
+
+    The module that it runs splits the batch by image in every layer, and waits for the device to
+    learn where.
+    """
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.attention: Any = attention
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        *_: Any,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        plan: Plan,
+        **__: Any,
+    ) -> torch.Tensor:
+        """[P, vision width]."""
+        inner = self.attention
+        query, key, value = inner.qkv(hidden).unflatten(-1, (3, inner.num_heads, -1)).unbind(1)
+        query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
+        mixed = attend(query, key, value, plan, scale=inner.scaling)
+        projected: torch.Tensor = inner.proj(mixed.flatten(1))
+        return projected
+
+
+class LastLayer(DecoderLayer):
+    """The last layer at the tokens that are read out."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        *_: Any,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """[1, T, hidden] to [1, r, hidden].
+
+        transformers merges the rotary tables of time, row and column before its layers or in each
+        of them, by its version.
+        """
+        cos, sin = position_embeddings
+        if len(cos) == len(_AXES):
+            sections = self.layer.self_attn.rope_parameters["mrope_section"]
+            cos, sin = merged_axes(cos, sections), merged_axes(sin, sections)
+        return super().forward(hidden_states, position_embeddings=(cos, sin), **kwargs)
+
+
+def merged_axes(table: torch.Tensor, sections: Sequence[int]) -> torch.Tensor:
+    """[1, T, dim] of [3, 1, T, dim]: which axis turns which part of a head, arXiv:2409.12191."""
+    parts = torch.split(table, [*sections, *sections], dim=-1)
+    return torch.cat([part[i % len(_AXES)] for i, part in enumerate(parts)], dim=-1)
+
+
 class Qwen2VLReranker(nn.Module):
     """Qwen2-VL's two towers and a head at each readout.
 
@@ -64,12 +130,19 @@ class Qwen2VLReranker(nn.Module):
         head: float32 [r, hidden] to readouts.
         levels: float32 [3, 256], what each colour level is to the network.
         layout: of the checkpoint.
+        packed: whether sequences go through without padding; see :meth:`pack`.
     """
 
     levels: torch.Tensor
 
     def __init__(
-        self, config: Qwen2VLConfig, *, head: nn.Module, levels: Floats, layout: Layout
+        self,
+        config: Qwen2VLConfig,
+        *,
+        head: nn.Module,
+        levels: Floats,
+        layout: Layout,
+        packed: bool,
     ) -> None:
         super().__init__()
         self.model = Qwen2VLModel(config)
@@ -77,12 +150,42 @@ class Qwen2VLReranker(nn.Module):
         self.score = head
         self.layout = layout
         self.register_buffer("levels", torch.from_numpy(levels), persistent=False)
+        self.packed = packed
+
+    def pack(self) -> None:
+        """Go over to sequences without padding, once the weights are in place."""
+        self.model.language_model.config._attn_implementation = use_packed_attention()
+        layers = self.model.language_model.layers
+        layers[-1] = LastLayer(layers[-1])
+        for block in self.model.visual.blocks:
+            block.attn = ImageAttention(block.attn)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """float32 [r, D]: the head at every readout of the batch.
+        """float32 [r, D]: the head at every readout of the batch."""
+        readouts: torch.Tensor = self.score(
+            self._packed(batch) if self.packed else self._padded(batch)
+        )
+        return readouts.float()
 
-        Padding stands on the right, where causal attention never looks.
-        """
+    def _packed(self, batch: Batch) -> torch.Tensor:
+        """[r, hidden]: the last layer at every readout, of sequences side by side."""
+        packed = pack(batch, causal=True)
+        placement = place_images(batch, self.layout)
+        states = self.model.language_model.embed_tokens(packed.input_ids)
+        if len(placement.images):
+            self._insert(states, batch, placement, placement.targets)
+        hidden: torch.Tensor = self.model.language_model(
+            inputs_embeds=states,
+            attention_mask=_NO_MASK,
+            position_ids=self._put(placement.positions)[:, None],
+            use_cache=False,
+            plan=packed.plan,
+            reading=packed.reading,
+        ).last_hidden_state
+        return hidden[0]
+
+    def _padded(self, batch: Batch) -> torch.Tensor:
+        """[r, hidden], of a matrix; padding stands on the right, where attention never looks."""
         padded = pad(batch, 0)
         placement = place_images(batch, self.layout)
         states = self.model.language_model.embed_tokens(padded.input_ids)
@@ -96,8 +199,8 @@ class Qwen2VLReranker(nn.Module):
             position_ids=self._put(positions).view(3, *states.shape[:2]),
             use_cache=False,
         ).last_hidden_state
-        readouts: torch.Tensor = self.score(hidden[padded.readout_rows, padded.readout_columns])
-        return readouts.float()
+        rows: torch.Tensor = hidden[padded.readout_rows, padded.readout_columns]
+        return rows
 
     def _insert(
         self, states: torch.Tensor, batch: Batch, placement: Placement, targets: Int64s
@@ -115,7 +218,9 @@ class Qwen2VLReranker(nn.Module):
             chosen = [images[i] for i in group]
             grid = [(1, i.shape[0] // patch, i.shape[1] // patch) for i in chosen]
             thw = torch.tensor(grid, device=self.device)
-            tokens.append(self.model.visual(self._patches(chosen), grid_thw=thw).pooler_output)
+            seen = {"plan": _each_alone(grid)} if self.packed else {}
+            patches = self._patches(chosen)
+            tokens.append(self.model.visual(patches, grid_thw=thw, **seen).pooler_output)
         return torch.cat(tokens)
 
     def _patches(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
@@ -143,6 +248,12 @@ class Qwen2VLReranker(nn.Module):
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor
+
+
+def _each_alone(grid: list[tuple[int, int, int]]) -> Plan:
+    """Patches of an image [1, rows, columns] see all patches of theirs and no others."""
+    edges = np.append(0, np.cumsum([rows * columns for _, rows, columns in grid]))
+    return Plan(own=Segments(edges, edges))
 
 
 def groups(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
