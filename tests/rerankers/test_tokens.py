@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.rerankers.support.checkpoint import Checkpoint
+from pipeline.rerankers.support.chunk_check import AWKWARD
 from pipeline.rerankers.support.tokens import (
     TextTokenizer,
     distinct,
@@ -20,23 +22,10 @@ from pipeline.rerankers.support.tokens import (
     resolve_max_length,
     truncate_pairs,
 )
+from tests.rerankers.tokenizer_kinds import GOLDEN_KINDS, GOLDENS, TEXTS
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
-#: One golden of each kind of tokenizer: XLM-R, BERT, DeBERTa-v2, RoBERTa.
-KINDS = (
-    "bge-reranker-tiny",
-    "ms-marco-minilm-tiny",
-    "mxbai-rerank-tiny",
-    "jina-reranker-v1-tiny-tiny",
-)
-SPECIALS = ("<s>", "</s>", "<pad>", "<mask>", "<unk>", "[CLS]", "[SEP]", "[PAD]", "[MASK]", " ")
-TEXTS = st.one_of(
-    st.text(max_size=60),
-    st.lists(st.one_of(st.sampled_from(SPECIALS), st.text(max_size=8)), max_size=8).map("".join),
-    st.sampled_from(
-        ["", " ", "\t\n", "a " * 40, "\u00a0\u200b\ufb01 \uff46\uff55", "日本語 " * 12, "🦊" * 20]
-    ),
-)
+#: Pairs that are compared with the library's, over all kinds of tokenizers.
+MANY, A_MILLION = 27_000, 1_000_000
 
 
 @cache
@@ -44,7 +33,7 @@ def tokenizer(name: str) -> TextTokenizer:
     return TextTokenizer(Checkpoint(GOLDENS / name))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", GOLDEN_KINDS)
 @given(
     st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4),
     st.integers(8, 70),
@@ -80,7 +69,55 @@ def test_pairs_are_the_librarys(
         assert types[offsets[i] : offsets[i + 1]].tolist() == wanted.type_ids
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", GOLDEN_KINDS)
+def test_many_pairs_are_the_librarys(name: str) -> None:
+    compare_many(name, MANY // len(GOLDEN_KINDS), seed=1)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", GOLDEN_KINDS)
+def test_a_million_pairs_are_the_librarys(name: str) -> None:
+    for seed in range(2, 25):
+        compare_many(name, A_MILLION // len(GOLDEN_KINDS) // 22, seed=seed)
+
+
+def compare_many(name: str, count: int, *, seed: int) -> None:
+    """Pairs of random words, some of them awkward, at a random truncation; each document twice."""
+    chance = random.Random(f"{name} {seed}")
+    ours = tokenizer(name)
+    special = [token.content for token in ours.library.get_added_tokens_decoder().values()]
+    words = [*" ".join(AWKWARD).split(" "), *special, "\n", ""]
+    words += ["".join(chance.choices("etaoinshrdlu", k=5)) for _ in range(20 * len(words))]
+    queries = [" ".join(chance.choices(words, k=chance.randint(0, 9))) for _ in range(count // 50)]
+    documents = [
+        " ".join(chance.choices(words, k=chance.randint(0, 60))) for _ in range(count // 2)
+    ]
+    query_of, document_of = np.arange(count) % len(queries), np.arange(count) % len(documents)
+    max_length = chance.choice([24, 64, 512])
+    pair = ours.template(pair=True)
+    first, second = ours.encode(queries), ours.encode(documents)
+    kept = truncate_pairs(
+        first.lengths[query_of],
+        second.lengths[document_of],
+        room=max_length - pair.specials,
+        strategy="longest_first",
+    )
+    ids, offsets, types = pair.assemble(
+        [(first, query_of, kept[0]), (second, document_of, kept[1])]
+    )
+    library = tokenizer(name).library
+    library.enable_truncation(max_length)
+    try:
+        texts = [(queries[q], documents[d]) for q, d in zip(query_of, document_of, strict=True)]
+        wanted = library.encode_batch(texts)
+    finally:
+        library.no_truncation()
+    assert ids.tolist() == [number for encoding in wanted for number in encoding.ids]
+    assert types.tolist() == [kind for encoding in wanted for kind in encoding.type_ids]
+    assert np.diff(offsets).tolist() == [len(encoding) for encoding in wanted]
+
+
+@pytest.mark.parametrize("name", GOLDEN_KINDS)
 def test_an_empty_side_keeps_the_pairs_separators(name: str) -> None:
     ours = tokenizer(name)
     pair, arena = ours.template(pair=True), ours.encode(["word", ""])

@@ -23,7 +23,7 @@ from pipeline.rerankers.support.tokens import (
     TextTokenizer,
     TokenArena,
     Truncation,
-    distinct,
+    distinct_array,
     truncate_pairs,
 )
 
@@ -71,8 +71,8 @@ def encode_pairs(
         segments: whether the network takes token types.
     """
     pair = tokenizer.template(pair=True)
-    queries, query_text = distinct(lists.queries.column(schema.QUERY))
-    documents, document_text = distinct(lists.documents.column(schema.TEXT))
+    queries, query_text = distinct_array(lists.queries.column(schema.QUERY))
+    documents, document_text = distinct_array(lists.documents.column(schema.TEXT))
     query_arena, document_arena = tokenizer.encode(queries), tokenizer.encode(documents)
     query_of = query_text[lists.query_of_document]
     query, whole = query_arena.lengths[query_of], document_arena.lengths[document_text]

@@ -12,6 +12,6 @@ def ragged_range(starts: Int64s, counts: Int64s) -> Int64s:
     """``concatenate([arange(s, s + c) for s, c in zip(starts, counts)])`` without the loop."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    within: Int64s = np.arange(total, dtype=np.int64)
-    shifted: Int64s = within + np.repeat(starts - (ends - counts), counts)
-    return shifted
+    places: Int64s = np.repeat(starts - (ends - counts), counts)
+    places += np.arange(total, dtype=np.int64)
+    return places

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import ConfigurationError, ModelError
+from pipeline.rerankers.support.chunk_cache import library_ids
+from pipeline.rerankers.support.chunk_check import chunk_cache
 from pipeline.rerankers.support.ragged import ragged_range
 
 if TYPE_CHECKING:
@@ -39,12 +41,18 @@ class TokenArena:
         return np.diff(self.offsets)
 
 
-def distinct(texts: pa.Array | pa.ChunkedArray) -> tuple[list[str], Int64s]:
+def distinct_array(texts: pa.Array | pa.ChunkedArray) -> tuple[pa.StringArray, Int64s]:
     """The distinct texts, and for each of the [N] texts which of them it is; null counts as ""."""
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
     encoded = pc.dictionary_encode(pc.fill_null(texts.cast(pa.string()), ""))
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    return encoded.dictionary, encoded.indices.to_numpy().astype(np.int64)
+
+
+def distinct(texts: pa.Array | pa.ChunkedArray) -> tuple[list[str], Int64s]:
+    """As :func:`distinct_array`, for callers that put words around the texts."""
+    array, which = distinct_array(texts)
+    return array.to_pylist(), which
 
 
 class TextTokenizer:
@@ -60,15 +68,15 @@ class TextTokenizer:
             raise ModelError(f"{path}: not readable as a tokenizer: {error}") from None
         self.library.no_truncation()
         self.library.no_padding()
+        self.chunks = chunk_cache(self.library, name=str(path))
 
-    def encode(self, texts: list[str]) -> TokenArena:
-        """Ids of each text alone, whole, without special tokens."""
-        encodings = self.library.encode_batch_fast(texts, add_special_tokens=False)
-        pieces = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
-        offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
-        np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
-        flat = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)
-        return TokenArena(flat, offsets)
+    def encode(self, texts: list[str] | pa.StringArray) -> TokenArena:
+        """Ids of each text alone, whole, without special tokens; no text may be null."""
+        if self.chunks is None:
+            whole = texts if isinstance(texts, list) else texts.to_pylist()
+            return TokenArena(*library_ids(self.library, whole))
+        array = pa.array(texts, pa.string()) if isinstance(texts, list) else texts
+        return TokenArena(*self.chunks.encode(array))
 
     def template(self, *, pair: bool) -> Template:
         """Where the tokenizer's post-processor puts special tokens, learned from the tokenizer."""
@@ -130,24 +138,26 @@ class Template:
         Returns:
             token ids [T], offsets [S + 1], token types [T].
         """
-        count = len(parts[0][1])
-        total = sum((kept for _, _, kept in parts), np.full(count, self.specials, dtype=np.int64))
-        offsets = np.zeros(count + 1, dtype=np.int64)
-        np.cumsum(total, out=offsets[1:])
-        ids = np.empty(offsets[-1], dtype=np.int32)
-        types = np.zeros(offsets[-1], dtype=np.int8)
-        cursor = offsets[:-1].copy()
-        for index, piece in enumerate(self.pieces):
-            where = cursor[:, None] + np.arange(len(piece))
-            ids[where], types[where] = piece, self.piece_types[index]
-            cursor += len(piece)
-            if index < len(parts):
-                arena, chosen, kept = parts[index]
-                target = ragged_range(cursor, kept)
-                ids[target] = arena.token_ids[ragged_range(arena.offsets[chosen], kept)]
-                types[target] = self.part_types[index]
-                cursor += kept
+        count, columns = len(parts[0][1]), 2 * len(parts) + 1
+        sources = [*self.pieces, *(arena.token_ids for arena, _, _ in parts)]
+        begins = np.append(0, np.cumsum([len(source) for source in sources]))
+        starts = np.empty((count, columns), dtype=np.int64)
+        counts = np.empty((count, columns), dtype=np.int64)
+        starts[:, 0::2] = begins[: len(self.pieces)]
+        counts[:, 0::2] = [len(piece) for piece in self.pieces]
+        for index, (arena, chosen, kept) in enumerate(parts):
+            starts[:, 2 * index + 1] = arena.offsets[chosen] + begins[len(self.pieces) + index]
+            counts[:, 2 * index + 1] = kept
+        tokens = ragged_range(starts.ravel(), counts.ravel())
+        ids = np.concatenate(sources)[tokens]
+        types = self._types([len(source) for source in sources])[tokens]
+        offsets = np.append(0, np.cumsum(counts.sum(axis=1)))
         return ids, offsets, types
+
+    def _types(self, lengths: list[int]) -> npt.NDArray[np.int8]:
+        """Token types of all pieces and, behind them, of all parts, given the length of each."""
+        parts = np.repeat(np.array(self.part_types, dtype=np.int8), lengths[len(self.pieces) :])
+        return np.concatenate([*self.piece_types, parts])
 
 
 def truncate_pairs(
