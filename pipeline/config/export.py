@@ -1,0 +1,18 @@
+"""The settings of ``rerank export``, beside the set and the format that the command names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.config.models import RayConfig, Settings
+
+
+class ExportConfig(Settings):
+    """How one export is written."""
+
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the format (docs/training_formats.md)."
+    )
+    ray: RayConfig = RayConfig()

@@ -1,0 +1,241 @@
+"""From a configuration to opened teachers, units and a place to write, without Ray and torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import pipeline
+from pipeline.candidates.inputs import Input, open_input
+from pipeline.candidates.planning import Plan
+from pipeline.config import DistillConfig, InputConfig
+from pipeline.errors import InputContractError, NotFoundError
+from pipeline.execution.distill.set_folder import SetFolder
+from pipeline.execution.run_folder import RunFolder, UnitCounts, find_run
+from pipeline.storage.parquet import read_metadata
+from pipeline.storage.store import absolute, join, list_files, read_bytes
+from pipeline.training_data.teachers import Teacher, refuse_mixed_scales
+
+#: Raised when the content of a set's files changes for the same configuration and teachers.
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherRun:
+    """One opened teacher.
+
+    Attributes:
+        teacher: who it is.
+        folder: path of its run.
+        plan: its units.
+        hashes: for each unit uint64 [queries], hashes of the ids of its queries.
+        files: for each unit the files that hold its rows, in order.
+    """
+
+    teacher: Teacher
+    folder: str
+    plan: Plan
+    hashes: tuple[npt.NDArray[np.uint64], ...]
+    files: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillUnit:
+    """A piece of work: a unit of the first teacher, and where each teacher scored its queries.
+
+    Attributes:
+        place: its number in the plan.
+        name: the first teacher's name of it.
+        start: first global row of its range.
+        stop: row after the last.
+        documents: candidates, by the plan.
+        ranked: for each teacher the ranked files that hold these queries.
+    """
+
+    place: int
+    name: str
+    start: int
+    stop: int
+    documents: int
+    ranked: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A distillation that is ready to run.
+
+    Attributes:
+        config: as given.
+        teachers: opened.
+        source: the first teacher's input, which holds the texts.
+        separator: what joined its text columns.
+        units: all units.
+        set_id: 16 hex digits from teachers, rules and the content of judgements.
+        folder: where the set is or will be.
+    """
+
+    config: DistillConfig
+    teachers: tuple[TeacherRun, ...]
+    source: Input
+    separator: str
+    units: tuple[DistillUnit, ...]
+    set_id: str
+    folder: SetFolder
+
+    def description(self) -> dict[str, Any]:
+        """Content of ``set.json``."""
+        return {
+            "set_id": self.set_id,
+            "teachers": [asdict(run.teacher) | {"folder": run.folder} for run in self.teachers],
+            # What may change between two sessions of the same set is not of the set.
+            "config": self.config.model_dump(mode="json", exclude={"exports", "student"}),
+            "version": pipeline.__version__,
+        }
+
+
+def prepare_distillation(config: DistillConfig) -> Prepared:
+    """Open the teachers and find the units.
+
+    Raises:
+        NotFoundError: a run is missing or not finished, or its input is gone.
+        InputContractError: the input changed since the run, or a run's files disagree.
+        ConfigurationError: scores of different scales would be averaged.
+    """
+    runs = tuple(_open_teacher(teacher.run) for teacher in config.teachers)
+    combination = config.combination
+    refuse_mixed_scales([run.teacher for run in runs], combination.method, combination.scores)
+    input_config, source = _open_source(runs[0])
+    set_id = _set_id(config, runs)
+    folder = SetFolder(join(absolute(config.output.path), set_id))
+    return Prepared(
+        config=config,
+        teachers=runs,
+        source=source,
+        separator=input_config.text_separator,
+        units=_units(runs),
+        set_id=set_id,
+        folder=folder,
+    )
+
+
+def _open_teacher(path: str) -> TeacherRun:
+    folder = find_run(path)
+    if not folder.finished():
+        raise NotFoundError(
+            f"{folder.path}: this run is not finished, so it cannot teach; run its job again first"
+        )
+    described, plan = folder.describe(), folder.plan()
+    with ThreadPoolExecutor(16) as pool:
+        footers = list(pool.map(lambda unit: read_metadata(folder.ranked(unit.name)), plan.units))
+    scales = Counter(footer["score_scale"] for footer in footers)
+    if len(scales) > 1:
+        raise InputContractError(
+            f"{folder.path}: its files hold scores of different scales ({', '.join(scales)})"
+        )
+    model = described["model"]
+    teacher = Teacher(
+        name=model["name"],
+        revision=model["revision"],
+        digest=model["digest"],
+        licence=model["licence"],
+        score_scale=next(iter(scales), model["score_scale"]),
+        run_id=described["run_id"],
+    )
+    counts = [UnitCounts.from_metadata(footer["counts"]) for footer in footers]
+    return TeacherRun(
+        teacher=teacher,
+        folder=folder.path,
+        plan=plan,
+        hashes=tuple(one.query_hashes for one in counts),
+        files=tuple(tuple(folder.files(one.unit, one.parts)) for one in counts),
+    )
+
+
+def _open_source(run: TeacherRun) -> tuple[InputConfig, Input]:
+    """The input that a run read, by the absolute paths that it recorded, unchanged since."""
+    described = RunFolder(run.folder).describe()
+    recorded = {file["path"]: file for file in described["input"]}
+    config = InputConfig.model_validate(described["config"]["input"] | {"path": list(recorded)})
+    source = open_input(config)
+    for file in source.files:
+        known = recorded[file.identity.path]
+        if (file.identity.size, file.identity.version) != (known["size"], known["version"]):
+            raise InputContractError(
+                f"{file.identity.path}: changed since {run.folder} scored it, so its texts may not "
+                "be what was scored; rank the new input, then distill from that run"
+            )
+    return config, source
+
+
+def _units(runs: tuple[TeacherRun, ...]) -> tuple[DistillUnit, ...]:
+    first, *others = runs
+    indices = [_Index(run) for run in others]
+    return tuple(
+        DistillUnit(
+            place=place,
+            name=unit.name,
+            start=unit.start,
+            stop=unit.stop,
+            documents=unit.documents,
+            ranked=(first.files[place], *(index.files_of(hashes) for index in indices)),
+        )
+        for place, (unit, hashes) in enumerate(zip(first.plan.units, first.hashes, strict=True))
+    )
+
+
+class _Index:
+    """Which unit of a run holds a query; 12 bytes per query.
+
+    Runs over the same input have units that match or overlap; runs over other files with the same
+    ids are found as well, and read best where their lists are in a similar order.
+    """
+
+    def __init__(self, run: TeacherRun) -> None:
+        self.files = run.files
+        hashes = np.concatenate([np.zeros(0, np.uint64), *run.hashes])
+        sizes = [len(one) for one in run.hashes]
+        order = np.argsort(hashes, kind="stable")
+        self.hashes = hashes[order]
+        self.unit_of = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[order]
+
+    def files_of(self, hashes: npt.NDArray[np.uint64]) -> tuple[str, ...]:
+        """Files of the units that hold any of these queries, in the order of the plan."""
+        if len(self.hashes) == 0:
+            return ()
+        places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+        found = np.unique(self.unit_of[places[self.hashes[places] == hashes]])
+        return tuple(path for place in found.tolist() for path in self.files[place])
+
+
+def _set_id(config: DistillConfig, runs: tuple[TeacherRun, ...]) -> str:
+    """Teachers by run id, everything that changes the set, and the content of what it reads."""
+    rules = config.model_dump(
+        mode="json", include={"combination", "positives", "negatives", "split", "seed"}
+    )
+    del rules["positives"]["qrels"], rules["positives"]["corpus"]
+    clean = config.decontaminate
+    corpus = config.positives.corpus
+    parts = {
+        "teachers": [
+            [run.teacher.run_id, one.weight] for run, one in zip(runs, config.teachers, strict=True)
+        ],
+        "rules": rules,
+        "decontaminate": [clean.near_duplicates, clean.documents],
+        "qrels": _content(() if config.positives.qrels is None else (config.positives.qrels,)),
+        "evaluation": [_content(clean.queries), _content(clean.qrels)],
+        "corpus": [asdict(file) for file in list_files(corpus)] if corpus is not None else [],
+        "format": FORMAT_VERSION,
+        "version": pipeline.__version__.split(".")[0],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _content(paths: tuple[str, ...]) -> list[str]:
+    return [hashlib.sha256(read_bytes(path)).hexdigest() for path in paths]

@@ -1,0 +1,1 @@
+"""From scored lists to training sets: teachers, positives, mining, splits, decontamination."""
