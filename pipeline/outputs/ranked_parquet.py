@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,8 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
+from pipeline.outputs.sealed import sealed_bytes
 from pipeline.ranking.ranks import rank_lists
-from pipeline.storage.parquet import to_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +70,18 @@ def rank_unit(
 
 
 def ranked_bytes(unit: RankedUnit, metadata: Mapping[str, str]) -> bytes:
-    """The ranked rows as the bytes of their Parquet file."""
-    return to_bytes(unit.ranked, metadata=metadata)
+    """The ranked rows as the bytes of one file."""
+    return sealed_bytes(unit.ranked, metadata)
 
 
-def quarantine_bytes(unit: RankedUnit) -> bytes:
-    """The quarantined rows as the bytes of their Parquet file."""
-    return to_bytes(unit.quarantine)
+def cut_rows(table: pa.Table, *, most_bytes: int) -> list[pa.Table]:
+    """The rows in order over as many tables as keep each within ``most_bytes`` of memory.
+
+    Cut by the average size of a row, so equal tables are cut at the same rows.
+    """
+    parts = min(max(1, table.num_rows), -(-table.nbytes // most_bytes) or 1)
+    edges = [table.num_rows * i // parts for i in range(parts + 1)]
+    return [table.slice(start, stop - start) for start, stop in pairwise(edges)]
 
 
 def _quarantine(unit: str, ranked: pa.Table) -> pa.Table:

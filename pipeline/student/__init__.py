@@ -1,0 +1,1 @@
+"""A small student, trained on a set for a few minutes, to see whether the set teaches."""
