@@ -1,0 +1,165 @@
+"""The GPU's set of benches in one process, in under ten minutes on one H200.
+
+::
+
+    benchmarks/gpu.sh                                                    # on a machine with a GPU
+    benchmarks/gpu.sh --device cpu --size s --shape tiny --rounds 1      # whether everything runs
+
+Each bench writes its JSON as soon as it is done. One that could not end in time is not begun.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+import traceback
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipeline.benchmarking.preparing import Bench, prepare
+from pipeline.benchmarking.side_by_side import measure
+from pipeline.engine.device import best_device_kind
+from pipeline.errors import RerankError
+from pipeline.reports.bench_table import bench_tables
+from pipeline.rerankers.support.checkpoint import cache_root
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One bench of the set.
+
+    Attributes:
+        name: of its result file.
+        options: of the bench.
+        seconds: that it is expected to take on one H200, checkpoint included; a guess that keeps
+            the set within its time.
+    """
+
+    name: str
+    options: dict[str, Any]
+    seconds: float
+
+
+def entries() -> list[Entry]:
+    """What matters most comes first."""
+    jina_m0: dict[str, Any] = {"workload": "page768", "size": "l", "peers": ("jina-m0-policy",)}
+    return [
+        Entry(
+            name="msmarco-minilm-l6",
+            options={"workload": "msmarco", "size": "m"},
+            seconds=60,
+        ),
+        Entry(
+            name="msmarco-minilm-l6-large",
+            options={"workload": "msmarco", "size": "l", "peers": ()},
+            seconds=40,
+        ),
+        Entry(
+            name="msmarco-xlmr-base",
+            options={
+                "workload": "msmarco",
+                "model": "xlmr-base",
+                "size": "m",
+                "peers": ("padded", "st-predict", "st-predict-256", "jina-v2-policy"),
+            },
+            seconds=60,
+        ),
+        Entry(
+            name="list64x100-jina-v3",
+            options={"workload": "list64x100", "size": "l", "peers": ("jina-v3-policy",)},
+            seconds=70,
+        ),
+        Entry(
+            name="yesno-qwen3",
+            options={"workload": "yesno", "size": "l", "peers": ("unshared", "padded")},
+            seconds=70,
+        ),
+        Entry(name="page768-reuse1", options=jina_m0, seconds=110),
+        Entry(name="page768-reuse10", options=jina_m0 | {"reuse": 10}, seconds=60),
+        Entry(name="page768-reuse50", options=jina_m0 | {"reuse": 50}, seconds=60),
+        Entry(
+            name="doc1024-jina-turbo",
+            options={"workload": "doc1024", "size": "m"},
+            seconds=30,
+        ),
+    ]
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("benchmarks/results"),
+    seconds: Annotated[float, typer.Option(help="For the whole set.")] = 570.0,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: as found.")] = None,
+    size: Annotated[str | None, typer.Option(help="s, m or l for all, not each its own.")] = None,
+    shape: Annotated[str, typer.Option(help="real or tiny.")] = "real",
+    rounds: Annotated[int, typer.Option(min=1, help="Paired rounds; ratios need 3.")] = 3,
+    only: Annotated[list[str] | None, typer.Option(help="Names of benches; repeatable.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where checkpoints are kept.")] = None,
+) -> None:
+    """Run the set; exit 1 where a bench failed or was not begun."""
+    started, missed = time.monotonic(), []
+    console = Console(soft_wrap=True, highlight=False)
+    common = {
+        "cache": cache or cache_root() / "bench",
+        "device": device or best_device_kind(),
+        "scale": shape,
+        "rounds": rounds,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for entry in entries():
+        if only and entry.name not in only:
+            continue
+        left = seconds - (time.monotonic() - started)
+        if left < entry.seconds:
+            console.print(f"{entry.name}: not begun, {left:.0f} of {seconds:.0f} s are left")
+            missed.append(entry.name)
+            continue
+        bench = Bench(**common, **entry.options)
+        if size is not None:
+            bench = replace(bench, size=size)
+        try:
+            result = {"command": command_line(bench), **measure(prepare(bench))}
+        except (RerankError, RuntimeError, ImportError) as error:
+            # The others may still run; the exit code tells.
+            traceback.print_exc()
+            console.print(f"{entry.name}: failed: {error}")
+            missed.append(entry.name)
+            continue
+        finally:
+            _free(bench.device)
+        text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+        (out / f"{bench.device}-{entry.name}.json").write_text(text, encoding="utf-8")
+        console.print(bench_tables(result))
+    if missed:
+        raise typer.Exit(1)
+
+
+def command_line(bench: Bench) -> str:
+    """The ``rerank bench`` that does the same."""
+    words = [f"rerank bench --workload {bench.workload} --size {bench.size}"]
+    if bench.model is not None:
+        words.append(f"--model {bench.model}")
+    if bench.peers is not None:
+        words.append(f"--peers {','.join(bench.peers) or 'none'}")
+    if bench.reuse != 1:
+        words.append(f"--reuse {bench.reuse}")
+    if bench.scale != "real":
+        words.append(f"--shape {bench.scale}")
+    return " ".join([*words, f"--rounds {bench.rounds}", f"--device {bench.device}"])
+
+
+def _free(device: str) -> None:
+    """Give the memory of one bench's networks back before the next loads its own."""
+    gc.collect()
+    if device == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    typer.run(main)

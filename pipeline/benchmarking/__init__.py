@@ -1,0 +1,1 @@
+"""Throughput side by side: seeded workloads, networks of real shapes, peers, in-run peaks."""

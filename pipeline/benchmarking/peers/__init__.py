@@ -1,0 +1,110 @@
+"""Other ways to score the same lists, and which models they know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final
+
+from pipeline.benchmarking.contender import Contender, Subject
+from pipeline.benchmarking.shapes import Shape
+from pipeline.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A contender that is not this package's engine.
+
+    Attributes:
+        suits: whether it can run a shape.
+        make: load it.
+        needs: the Python package that it needs beyond this one's own.
+        gpu_only: whether it takes part on CPU only where it is asked for by name.
+    """
+
+    suits: Callable[[Shape], bool]
+    make: Callable[[Subject], Contender]
+    needs: str | None = None
+    gpu_only: bool = False
+
+
+def _predict(batch_size: int) -> Callable[[Subject], Contender]:
+    def make(subject: Subject) -> Contender:
+        from pipeline.benchmarking.peers.cross_encoder_library import Predict
+
+        return Predict(subject, batch_size=batch_size)
+
+    return make
+
+
+def _rank(subject: Subject) -> Contender:
+    from pipeline.benchmarking.peers.cross_encoder_library import Rank
+
+    return Rank(subject)
+
+
+def _jina_v2(subject: Subject) -> Contender:
+    from pipeline.benchmarking.peers.jina_v2_policy import ArrivalOrder
+
+    return ArrivalOrder(subject)
+
+
+def _jina_v3(subject: Subject) -> Contender:
+    from pipeline.benchmarking.peers.jina_v3_policy import WindowByWindow
+
+    return WindowByWindow(subject)
+
+
+def _jina_m0(subject: Subject) -> Contender:
+    from pipeline.benchmarking.peers.jina_m0_policy import BatchesOfEight
+
+    return BatchesOfEight(subject)
+
+
+def _has_twin(shape: Shape) -> bool:
+    return shape.twin is not None
+
+
+PEERS: Final[dict[str, Peer]] = {
+    "st-predict": Peer(suits=_has_twin, make=_predict(32), needs="sentence_transformers"),
+    # What suits a GPU's size is far too large for a CPU's caches.
+    "st-predict-256": Peer(
+        suits=_has_twin, make=_predict(256), needs="sentence_transformers", gpu_only=True
+    ),
+    "st-rank": Peer(suits=_has_twin, make=_rank, needs="sentence_transformers"),
+    "jina-v2-policy": Peer(
+        suits=lambda shape: shape.twin is not None or shape.family == "jina_v1", make=_jina_v2
+    ),
+    "jina-v3-policy": Peer(suits=lambda shape: shape.family == "jina_v3", make=_jina_v3),
+    "jina-m0-policy": Peer(suits=lambda shape: shape.family == "jina_m0", make=_jina_m0),
+}
+
+
+def available(shape: Shape, device: str) -> list[str]:
+    """Peers that take part unless told otherwise: those that can run a shape here, by name."""
+    return [
+        name
+        for name, peer in PEERS.items()
+        if peer.suits(shape)
+        and (device == "cuda" or not peer.gpu_only)
+        and (peer.needs is None or find_spec(peer.needs) is not None)
+    ]
+
+
+def check(name: str, shape: Shape) -> None:
+    """Refuse a peer that cannot take part.
+
+    Raises:
+        ConfigurationError: it is unknown, does not know the model, or is not installed.
+    """
+    if name not in PEERS:
+        raise ConfigurationError(f"--peers: no peer '{name}'; there are {', '.join(PEERS)}")
+    peer = PEERS[name]
+    if not peer.suits(shape):
+        raise ConfigurationError(f"--peers: {name} cannot run the model {shape.name}")
+    if peer.needs is not None and find_spec(peer.needs) is None:
+        raise ConfigurationError(
+            f"--peers: {name} needs the package {peer.needs.replace('_', '-')}; install the extra "
+            "`bench`, or leave it out"
+        )

@@ -1,0 +1,144 @@
+"""A whole bench with tiny networks: what is measured, what is compared, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.benchmarking.contender import Contender, Scored
+from pipeline.benchmarking.engines import OurEngine
+from pipeline.benchmarking.preparing import Bench, prepare
+from pipeline.benchmarking.side_by_side import measure
+from pipeline.candidates.lists import CandidateLists
+from pipeline.errors import ConfigurationError
+
+
+def bench(cache: Path, workload: str = "msmarco", **options: object) -> Bench:
+    return Bench(workload=workload, cache=cache, scale="tiny", **options)  # type: ignore[arg-type]
+
+
+class Shifted(Contender):
+    """A peer whose scores are not ours."""
+
+    name, about = "shifted", "adds a little"
+
+    def __init__(self, engine: OurEngine) -> None:
+        self.engine = engine
+
+    def score(self, units: Sequence[CandidateLists]) -> Scored:
+        return Scored(scores=self.engine.score(units).scores + np.float32(1e-3))
+
+
+@pytest.fixture(scope="module")
+def result(cache: Path) -> dict:
+    prepared = prepare(bench(cache, engine="all", peers=("jina-v2-policy",), unit_documents=60))
+    prepared.others.append(Shifted(prepared.base))
+    return measure(prepared)
+
+
+def test_the_result_is_plain_data(result: dict) -> None:
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_everyone_is_measured_and_the_base_is_packed(result: dict) -> None:
+    names = [each["name"] for each in result["contenders"]]
+    assert names == ["packed", "padded", "jina-v2-policy", "shifted"]
+    assert result["base"] == "packed"
+    assert [each["ours"] for each in result["contenders"]] == [True, True, False, False]
+
+
+def test_packed_wastes_nothing_and_the_others_something(result: dict) -> None:
+    waste = {each["name"]: each["padding_waste"] for each in result["contenders"]}
+    assert waste["packed"] == 0
+    assert 0 < waste["padded"] < waste["jina-v2-policy"] < 1
+
+
+def test_a_peer_with_other_scores_is_reported_and_not_compared(result: dict) -> None:
+    assert result["not_compared"] == ["shifted"]
+    assert {row["name"] for row in result["ratios"]} == {"padded", "jina-v2-policy"}
+    pair = next(p for p in result["agreement"] if p["second"] == "shifted")
+    assert pair["most"] == pytest.approx(1e-3, rel=1e-2)
+    assert pair["tau"] == 1
+    assert len(result["agreement"]) == 6  # every pair of four
+
+
+def test_figures_follow_from_the_rounds(result: dict) -> None:
+    documents = result["workload"]["documents"]
+    for each in result["contenders"]:
+        wall, cpu = each["wall_s"], each["cpu_s"]
+        assert wall["least"] <= wall["median"] <= wall["most"]
+        assert each["documents_per_s"] == pytest.approx(documents / wall["median"])
+        assert each["documents_per_cpu_s"] == pytest.approx(documents / cpu["median"])
+        useful = result["model"]["gflop_per_document"] * 1e9 * each["documents_per_cpu_s"]
+        assert each["mfu_cpu"] == pytest.approx(useful / result["peak"]["flop_per_cpu_s"])
+    ours = result["contenders"][0]
+    assert set(ours["stages"]) == {"encode", "forward", "decode"}
+    assert sum(stage["wall_s"] for stage in ours["stages"].values()) <= ours["wall_s"]["most"]
+    assert ours["device_busy"] + ours["device_starved"] == pytest.approx(1)
+    assert ours["peak_rss_bytes"] > 2**26
+
+
+def test_the_host_and_the_machine_are_told(result: dict) -> None:
+    host = result["host"]
+    assert set(host["cpu_s_per_1000_documents"]) == {"encode", "carry", "rank", "write"}
+    tokens = result["workload"]["tokens"] / result["workload"]["documents"]
+    # int32 ids, int8 types, and little else.
+    assert 4 * tokens < host["object_store_bytes_per_document"] < 8 * tokens + 64
+    assert result["machine"]["logical_cpus"] >= 1
+    assert {"torch", "transformers", "python"} <= set(result["versions"])
+    assert len(result["load_average"]["before"]) == 3
+
+
+def test_under_three_rounds_there_is_no_ratio(cache: Path) -> None:
+    found = measure(prepare(bench(cache, peers=("jina-v2-policy",), rounds=2)))
+    assert [row["wall"] for row in found["ratios"]] == [None]
+    assert len(found["contenders"]) == 2
+
+
+def test_the_digest_does_not_depend_on_units_or_contenders(cache: Path, result: dict) -> None:
+    found = measure(prepare(bench(cache, peers=(), rounds=1)))
+    assert found["workload"]["digest"] == result["workload"]["digest"]
+    other = measure(prepare(bench(cache, peers=(), rounds=1, seed=1)))
+    assert other["workload"]["digest"] != result["workload"]["digest"]
+
+
+@pytest.mark.parametrize(
+    ("workload", "model"),
+    [("yesno", None), ("page768", None), ("list64x100", None), ("doc1024", "jina-turbo")],
+)
+def test_every_architecture_is_compared_with_its_peers(
+    cache: Path, workload: str, model: str | None
+) -> None:
+    found = measure(prepare(bench(cache, workload, model=model, reuse=2, rounds=3)))
+    assert found["not_compared"] == []
+    assert found["ratios"], "nobody to compare with"
+    waste = {each["name"]: each["padding_waste"] for each in found["contenders"]}
+    assert waste.get("packed", 0) == 0
+    assert all(0 <= share < 1 for share in waste.values())
+
+
+def test_shared_beginnings_count_once(cache: Path) -> None:
+    found = measure(prepare(bench(cache, "yesno", peers=("unshared",), rounds=1)))
+    work = found["workload"]
+    assert work["tokens_shared"] < work["tokens"]
+    assert [each["name"] for each in found["contenders"]] == ["packed", "unshared"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workload": "msmarc"}, "no workload 'msmarc'; there are msmarco"),
+        ({"model": "jina-v3"}, "jina-v3 does not suit the workload msmarco"),
+        ({"model": "bert"}, "no shape 'bert'"),
+        ({"peers": ("jina-m0-policy",)}, "cannot run the model minilm-l6"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    cache: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        prepare(bench(cache, **options))  # type: ignore[arg-type]
