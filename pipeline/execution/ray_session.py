@@ -11,35 +11,65 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-from pipeline.config import JobConfig
-from pipeline.errors import NotFoundError, RunFailedError
+from pipeline.config import RayConfig, ReplicasConfig
+from pipeline.errors import ConfigurationError, NotFoundError, RerankError, RunFailedError
+from pipeline.execution.cluster_access import refuse_open_cluster, secure_local_ray
 
 #: Ray Data stops a run in which no task finishes for this long; a unit of long documents on a
 #: small machine takes far longer than its default of 30 minutes.
 _NO_PROGRESS_S = 6 * 3600
 
+#: Replicas that die in a row before one of them starts (killed for memory, or with their node)
+#: before the run gives up. A model that cannot be loaded is reported at once, by its own message.
+_DEATHS_AT_START = 4
+
 #: The last line of a traceback, as Ray quotes it.
 _EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b.*: ")
 
 
+class RayJob(Protocol):
+    """What a session needs to know of a job's configuration."""
+
+    @property
+    def ray(self) -> RayConfig:
+        """Which Ray, and what its tasks take."""
+
+    @property
+    def replicas(self) -> ReplicasConfig:
+        """What its actors take."""
+
+
 @contextmanager
-def ray_session(config: JobConfig) -> Iterator[None]:
+def ray_session(config: RayJob) -> Iterator[None]:
     """A connection to Ray for one run; a local Ray is shut down afterwards, a joined one left.
+
+    A run inside a Ray job joins the cluster of that job, whose address is in the environment.
 
     Raises:
         NotFoundError: the cluster at ``ray.address`` cannot be reached.
+        ConfigurationError: the cluster obeys strangers, or the address is not one.
     """
     # Read by Ray's C++ code when it starts; errors of ours come back as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    already = "ray" in sys.modules and sys.modules["ray"].is_initialized()
+    if not already:
+        address = _cluster_address(config)
+        if address is None:
+            secure_local_ray(insecure=config.ray.insecure_cluster)
+        elif address != "auto":
+            _check_reachable(address)
+            refuse_open_cluster(address, insecure=config.ray.insecure_cluster)
+        with _stderr_held_back():
+            if address is None:
+                _start(config)
+            else:
+                _join(address, config)
     import ray
 
-    already = ray.is_initialized()
-    if not already:
-        with _stderr_held_back():
-            _start(config)
     _quiet()
     try:
         yield
@@ -79,22 +109,13 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(saved)
 
 
-def _start(config: JobConfig) -> None:
+def _start(config: RayJob) -> None:
     import ray
 
-    if config.ray.address is not None:
-        _check_reachable(config.ray.address)
-        try:
-            ray.init(address=config.ray.address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise NotFoundError(
-                f"ray.address: no cluster at '{config.ray.address}' ({error}); start one with "
-                "`ray start --head`, or set ray.address to null for a local run. Where the cluster "
-                "asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
-            ) from None
-        return
     memory = config.ray.object_store_gib
     ray.init(
+        # Without this, Ray would join whatever cluster was started last on this machine.
+        address="local",
         num_cpus=_logical_cpus(config),
         num_gpus=None if config.replicas.num_gpus else 0,
         include_dashboard=False,
@@ -104,6 +125,37 @@ def _start(config: JobConfig) -> None:
     )
 
 
+def _join(address: str, config: RayJob) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
+        raise NotFoundError(
+            f"ray.address: cannot join the cluster at '{address}' ({error}); start one with "
+            "`ray start --head`, or set ray.address to null for a local run. Where the cluster "
+            "asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
+        ) from None
+    if address == "auto":
+        try:
+            found = ray.get_runtime_context().gcs_address
+            refuse_open_cluster(found, insecure=config.ray.insecure_cluster)
+        except RerankError:
+            ray.shutdown()
+            raise
+
+
+def _cluster_address(config: RayJob) -> str | None:
+    """The cluster to join: the configured one, or the one that this process is a job of."""
+    address = config.ray.address or os.environ.get("RAY_ADDRESS") or None
+    if address is not None and "://" in address:
+        raise ConfigurationError(
+            f"ray.address: '{address}' is no address of a cluster; give host:port or auto from a "
+            "node of it, or send the job there with `rerank submit`"
+        )
+    return None if address == "local" else address
+
+
 def _check_reachable(address: str) -> None:
     """Refuse a host:port where nobody listens; Ray itself would try for minutes.
 
@@ -111,18 +163,16 @@ def _check_reachable(address: str) -> None:
         NotFoundError: no connection within ten seconds.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        return  # auto, or ray://, which fail quickly by themselves
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise NotFoundError(
-            f"ray.address: no cluster at '{address}' ({error}); start one with `ray start --head`, "
-            "or set ray.address to null for a local run"
+            f"ray.address: no cluster at '{address}' ({error}); give host:port or auto, start one "
+            "with `ray start --head`, or set ray.address to null for a local run"
         ) from None
 
 
-def _logical_cpus(config: JobConfig) -> int:
+def _logical_cpus(config: RayJob) -> int:
     """Slots of a local Ray: at least every replica and two tasks, or the run could never start."""
     needed = config.replicas.most * config.replicas.num_cpus + 2 * config.ray.read_cpus
     return max(os.cpu_count() or 1, math.ceil(needed))
@@ -136,5 +186,6 @@ def _quiet() -> None:
     context.enable_operator_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = _NO_PROGRESS_S
+    context.max_consecutive_actor_init_deaths = _DEATHS_AT_START
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,161 @@
+"""Send a reranking job to a Ray cluster and follow it: ``rerank submit -c job.yaml --address URL``.
+
+The same job by hand: ``ray job submit --working-dir . -- python -m jobs.rerank -c job.yaml``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.command import Limit, Overrides, command, console, read_config
+from pipeline.config import JobConfig
+from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
+from pipeline.execution.cluster_access import refuse_open_dashboard
+from pipeline.execution.submission import (
+    JobEnd,
+    JobLog,
+    JobServer,
+    check_published,
+    command_line,
+    job_environment,
+    refuse_paths_of_this_machine,
+)
+
+_SECOND_CHANCE_S = 3
+
+
+def submit(
+    config: Annotated[
+        Path, typer.Option("-c", "--config", metavar="FILE", help="The job as YAML.")
+    ],
+    address: Annotated[
+        str,
+        typer.Option(
+            "--address",
+            envvar="RAY_API_SERVER_ADDRESS",
+            help="The cluster's job server, http://HOST:8265.",
+        ),
+    ],
+    overrides: Overrides = None,
+    limit: Limit = None,
+    working_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--working-dir",
+            metavar="DIR",
+            help="A folder to run in, uploaded without what .gitignore names; the job file lies in "
+            "it. Default: the job file alone, for nodes that have this package.",
+        ),
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            metavar="NAME[=VALUE]",
+            help="An environment variable of driver and workers; without a value, the one of this "
+            "shell. Secrets are refused. Repeatable.",
+        ),
+    ] = None,
+    grace: Annotated[
+        int,
+        typer.Option("--grace", min=1, help="Seconds that a stopped job gets to finish its units."),
+    ] = 60,
+    python: Annotated[
+        str, typer.Option("--python", help="The Python of the cluster that runs the job.")
+    ] = "python",
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow the job until it ends, or only send.")
+    ] = True,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Look at the output before calling the job a success, or trust its exit code.",
+        ),
+    ] = True,
+) -> None:
+    """Send a job to a Ray cluster, follow it, and return its exit code."""
+    with command():
+        job = read_config(JobConfig, config, overrides, limit=limit)
+        refuse_paths_of_this_machine(job, uploaded=working_dir is not None)
+        environment = job_environment(env or [], grace_s=grace)
+        with _folder(config, working_dir) as (folder, file):
+            refuse_open_dashboard(address, insecure=job.ray.insecure_cluster)
+            server = JobServer.connect(address)
+            entrypoint = command_line(python, file, overrides or [], limit=limit)
+            name = server.submit(entrypoint, working_dir=folder, environment=environment)
+        console.print(f"job        {name}")
+        if not wait:
+            console.print(f"follow     ray job logs --address {address} --follow {name}")
+            return
+        end = _follow(server, name)
+        console.print(f"ended      {end.status}, exit code {end.code}")
+        if end.code:
+            if end.exit_code is None and end.status != "STOPPED":
+                raise RunFailedError(f"the job never ran: {end.message}")
+            raise typer.Exit(end.code)
+        if verify:
+            console.print(f"published  {check_published(end).path}")
+
+
+@contextmanager
+def _folder(config: Path, working_dir: Path | None) -> Iterator[tuple[str, str]]:
+    """What to upload, and the job file's place in it."""
+    if working_dir is not None:
+        try:
+            inside = config.resolve().relative_to(working_dir.resolve())
+        except ValueError:
+            raise ConfigurationError(
+                f"--working-dir {working_dir}: the job file {config} does not lie in it"
+            ) from None
+        yield str(working_dir), str(inside)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        shutil.copy(config, temporary)
+        yield temporary, config.name
+
+
+def _follow(server: JobServer, job: str) -> JobEnd:
+    """Show a job's output until it ends; Ctrl-C stops it, a second one leaves it running."""
+    log = JobLog()
+    try:
+        return server.follow(job, _write, log)
+    except KeyboardInterrupt:
+        with _interrupts_noted() as again:
+            console.print(
+                f"\nstopping   {job} in {_SECOND_CHANCE_S} s; Ctrl-C again leaves it running"
+            )
+            again.wait(_SECOND_CHANCE_S)
+    if again.is_set():
+        console.print(f"left       {job} goes on; `ray job stop {job}` stops it")
+        raise typer.Exit(int(ExitCode.INTERRUPTED))
+    server.stop(job)
+    end = server.follow(job, _write, log)
+    console.print(f"ended      {end.status}; submit the same job again to resume")
+    raise typer.Exit(int(ExitCode.INTERRUPTED))
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[threading.Event]:
+    """Ctrl-C sets an event; as an exception it could come up, and be lost, anywhere."""
+    noted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: noted.set())
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,259 @@
+"""A job sent to a Ray cluster, followed, stopped, and judged by what it published.
+
+Ray's own ``ray job submit`` returns 0 for a job that was stopped and 1 for whatever failure; here
+the exit code is that of the job, and 0 only where the published run was seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shlex
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from pipeline.config import JobConfig
+from pipeline.errors import ConfigurationError, ExitCode, NotFoundError, RunFailedError
+from pipeline.execution.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+Write = Callable[[str], Any]
+
+#: How often a lost connection to the job server is taken up again without any sign of life.
+_RECONNECTIONS: Final = 10
+
+#: The line in which a run names its folder (see jobs/rerank.py).
+_FOLDER: Final = re.compile(r"^run {8}(\S.*?)\s*$", re.M)
+
+#: What a job's environment shows to everybody who may see the dashboard must hold no secret.
+_SECRET: Final = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|API_KEY", re.I)
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def job_environment(
+    assignments: Sequence[str], *, grace_s: int, local: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The environment of a job: what was asked for, and nothing else of ours.
+
+    Args:
+        assignments: ``NAME=VALUE``, or ``NAME`` for the value of this environment.
+        grace_s: seconds between SIGTERM and SIGKILL when the job is stopped.
+        local: this environment.
+
+    Raises:
+        ConfigurationError: no name, nothing to copy, or a secret, which Ray would show around.
+    """
+    found = {"RAY_JOB_STOP_WAIT_TIME_S": str(grace_s)}
+    for text in assignments:
+        name, assigned, value = text.partition("=")
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(f"--env {name}: give NAME=VALUE, or NAME to copy it from here")
+        if _SECRET.search(name):
+            raise ConfigurationError(
+                f"--env {name}: a job's environment is shown by Ray's dashboard and logs, so no "
+                "secret goes there; give the nodes an instance role, or set it where they start"
+            )
+        if not assigned and name not in local:
+            raise ConfigurationError(f"--env {name}: not set here; give NAME=VALUE")
+        found[name] = value if assigned else local[name]
+    return found
+
+
+def refuse_paths_of_this_machine(config: JobConfig, *, uploaded: bool) -> None:
+    """A job runs elsewhere, in a folder of its own that goes away with it.
+
+    Raises:
+        ConfigurationError: a path is relative; the input's may be, where a folder is ``uploaded``.
+    """
+    named = [("output.path", config.output.path)]
+    if not uploaded:
+        named += [("input.path", path) for path in config.input.path]
+    for setting, path in named:
+        if "://" not in path and not Path(path).is_absolute():
+            raise ConfigurationError(
+                f"'{setting}': '{path}' is relative, but the job runs on another machine; give a "
+                "URI (s3://...) or an absolute path that the nodes share"
+            )
+
+
+def command_line(
+    python: str, file: str, overrides: Sequence[str], *, limit: int | None = None
+) -> str:
+    """What the head of the cluster runs, quoted for its shell."""
+    words = [python, "-m", "jobs.rerank", "-c", file]
+    for override in overrides:
+        words += ["--set", override]
+    if limit is not None:
+        words += ["--limit", str(limit)]
+    return shlex.join(words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobEnd:
+    """How a job ended.
+
+    Attributes:
+        status: SUCCEEDED, FAILED or STOPPED, as Ray reports it.
+        exit_code: of the command; None where it did not get to return one.
+        message: Ray's explanation.
+        folder: the run's path, as its log says; None where it says nothing.
+    """
+
+    status: str
+    exit_code: int | None
+    message: str
+    folder: str | None
+
+    @property
+    def code(self) -> int:
+        """What the job's own command returned, as a shell would say it."""
+        if self.status == "STOPPED":
+            return int(ExitCode.TERMINATED)
+        if self.exit_code is None:
+            return int(ExitCode.OK if self.status == "SUCCEEDED" else ExitCode.FAILED)
+        return 128 - self.exit_code if self.exit_code < 0 else self.exit_code
+
+
+class JobServer:
+    """The job server of a cluster."""
+
+    def __init__(self, client: JobSubmissionClient) -> None:
+        self.client = client
+
+    @classmethod
+    def connect(cls, url: str) -> JobServer:
+        """Talk to the server at ``url``.
+
+        Raises:
+            ConfigurationError: Ray's cluster parts are missing here, or it refuses our token.
+            NotFoundError: it does not answer.
+        """
+        from ray.exceptions import AuthenticationError
+
+        try:
+            from ray.job_submission import JobSubmissionClient
+
+            client = JobSubmissionClient(url)
+            client.get_version()  # the first request, which is where a token is refused
+            return cls(client)
+        except (RuntimeError, AuthenticationError) as error:
+            text = str(error)
+            if "ray[default]" in text:
+                raise ConfigurationError(
+                    "rerank submit needs Ray's job client: pip install 'rerank-pipeline[cluster]'"
+                ) from None
+            if "uthenti" in text:
+                raise ConfigurationError(
+                    f"--address {url}: the cluster refuses this machine's token. Set "
+                    "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's "
+                    f"token ({text.splitlines()[0]})"
+                ) from None
+            raise NotFoundError(f"--address {url}: {text}") from None
+        except ConnectionError as error:
+            raise NotFoundError(f"--address {url}: {error}") from None
+
+    def submit(self, entrypoint: str, *, working_dir: str, environment: dict[str, str]) -> str:
+        """Upload a folder and start a command in it; returns the job's id.
+
+        Raises:
+            RunFailedError: the server does not take the job.
+        """
+        try:
+            return self.client.submit_job(
+                entrypoint=entrypoint,
+                runtime_env={"working_dir": working_dir, "env_vars": environment},
+            )
+        except (RuntimeError, ValueError) as error:
+            raise RunFailedError(f"the job was not taken: {error}") from None
+
+    def stop(self, job: str) -> None:
+        """Ask a job to stop: SIGTERM, and SIGKILL after its grace."""
+        self.client.stop_job(job)
+
+    def follow(self, job: str, write: Write, log: JobLog) -> JobEnd:
+        """Pass a job's output on until it ends.
+
+        Args:
+            job: its id.
+            write: takes the output, piece by piece.
+            log: what was passed on already; an interrupted call goes on with the same one.
+
+        Raises:
+            NotFoundError: the server stopped answering; the job may well go on.
+        """
+        failures = 0
+        while True:
+            before = log.length
+            try:
+                asyncio.run(log.tail(self.client, job, write))
+                details = self.client.get_job_info(job)
+                if details.status.is_terminal():
+                    break
+            except (RuntimeError, OSError) as error:  # every loss of the connection is one of these
+                failures = 1 if log.length > before else failures + 1
+                if failures > _RECONNECTIONS:
+                    raise NotFoundError(
+                        f"lost contact with the job server ({error}); job {job} may go on: see "
+                        f"`ray job status {job}`"
+                    ) from None
+            time.sleep(min(2 ** max(failures - 1, 0), 30))
+        return JobEnd(
+            status=str(details.status),
+            exit_code=details.driver_exit_code,
+            message=details.message or "",
+            folder=log.folder,
+        )
+
+
+class JobLog:
+    """A job's output as far as it was passed on; each connection sends it from the beginning."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.folder: str | None = None
+        self._line = ""
+
+    async def tail(self, client: JobSubmissionClient, job: str, write: Write) -> None:
+        """Pass on what is new until the job ends or the connection does."""
+        seen = 0
+        async with aclosing(cast("AsyncGenerator[str]", client.tail_job_logs(job))) as pieces:
+            async for text in pieces:
+                new = text[max(self.length - seen, 0) :]
+                seen += len(text)
+                if new:
+                    self.length += len(new)
+                    self._look(new)
+                    write(new)
+
+    def _look(self, text: str) -> None:
+        """Note the run's folder when its line has come in whole."""
+        if self.folder is not None:
+            return
+        whole, newline, self._line = (self._line + text).rpartition("\n")
+        found = _FOLDER.search(whole + newline)
+        self.folder = found[1] if found else None
+
+
+def check_published(end: JobEnd) -> RunFolder:
+    """The published run of a job that says it succeeded.
+
+    Raises:
+        RunFailedError: nothing published is seen from here.
+    """
+    if end.folder is None:
+        raise RunFailedError("the job ended well but never named a run: it did not rerank anything")
+    folder = RunFolder(end.folder)
+    if not folder.finished() or folder.manifest().get("run_id") != Path(end.folder).name:
+        raise RunFailedError(
+            f"the job ended well, but from here {end.folder} holds no published run (manifest.json "
+            "and _SUCCESS). Where this machine cannot see the output, pass --no-verify"
+        )
+    return folder

@@ -1,0 +1,98 @@
+"""``ray start --head`` with a token, and with a folder and ports of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.execution.cluster.processes import free_ports, kill_tree, machine_address, wait_for
+
+ROOT = Path(__file__).resolve().parents[3]
+PYTHON = sys.executable
+RAY = str(Path(PYTHON).with_name("ray"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """A head node.
+
+    Attributes:
+        url: of its job server.
+        address: host:port that drivers and nodes join.
+        environment: of a client that has the token.
+    """
+
+    url: str
+    address: str
+    environment: dict[str, str]
+
+    def get(self, path: str) -> Any:
+        """What Ray's own API answers."""
+        token = self.environment["RAY_AUTH_TOKEN"]
+        asked = urllib.request.Request(
+            f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(asked, timeout=60) as reply:
+            return json.load(reply)
+
+    def status_without_token(self) -> int:
+        """HTTP status for somebody who has none; 0 when nobody answers yet."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/jobs/", timeout=20) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+
+@contextmanager
+def started_head(
+    *, autoscaling: dict[str, Any] | None = None, **environment: str
+) -> Iterator[Head]:
+    """A head with two CPUs.
+
+    Args:
+        autoscaling: a cluster's configuration, completed with this head's address.
+        environment: more of it for the head.
+    """
+    own = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+    gcs, dashboard, client, agent = free_ports(4)
+    address = f"{machine_address()}:{gcs}"
+    with tempfile.TemporaryDirectory(prefix="rr-", ignore_cleanup_errors=True) as folder:
+        words = [
+            RAY, "start", "--head", "--block", f"--temp-dir={folder}", "--num-cpus=2",
+            f"--port={gcs}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}",
+            f"--dashboard-agent-listen-port={agent}", "--min-worker-port=0", "--max-worker-port=0",
+            f"--object-store-memory={150 * 2**20}", "--disable-usage-stats",
+        ]  # fmt: skip
+        if autoscaling is not None:
+            autoscaling["provider"]["gcs_address"] = address
+            Path(folder, "cluster.json").write_text(json.dumps(autoscaling))
+            words.append(f"--autoscaling-config={folder}/cluster.json")
+        with Path(folder, "start.log").open("w") as log:
+            process = subprocess.Popen(words, env=own | environment, stdout=log, stderr=log)
+        try:
+            head = Head(url=f"http://127.0.0.1:{dashboard}", address=address, environment=own)
+            wait_for(lambda: head.status_without_token() == 401, "the job server")
+            yield head
+        finally:
+            kill_tree(process.pid)
+            process.wait()

@@ -1,0 +1,279 @@
+"""``rerank submit`` and Ray's own ``ray job submit`` against a cluster of ``ray start --head``."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import ConfigurationError, RunFailedError
+from pipeline.execution.submission import JobEnd, check_published, command_line, job_environment
+from tests.execution.cluster.head import PYTHON, RAY, ROOT, Head, started_head
+from tests.execution.cluster.processes import wait_for
+from tests.makers import long_table, write
+
+RERANK = [PYTHON, "-c", "from pipeline.cli import main; main()"]
+
+Published = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with started_head() as head:
+        yield head
+
+
+def rerank(head: Head, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """The ``rerank`` command as somebody with the token would call it."""
+    return subprocess.run(
+        [*RERANK, *words],
+        cwd=ROOT, env=head.environment | more, capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
+
+
+def details(head: Head, job: str) -> dict[str, Any]:
+    """What Ray says about a job."""
+    return head.get(f"/api/jobs/{job}")
+
+
+def job_file(folder: Path, *, pace: float = 0.0) -> Path:
+    """A job over 30 lists in about a dozen units, at ``pace`` seconds per token."""
+    source = write(folder / "in.parquet", long_table(30), row_group_size=5)
+    (folder / "pace").write_text(str(pace))
+    model = {"family": "benchmarks.fixed_cost", "settings": {"pace": str(folder / "pace")}}
+    job = {
+        "model": model,
+        "input": {"path": str(source)},
+        "output": {"path": str(folder / "out")},
+        "units": {"documents": 10},
+        "replicas": {"num_cpus": 0.5},
+        "ray": {"read_cpus": 0.25},
+    }
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(job), encoding="utf-8")
+    return path
+
+
+def unit_files(output: Path) -> dict[str, bytes]:
+    """Every unit file of the only run below ``output``."""
+    return {path.name: path.read_bytes() for path in output.glob("*/ranked/*.parquet")}
+
+
+def job_of(output: str) -> str:
+    [name] = re.findall(r"^job {8}(\S+)$", output, re.M)
+    return name
+
+
+@pytest.fixture(scope="module")
+def published(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A job that nothing happened to."""
+    file = job_file(tmp_path_factory.mktemp("published"))
+    words = ("submit", "-c", str(file), "--address", head.url, "--python", PYTHON)
+    return file, rerank(head, *words)
+
+
+def test_a_job_that_publishes_returns_0_and_again_finds_itself_finished(
+    head: Head, published: Published
+) -> None:
+    file, done = published
+    assert done.returncode == 0, done.stdout + done.stderr
+    [folder] = (file.parent / "out").iterdir()
+    assert f"published  {folder}" in done.stdout
+    assert (folder / "_SUCCESS").exists()
+    assert details(head, job_of(done.stdout))["status"] == "SUCCEEDED"
+    # Ray's own command runs the same job; it finds it finished.
+    job = [PYTHON, "-m", "jobs.rerank", "-c", str(file)]
+    by_hand = subprocess.run(
+        [RAY, "job", "submit", "--address", head.url, "--", *job],
+        env=head.environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert by_hand.returncode == 0, by_hand.stdout + by_hand.stderr
+    assert "finished   before; nothing to do" in by_hand.stdout
+
+
+def test_a_job_that_fails_returns_its_own_code(head: Head, tmp_path: Path) -> None:
+    file = job_file(tmp_path)
+    (tmp_path / "in.parquet").unlink()
+    words = ("submit", "-c", str(file), "--address", head.url, "--python", PYTHON)
+    done = rerank(head, *words)
+    assert done.returncode == 4, done.stdout + done.stderr
+    ended = details(head, job_of(done.stdout))
+    assert (ended["status"], ended["driver_exit_code"]) == ("FAILED", 4)
+
+
+def test_a_job_that_ends_well_without_a_run_is_no_success(head: Head, tmp_path: Path) -> None:
+    file = job_file(tmp_path)
+    done = rerank(head, "submit", "-c", str(file), "--address", head.url, "--python", "/bin/true")
+    assert details(head, job_of(done.stdout))["status"] == "SUCCEEDED"
+    assert done.returncode == 5
+    assert "never named a run" in done.stderr
+
+
+def test_interrupted_stopped_and_submitted_again_it_goes_on(
+    head: Head, published: Published, tmp_path: Path
+) -> None:
+    file, _ = published
+    pace = file.parent / "pace"
+    words = [
+        *RERANK, "submit", "-c", str(file), "--set", f"output.path={tmp_path}",
+        "--address", head.url, "--python", PYTHON,
+    ]  # fmt: skip
+    pace.write_text("0.05")
+    with subprocess.Popen(
+        words, cwd=ROOT, env=head.environment, stdout=subprocess.PIPE, text=True
+    ) as client:
+        wait_for(lambda: len(unit_files(tmp_path)) >= 2, "two committed units")
+        client.send_signal(signal.SIGINT)
+        output, _ = client.communicate(timeout=120)
+    assert client.returncode == 130, output
+    job = job_of(output)
+    assert f"stopping   {job}" in output
+    assert details(head, job)["status"] == "STOPPED"
+    committed = unit_files(tmp_path)
+    assert not list(tmp_path.glob("*/_SUCCESS"))
+    pace.write_text("0")
+    resumed = rerank(head, *words[len(RERANK) :])
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert len(committed) < len(unit_files(tmp_path))
+    assert unit_files(tmp_path) == unit_files(file.parent / "out")
+
+
+def test_a_second_interrupt_leaves_the_job_running(head: Head, tmp_path: Path) -> None:
+    file = job_file(tmp_path, pace=0.02)
+    words = [
+        *RERANK, "submit", "-c", str(file), "--address", head.url, "--python", PYTHON
+    ]  # fmt: skip
+    with subprocess.Popen(
+        words, cwd=ROOT, env=head.environment, stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout is not None
+        lines = iter(client.stdout.readline, "")
+        job = next(line for line in lines if line.startswith("job ")).split()[1]
+        next(line for line in lines if line.startswith("run "))
+        client.send_signal(signal.SIGINT)
+        next(line for line in lines if line.startswith("stopping "))
+        client.send_signal(signal.SIGINT)
+        assert client.wait(60) == 130
+    assert details(head, job)["status"] == "RUNNING"
+    environment = head.environment
+    stop = [RAY, "job", "stop", "--address", head.url, job]
+    assert subprocess.run(stop, env=environment, capture_output=True, timeout=120).returncode == 0
+    assert details(head, job)["status"] == "STOPPED"
+
+
+def test_without_its_token_a_client_gets_nowhere(head: Head, tmp_path: Path) -> None:
+    assert head.status_without_token() == 401
+    file = job_file(tmp_path)
+    words = ("submit", "-c", str(file), "--address", head.url)
+    done = rerank(head, *words, RAY_AUTH_TOKEN="0" * 64)
+    assert done.returncode == 2, done.stderr
+    assert "refuses this machine's token" in done.stderr
+
+
+def test_no_wait_only_sends(head: Head, tmp_path: Path) -> None:
+    file = job_file(tmp_path)
+    words = ("submit", "-c", str(file), "--address", head.url, "--python", PYTHON, "--no-wait")
+    done = rerank(head, *words, "--env", "HF_HUB_OFFLINE=1")
+    assert done.returncode == 0, done.stderr
+    job = job_of(done.stdout)
+    wait_for(lambda: details(head, job)["status"] == "SUCCEEDED", "the end of the job")
+    variables = details(head, job)["runtime_env"]["env_vars"]
+    assert variables["HF_HUB_OFFLINE"] == "1"
+    assert variables["RAY_JOB_STOP_WAIT_TIME_S"] == "60"
+    assert not set(variables) & set(head.environment)
+
+
+def test_the_environment_holds_what_was_asked_for_and_no_secret() -> None:
+    local = {"AWS_ENDPOINT_URL": "http://store", "AWS_SECRET_ACCESS_KEY": "canary"}
+    found = job_environment(["AWS_ENDPOINT_URL", "A=b=c", "EMPTY="], grace_s=7, local=local)
+    assert found == {
+        "RAY_JOB_STOP_WAIT_TIME_S": "7",
+        "AWS_ENDPOINT_URL": "http://store",
+        "A": "b=c",
+        "EMPTY": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "no secret goes there"),
+        ("AWS_ACCESS_KEY_ID=x", "no secret goes there"),
+        ("HF_TOKEN=x", "no secret goes there"),
+        ("db_password=x", "no secret goes there"),
+        ("NOT_SET_HERE", "not set here; give NAME=VALUE"),
+        ("=x", "give NAME=VALUE"),
+        ("a b=x", "give NAME=VALUE"),
+    ],
+)
+def test_what_must_not_be_in_an_environment(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        job_environment([assignment], grace_s=1, local={"AWS_SECRET_ACCESS_KEY": "canary"})
+
+
+def test_the_command_line_is_quoted_for_a_shell() -> None:
+    line = command_line("python", "a b.yaml", ["output.columns=[title, lang]"], limit=3)
+    spoken = subprocess.run(
+        ["/bin/sh", "-c", line.replace("python", "printf '%s\\n'", 1)],
+        capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert spoken == [
+        "-m", "jobs.rerank", "-c", "a b.yaml", "--set", "output.columns=[title, lang]",
+        "--limit", "3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_code", "code"),
+    [
+        ("SUCCEEDED", 0, 0),
+        ("FAILED", 6, 6),
+        ("FAILED", None, 5),
+        ("FAILED", -9, 137),
+        ("STOPPED", None, 143),
+        ("STOPPED", 0, 143),
+    ],
+)
+def test_the_code_is_that_of_the_job(status: str, exit_code: int | None, code: int) -> None:
+    assert JobEnd(status=status, exit_code=exit_code, message="", folder=None).code == code
+
+
+def test_a_run_that_is_not_published_is_no_success(tmp_path: Path) -> None:
+    end = JobEnd(status="SUCCEEDED", exit_code=0, message="", folder=str(tmp_path / "abc"))
+    (tmp_path / "abc").mkdir()
+    with pytest.raises(RunFailedError, match="holds no published run"):
+        check_published(end)
+    (tmp_path / "abc" / "_SUCCESS").touch()
+    with pytest.raises(RunFailedError, match="holds no published run"):
+        check_published(end)
+    (tmp_path / "abc" / "manifest.json").write_text('{"run_id": "abc"}')
+    assert check_published(end).path == str(tmp_path / "abc")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--address", "cluster:8265"], "give the job server"),
+        (["--address", "http://127.0.0.1:1"], "no job server answers"),
+        (["--address", "http://127.0.0.1:1", "--set", "output.path=out"], "'output.path'"),
+        (["--address", "http://127.0.0.1:1", "--set", "input.path=in"], "'input.path'"),
+        (["--address", "http://127.0.0.1:1", "--working-dir", "docs"], "does not lie in it"),
+        (["--address", "http://127.0.0.1:1", "--set", "limt=1"], "did you mean 'limit'"),
+    ],
+)
+def test_what_is_wrong_here_is_said_before_anything_is_sent(
+    tmp_path: Path, words: list[str], message: str
+) -> None:
+    from typer.testing import CliRunner
+
+    from pipeline.cli import app
+
+    result = CliRunner().invoke(app, ["submit", "-c", str(job_file(tmp_path)), *words])
+    assert result.exit_code in (2, 4)
+    assert message in result.output
