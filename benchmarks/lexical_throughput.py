@@ -95,7 +95,7 @@ def measure(rows: int, *, replicas: int) -> Measurement:
                 "progress": {"interval_s": 3600},
             }
         )
-        with _sampled() as peak:
+        with sampled() as peak:
             started = time.monotonic()
             outcome = execute(prepare(config))
             seconds = time.monotonic() - started
@@ -110,7 +110,8 @@ def measure(rows: int, *, replicas: int) -> Measurement:
 
 
 @contextmanager
-def _sampled() -> Iterator[dict[str, float]]:
+def sampled() -> Iterator[dict[str, float]]:
+    """Highest memory in MiB while the body runs: of all processes (total), and of one (process)."""
     peak = {"total": 0.0, "process": 0.0}
     stop = threading.Event()
     shared_before = _shared_mib()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,7 +13,8 @@ from jobs.command import ConfigFile, Limit, Overrides, command, console, read_co
 from jobs.rerank import show_plan
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
-from pipeline.execution.run_folder import RunFolder, find_run, total_reasons
+from pipeline.execution.run_folder import find_run
+from pipeline.execution.state import lines, run_state
 from pipeline.rerankers.support import cards
 
 #: A name that is cut cannot be copied; a narrow terminal wraps the line instead.
@@ -57,23 +58,19 @@ def plan(
 
 
 def status(
-    run: Annotated[str, typer.Argument(help="A run folder, or an output folder with one run.")],
+    run: Annotated[
+        str, typer.Argument(help="A run folder, or an output folder: its only or latest run.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a run is and what it quarantined."""
+    """Show how far a run is, who drives it, what it quarantined, and what its last session did."""
     with command():
-        state = _state(find_run(run))
+        state = run_state(find_run(run))
         if as_json:
             typer.echo(json.dumps(state, indent=2))
             return
-        console.print(f"run          {state['folder']}")
-        console.print(f"state        {state['state']}")
-        console.print(f"model        {state['model']}")
-        console.print(f"units        {state['units_committed']} of {state['units']} committed")
-        console.print(f"documents    {state['documents']:,} of about {state['planned']:,}")
-        console.print(f"quarantined  {state['quarantined']:,}")
-        for reason, number in state["reasons"].items():
-            console.print(f"             {reason}: {number:,}")
+        for heading, text in lines(state):
+            console.print(f"{heading:<13}{text}")
 
 
 def models(
@@ -92,25 +89,3 @@ def models(
             tokens = "" if card.max_tokens is None else f"{card.max_tokens:,}"
             table.add_row(card.name, card.family, card.score_scale, tokens, card.licence)
         Console(width=_WIDE).print(table)
-
-
-def _state(folder: RunFolder) -> dict[str, Any]:
-    described = folder.describe()
-    units = folder.plan().units
-    committed = set(folder.committed())
-    counts = folder.counts([unit.name for unit in units if unit.name in committed])
-    reasons = total_reasons(counts)
-    return {
-        "folder": folder.path,
-        "run_id": described["run_id"],
-        "state": "finished" if folder.finished() else "not finished; run the job again to resume",
-        "finished": folder.finished(),
-        "model": described["model"]["name"],
-        "units": len(units),
-        "units_committed": len(counts),
-        "planned": sum(unit.documents for unit in units),
-        "queries": sum(unit.queries for unit in counts),
-        "documents": sum(unit.documents for unit in counts),
-        "quarantined": sum(reasons.values()),
-        "reasons": reasons,
-    }

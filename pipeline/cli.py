@@ -6,9 +6,15 @@ from typing import Annotated
 
 import typer
 
+import jobs.bench
 import jobs.demo
+import jobs.distill
 import jobs.evaluate
+import jobs.export
+import jobs.gc
 import jobs.rerank
+import jobs.resume
+import jobs.submit
 import jobs.verify
 import jobs.views
 import pipeline
@@ -23,9 +29,15 @@ app = typer.Typer(
 )
 app.command("demo")(jobs.demo.demo)
 app.command("run")(jobs.rerank.run)
+app.command("submit")(jobs.submit.submit)
 app.command("plan")(jobs.views.plan)
 app.command("status")(jobs.views.status)
+app.command("resume")(jobs.resume.resume)
+app.command("gc")(jobs.gc.gc)
 app.command("evaluate")(jobs.evaluate.evaluate_run)
+app.command("distill")(jobs.distill.distill_runs)
+app.command("export")(jobs.export.export)
+app.command("bench")(jobs.bench.bench)
 app.command("verify")(jobs.verify.verify_model)
 app.command("models")(jobs.views.models)
 

@@ -18,7 +18,11 @@ class ExitCode(IntEnum):
     MISSING = 4
     FAILED = 5
     QUARANTINE = 6
+    HELD = 75
+    FENCED = 76
+    DENIED = 77
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class RerankError(Exception):
@@ -59,3 +63,33 @@ class QuarantineError(RerankError):
     """More candidates were quarantined than ``max_error_rate`` allows."""
 
     exit_code = ExitCode.QUARANTINE
+
+
+class LeaseHeldError(RerankError):
+    """Another driver is at work on the same run; the message names it."""
+
+    exit_code = ExitCode.HELD
+
+
+class FencedError(RerankError):
+    """Another driver took the run over while this one was silent; it may write nothing more."""
+
+    exit_code = ExitCode.FENCED
+
+
+class AccessDeniedError(RerankError):
+    """The store refuses these credentials; trying again cannot help."""
+
+    exit_code = ExitCode.DENIED
+
+
+class StorageError(RerankError):
+    """A store or disk failed, and went on failing however often it was asked."""
+
+    exit_code = ExitCode.FAILED
+
+
+class TerminatedError(RerankError):
+    """SIGTERM arrived, and the run was given up in order; running it again resumes it."""
+
+    exit_code = ExitCode.TERMINATED

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest first: a room may import itself and the rooms of the layers before its own.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("pipeline.errors",),
+    ("pipeline.errors", "pipeline.failpoints"),
     ("pipeline.schema", "pipeline.resources"),
     ("pipeline.config", "pipeline.storage"),
     (
@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.engine",),
     ("pipeline.outputs", "pipeline.reports"),
     ("pipeline.execution", "pipeline.api"),
-    ("pipeline.demo",),
+    ("pipeline.demo", "pipeline.benchmarking", "pipeline.student"),
     ("jobs",),
     ("pipeline.cli",),
 )
@@ -33,11 +33,18 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # Libraries that only some rooms may import.
 OWNERS = {
-    "torch": ("pipeline.engine", "pipeline.rerankers"),
-    "transformers": ("pipeline.engine", "pipeline.rerankers"),
+    "torch": ("pipeline.engine", "pipeline.rerankers", "pipeline.benchmarking", "pipeline.student"),
+    "transformers": (
+        "pipeline.engine",
+        "pipeline.rerankers",
+        "pipeline.benchmarking",
+        "pipeline.student",
+    ),
     "ray": ("pipeline.execution", "jobs"),
     "fsspec": ("pipeline.storage",),
     "s3fs": ("pipeline.storage",),
+    "aiobotocore": ("pipeline.storage",),
+    "botocore": ("pipeline.storage",),
     "pyarrow.fs": ("pipeline.storage",),
 }
 

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LIGHT_ROOMS = ("errors", "schema", "resources", "config", "storage", "candidates", "ranking", "cli")
+LIGHT_ROOMS = (
+    "errors",
+    "schema",
+    "resources",
+    "config",
+    "storage",
+    "candidates",
+    "ranking",
+    "training_data",
+    "cli",
+)
 
 # Imports the modules one by one and names the first that brings a heavy library along.
 CHECK = """

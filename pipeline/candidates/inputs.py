@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import pyarrow as pa
 
@@ -62,7 +64,11 @@ class Input:
 
     def pieces(self, start: int, stop: int) -> Iterator[tuple[InputFile, int, int]]:
         """The files that rows ``[start, stop)`` lie in, each with its own local row range."""
-        for file in self.files:
+        # A plan asks for every unit of ten thousand files: no looking through all of them.
+        place = max(0, bisect_right(self.files, start, key=lambda file: file.first) - 1)
+        for file in islice(self.files, place, None):
+            if file.first >= stop:
+                return
             lower, upper = max(start, file.first), min(stop, file.stop)
             if lower < upper:
                 yield file, lower - file.first, upper - file.first
@@ -87,7 +93,10 @@ class Input:
                 if only is None
                 else [file.columns.query[name] for name in only]
             )
-            for batch in read_rows(file.identity.path, lower, upper, columns=names):
+            identity = file.identity
+            for batch in read_rows(
+                identity.path, lower, upper, columns=names, version=identity.version
+            ):
                 yield file, batch
 
 

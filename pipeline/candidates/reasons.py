@@ -25,6 +25,7 @@ OUT_OF_MEMORY: Final = "out_of_memory"
 IMAGE_FETCH: Final = "image_fetch"
 IMAGE_DECODE: Final = "image_decode"
 IMAGE_LIMIT: Final = "image_limit"
+WORKER_CRASHED: Final = "worker_crashed"
 
 #: What each code means and what to do; written to the quarantine, shown in the docs.
 MESSAGES: Final[dict[str, str]] = {
@@ -35,7 +36,7 @@ MESSAGES: Final[dict[str, str]] = {
     INVALID_UTF8: "query or text is not valid UTF-8; write it again as UTF-8",
     QUERY_MISMATCH: "the query text differs from the first row of the same query_id",
     DUPLICATE_DOCUMENT: "the doc_id stands earlier in the same list; the first one was scored",
-    NOT_FINITE: "the model returned NaN or infinity",
+    NOT_FINITE: "the model returned NaN or infinity, alone and in float32 as well",
     OUT_OF_MEMORY: "the sequence alone did not fit in device memory; lower max_length",
     IMAGE_FETCH: "there is no image at the place given, or it may not be read from there; check "
     "the path, permissions, image_base and images_allow_https",
@@ -43,6 +44,8 @@ MESSAGES: Final[dict[str, str]] = {
     "or JPEG",
     IMAGE_LIMIT: "the image exceeds a limit on bytes, pixels, shape or tokens; make it smaller, or "
     "raise the limit",
+    WORKER_CRASHED: "the query crashed, hung or raised in every worker that scored it, even alone; "
+    "the run's report has the worker's last words",
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pipeline.config.distill import DistillConfig
 from pipeline.config.loading import load_config, to_yaml
 from pipeline.config.models import (
     EngineConfig,
     InputConfig,
     JobConfig,
+    LeaseConfig,
     ModelConfig,
     OutputConfig,
     ProgressConfig,
@@ -14,13 +16,16 @@ from pipeline.config.models import (
     RayConfig,
     ReplicasConfig,
     Settings,
+    StorageConfig,
     UnitsConfig,
 )
 
 __all__ = [
+    "DistillConfig",
     "EngineConfig",
     "InputConfig",
     "JobConfig",
+    "LeaseConfig",
     "ModelConfig",
     "OutputConfig",
     "ProgressConfig",
@@ -28,6 +33,7 @@ __all__ = [
     "RayConfig",
     "ReplicasConfig",
     "Settings",
+    "StorageConfig",
     "UnitsConfig",
     "load_config",
     "to_yaml",

@@ -90,6 +90,9 @@ class OutputConfig(Settings):
     token_counts: bool = Field(
         False, description="Also write n_tokens and truncated of every scored candidate."
     )
+    file_mib: float = Field(
+        256.0, gt=0, description="Size in memory past which a unit's rows go into several files."
+    )
 
 
 class UnitsConfig(Settings):
@@ -97,6 +100,12 @@ class UnitsConfig(Settings):
 
     documents: int = Field(
         5_000, ge=1, description="Documents per unit; a unit holds whole queries, so it may exceed."
+    )
+    time_limit_s: float = Field(
+        3_600.0,
+        gt=0,
+        description="Seconds that a unit may spend in one stage before its worker is taken for "
+        "hung and killed.",
     )
 
 
@@ -134,32 +143,65 @@ class EngineConfig(Settings):
 class ReplicasConfig(Settings):
     """The actor pool that holds the model."""
 
-    min: int = Field(1, ge=1, description="Replicas kept at all times, started at once.")
+    min: int = Field(1, ge=1, description="Replicas kept while there is work.")
     max: int | None = Field(None, ge=1, description="Replicas under load; default: min.")
+    initial: int | None = Field(
+        None, ge=1, description="Replicas asked for at once; default: max. Never more than units."
+    )
     num_gpus: float = Field(
         0.0, ge=0, description="GPUs per replica; 0 scores on CPU. Fractions share one GPU."
     )
     num_cpus: float = Field(1.0, gt=0, description="CPUs (and torch threads) per replica.")
+    labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Ray node labels that a replica's node must have, e.g. "
+        "ray.io/accelerator-type: A100; values as in Ray's label selectors.",
+    )
 
     @property
     def most(self) -> int:
         """Upper end of the pool."""
         return self.min if self.max is None else self.max
 
+    @property
+    def first(self) -> int:
+        """Size that the pool starts with."""
+        return self.most if self.initial is None else self.initial
+
     @model_validator(mode="after")
     def _ordered(self) -> ReplicasConfig:
         if self.max is not None and self.max < self.min:
             raise ValueError(f"replicas.max ({self.max}) is below replicas.min ({self.min})")
+        if not self.min <= self.first <= self.most:
+            raise ValueError(
+                f"replicas.initial ({self.initial}) is not between replicas.min ({self.min}) and "
+                f"replicas.max ({self.most})"
+            )
         return self
 
 
 class RayConfig(Settings):
     """Which Ray runs the job."""
 
+    mode: Literal["cluster", "in_process"] = Field(
+        "cluster",
+        description="cluster: Ray; in_process: one unit after the other in this process, without "
+        "Ray, for debugging and very small inputs.",
+    )
     address: str | None = Field(
-        None, description="null starts Ray on this machine; `auto` or host:port joins a cluster."
+        None,
+        description="`auto` or host:port joins a cluster; null joins that of the Ray job this is, "
+        "and starts Ray on this machine otherwise.",
+    )
+    insecure_cluster: bool = Field(
+        False, description="Accept a cluster that obeys everybody, without token authentication."
     )
     read_cpus: float = Field(0.5, gt=0, description="CPUs per read, encode or commit task.")
+    task_labels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Ray node labels that the nodes of these tasks must have, e.g. to keep them "
+        "off GPU nodes.",
+    )
     object_store_gib: float | None = Field(
         None, gt=0, description="Object store of a local Ray; default: a quarter of memory, <= 4."
     )
@@ -170,6 +212,58 @@ class QuarantineConfig(Settings):
 
     max_error_rate: float = Field(
         0.01, ge=0, le=1, description="Share of quarantined candidates past which the run fails."
+    )
+    max_unit_error_rate: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="The same for a single unit, which fails the run at once; never below "
+        "max_error_rate.",
+    )
+    max_crashes: int = Field(
+        10,
+        ge=1,
+        description="Failures of workers (killed, crashed, hung, raised) with no unit finished in "
+        "between, past which the run stops.",
+    )
+
+
+class LeaseConfig(Settings):
+    """Who drives a run: one driver at a time, and how it hands over."""
+
+    ttl_s: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds of silence after which another driver may take the run over.",
+    )
+    grace_s: float = Field(
+        25.0,
+        ge=0,
+        description="Seconds after SIGTERM in which units at work may finish before they are left.",
+    )
+    unsafe_store: Literal["refuse", "single_driver"] = Field(
+        "refuse",
+        description="What to do on a store without conditional writes: refuse, or run without a "
+        "lease, in which case two drivers at once spoil the run.",
+    )
+
+
+class StorageConfig(Settings):
+    """How patient a run is with the stores that it reads from and writes to."""
+
+    attempts: int = Field(10, ge=1, description="How often a request is sent at most.")
+    backoff_s: float = Field(
+        0.2, gt=0, description="Seconds before the second attempt; doubles, up to 20, with jitter."
+    )
+    stall_s: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds that a transfer may be slower than min_bytes_per_s, or an answer be "
+        "waited for, before it is tried anew.",
+    )
+    min_bytes_per_s: int = Field(64_000, ge=1, description="Slowest transfer that is waited for.")
+    give_up_s: float = Field(
+        600.0, gt=0, description="Seconds after which a request that keeps failing fails the run."
     )
 
 
@@ -190,5 +284,7 @@ class JobConfig(Settings):
     replicas: ReplicasConfig = ReplicasConfig()
     ray: RayConfig = RayConfig()
     quarantine: QuarantineConfig = QuarantineConfig()
+    lease: LeaseConfig = LeaseConfig()
+    storage: StorageConfig = StorageConfig()
     progress: ProgressConfig = ProgressConfig()
     limit: int | None = Field(None, ge=1, description="Only the first N queries; null: all.")

@@ -7,37 +7,47 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.execution.replica import Replica
-from pipeline.execution.stages import Job, commit, encode, read
+from pipeline.execution.stages import Job
+from pipeline.execution.worker import commit_unit, encode_unit
 
 if TYPE_CHECKING:
     import ray.data
 
-#: A replica that dies is replaced this often before the run gives up, and a unit is tried again
-#: this often: a record that kills its worker must not restart actors for ever.
-_RESTARTS, _TASK_RETRIES = 4, 2
+#: A task whose worker or node is lost is run again, however often. What keeps a record that kills
+#: its worker from doing so for ever are the marks that every attempt leaves (see attempts.py): the
+#: fourth attempt at a unit does not begin it. Ray Data's own default for actors is the same.
+_FOR_EVER = -1
 
 
 def status_rows(job: Job) -> ray.data.Dataset:
     """One row per unit of ``job``, each a small status once its file is committed.
 
-    A batch is always one row and a row is one unit. Read and encode are CPU tasks (Ray fuses them),
-    score is an actor pool with one model replica per actor, commit is a CPU task again. The row's
-    payload travels through the object store; only status rows reach the driver.
+    A batch is always one row and a row is one unit. Reading and encoding is a CPU task, score is an
+    actor pool with one model replica per actor, commit is a CPU task again. The row's payload
+    travels through the object store; only status rows reach the driver.
     """
     import ray
 
     config = job.config
+    replicas, units = config.replicas, len(job.units)
+    # A replica without a unit would only make the cluster start a node for it.
     pool = ray.data.ActorPoolStrategy(
-        min_size=config.replicas.min,
-        max_size=config.replicas.most,
+        min_size=min(replicas.min, units),
+        max_size=min(replicas.most, units),
         # All at once: a pool that grows one by one leaves GPUs idle for minutes, and pending
         # actors tell the cluster's autoscaler the exact shape that is wanted.
-        initial_size=config.replicas.min,
+        initial_size=min(replicas.first, units),
     )
     one_unit = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
-    task = {**one_unit, "num_cpus": config.ray.read_cpus}
+    labels = config.ray.task_labels
+    task = {
+        **one_unit,
+        "num_cpus": config.ray.read_cpus,
+        "label_selector": labels or None,
+        "max_retries": _FOR_EVER,
+    }
     with warnings.catch_warnings():
-        # Bounded restarts have no named parameter in Ray 2.60; the generic ones are deprecated.
+        # Retries have no named parameter in Ray 2.60; the generic ones are deprecated.
         warnings.filterwarnings("ignore", message=".*ray_remote_args.*is deprecated")
         return _graph(job, pool, one_unit, task)
 
@@ -50,17 +60,17 @@ def _graph(
     replicas = job.config.replicas
     return (
         ray.data.range(len(job.units), override_num_blocks=len(job.units))
-        .map_batches(partial(read, job=job), **task)
-        .map_batches(partial(encode, job=job), **task)
+        .map_batches(partial(encode_unit, job=job), **task)
         .map_batches(
             Replica,
             fn_constructor_args=(job,),
             compute=pool,
             num_gpus=replicas.num_gpus or None,
             num_cpus=replicas.num_cpus,
-            max_restarts=_RESTARTS,
-            max_task_retries=_TASK_RETRIES,
+            label_selector=replicas.labels or None,
+            max_restarts=_FOR_EVER,
+            max_task_retries=_FOR_EVER,
             **one_unit,
         )
-        .map_batches(partial(commit, job=job), **task)
+        .map_batches(partial(commit_unit, job=job), **task)
     )

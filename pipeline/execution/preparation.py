@@ -13,6 +13,7 @@ from pipeline.candidates.planning import Plan, plan_units
 from pipeline.config import JobConfig
 from pipeline.engine.build import build_reranker
 from pipeline.execution.identity import ModelIdentity, fingerprint, model_identity
+from pipeline.execution.patience import be_patient_as
 from pipeline.execution.run_folder import RunFolder
 from pipeline.rerankers.support import cards
 from pipeline.storage.store import absolute, join
@@ -57,6 +58,7 @@ def prepare(config: JobConfig) -> Prepared:
     Raises:
         ConfigurationError, NotFoundError, ModelError, InputContractError: see their classes.
     """
+    be_patient_as(config.storage)
     config = config.model_copy(update={"model": cards.resolve(config.model)})
     reranker = build_reranker(config.model)
     model = model_identity(config, reranker)

@@ -1,26 +1,18 @@
-"""One run from plan to publication: what is missing is scored, then everything is audited."""
+"""One run from plan to publication: what is missing is scored, then everything is checked."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-import pyarrow as pa
-
-from pipeline.candidates.reading import split_query_error
-from pipeline.errors import QuarantineError, RerankError, RunFailedError
+from pipeline import failpoints
+from pipeline.errors import RunFailedError
+from pipeline.execution import attempts
 from pipeline.execution.preparation import Prepared
-from pipeline.execution.progress import Progress, reporter
-from pipeline.execution.run_folder import RunFolder, UnitCounts, total_reasons
-from pipeline.execution.seen import SeenQueries
-from pipeline.execution.stages import COUNTS, SAME, Job, raise_if_error
-from pipeline.schema import QUERY_ID
-from pipeline.storage.parquet import read_table
-
-if TYPE_CHECKING:
-    import ray.data
+from pipeline.execution.publication import check_units, manifest_of, publish
+from pipeline.execution.scoring import score
+from pipeline.execution.session import Session, driven
 
 logger = logging.getLogger("pipeline")
 
@@ -50,147 +42,80 @@ def execute(prepared: Prepared) -> Outcome:
     Raises:
         InputContractError: the input is unsorted, damaged, or changed while it was read.
         QuarantineError: more candidates were quarantined than ``max_error_rate`` allows.
-        RunFailedError: a worker failed; running again resumes.
+        LeaseHeldError: another driver is at work on the same run.
+        FencedError: another driver has taken the run over.
+        TerminatedError: SIGTERM came.
+        RunFailedError: workers failed; running again resumes.
+        ConfigurationError: the store has no conditional writes.
     """
+    if prepared.folder.finished():
+        return _finished(prepared)
+    with driven(prepared) as session:
+        if prepared.folder.finished():
+            return _finished(prepared)  # by the driver that we waited for
+        return _finish(session)
+
+
+def _finish(session: Session) -> Outcome:
+    """Score what is missing, repair what is damaged, publish."""
+    prepared, ledger = session.prepared, session.ledger
     folder, plan = prepared.folder, prepared.plan
-    if folder.finished():
-        return Outcome(
-            folder=folder.path,
-            manifest=folder.manifest(),
-            units_run=0,
-            seconds=0.0,
-            already_finished=True,
-        )
     folder.start(plan, prepared.description())
-    ledger = _Ledger(prepared)
     committed = set(folder.committed())
-    done = [unit.name for unit in plan.units if unit.name in committed]
-    for counts in folder.counts(done):
-        ledger.add(counts, resumed=True)
-    todo = tuple(unit for unit in plan.units if unit.name not in committed)
-    ledger.progress.units_done = len(done)
-    if todo:
-        _score(prepared, todo, ledger)
-    return _publish(prepared, ledger, units_run=len(todo))
-
-
-class _Ledger:
-    """Counts of every committed unit, and the checks that run over all of them."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self.folder: RunFolder = prepared.folder
-        self.units: dict[str, UnitCounts] = {}
-        self.seen = SeenQueries()
-        self.progress = Progress(
-            units=len(prepared.plan.units), documents_planned=prepared.plan.documents
-        )
-
-    def add(self, counts: UnitCounts, *, resumed: bool = False) -> None:
-        if counts.unit in self.units:
-            return  # a retried task reports again; its file is the same
-        self.units[counts.unit] = counts
-        self.progress.add(counts, resumed=resumed)
-        place = self.seen.add(counts.query_hashes)
-        if place is not None:
-            path = self.folder.ranked(counts.unit)
-            ids = read_table(path, columns=[QUERY_ID]).column(0).drop_null().to_pylist()
-            raise split_query_error(list(dict.fromkeys(ids))[place], "over several units")
-
-
-def _score(prepared: Prepared, todo: tuple[Any, ...], ledger: _Ledger) -> None:
-    from pipeline.execution.graph import status_rows
-    from pipeline.execution.ray_session import explain, ray_session
-
-    job = Job(
-        config=prepared.config,
-        source=prepared.source,
-        units=todo,
-        folder=prepared.folder.path,
-        run_id=prepared.plan.run_id,
-        fingerprint=prepared.plan.fingerprint,
-        model=prepared.model,
-    )
-    progress = ledger.progress
-    interval_s = prepared.config.progress.interval_s
-    with ray_session(prepared.config), reporter(progress, interval_s) as report:
-        try:
-            for row in _as_they_come(status_rows(job)):
-                raise_if_error(row)
-                ledger.add(UnitCounts.from_metadata(row[COUNTS]))
-                _warn_if_different(row)
-                report.update(progress)
-        except RerankError:
-            raise
-        except Exception as error:  # whatever Ray wraps a worker's failure in
-            logger.debug("the run failed", exc_info=True)
-            raise explain(error) from None
-
-
-def _as_they_come(dataset: ray.data.Dataset) -> Iterator[dict[str, Any]]:
-    """Rows as soon as their unit is committed; ``iter_rows`` would hold back hundreds of them."""
-    for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-        yield from cast(pa.Table, batch).to_pylist()
-
-
-def _warn_if_different(row: dict[str, Any]) -> None:
-    if not row[SAME]:
-        logger.warning(
-            "unit %s was committed before with other bytes; the first file stands. The model is "
-            "not deterministic on this hardware",
-            UnitCounts.from_metadata(row[COUNTS]).unit,
-        )
-
-
-def _publish(prepared: Prepared, ledger: _Ledger, *, units_run: int) -> Outcome:
-    """Audit: the listing equals the plan, every row is accounted for, and few were rejected."""
-    folder, plan = prepared.folder, prepared.plan
+    for counts in folder.counts([unit.name for unit in plan.units if unit.name in committed]):
+        if counts is not None:
+            ledger.add(counts, resumed=True)
+    todo = [unit for unit in plan.units if unit.name not in ledger.units]
+    score(session, todo)
     missing = {unit.name for unit in plan.units} - set(folder.committed())
     if missing:
         raise RunFailedError(
             f"{folder.path}: {len(missing)} of {len(plan.units)} units are not committed, e.g. "
             f"{min(missing)}; run the same command again to resume"
         )
-    counts = [ledger.units[unit.name] for unit in plan.units]
-    documents = sum(c.documents for c in counts)
-    quarantined = sum(c.quarantined for c in counts)
-    if documents != plan.documents and prepared.source.columns.layout == "long":
-        raise RunFailedError(
-            f"{folder.path}: {documents} candidates were ranked, but the plan has "
-            f"{plan.documents}; this is a defect of the pipeline: keep the folder and report it"
-        )
-    _refuse_too_many(prepared, documents, quarantined, counts)
-    manifest = {
-        "run_id": plan.run_id,
-        "fingerprint": plan.fingerprint,
-        "model": prepared.model.name,
-        "score_scale": prepared.model.score_scale,
-        "units": [c.summary() for c in counts],
-        "queries": sum(c.queries for c in counts),
-        "documents": documents,
-        "tokens": sum(c.tokens for c in counts),
-        "quarantined": quarantined,
-        "reasons": total_reasons(counts),
-    }
-    folder.publish(manifest)
-    seconds = ledger.progress.elapsed_s if units_run else 0.0
+    units, damaged = check_units(prepared)
+    if damaged:
+        logger.warning("%d damaged units are scored again, e.g. %s", len(damaged), damaged[0])
+        again = [unit for unit in plan.units if unit.name in damaged]
+        score(session, again)
+        units, still = check_units(prepared)
+        if still:
+            raise RunFailedError(
+                f"{folder.ranked(still[0])}: damaged, and still so after the unit was scored "
+                "again; the run is not published. See to the store, or delete the file"
+            )
+        todo += again
+    failpoints.reached("units.verified")
+    session.termination.check()
+    manifest = manifest_of(prepared, units)
+    _refuse_lost_documents(prepared, manifest)
+    ledger.refuse_too_many_errors(f"{folder.path}/quarantine")
+    publish(folder, manifest, session.lease)
+    attempts.forget(folder.path)
+    ledger.warn_if_units_are_long()
     return Outcome(
         folder=folder.path,
         manifest=manifest,
-        units_run=units_run,
-        seconds=seconds,
+        units_run=len(todo),
+        seconds=ledger.progress.elapsed_s if todo else 0.0,
         already_finished=False,
     )
 
 
-def _refuse_too_many(
-    prepared: Prepared, documents: int, quarantined: int, counts: list[UnitCounts]
-) -> None:
-    allowed = prepared.config.quarantine.max_error_rate
-    if documents and quarantined / documents > allowed:
-        named = ", ".join(f"{code} {n}" for code, n in total_reasons(counts).items())
-        raise QuarantineError(
-            f"{prepared.folder.path}/quarantine: {quarantined} of {documents} candidates "
-            f"({quarantined / documents:.1%}) could not be scored ({named}), more than "
-            f"quarantine.max_error_rate = {allowed:g}; the run is not published. Repair the input, "
-            "or raise the limit and run again: finished units are kept"
+def _finished(prepared: Prepared) -> Outcome:
+    return Outcome(
+        folder=prepared.folder.path,
+        manifest=prepared.folder.manifest(),
+        units_run=0,
+        seconds=0.0,
+        already_finished=True,
+    )
+
+
+def _refuse_lost_documents(prepared: Prepared, manifest: dict[str, Any]) -> None:
+    planned, found = prepared.plan.documents, manifest["documents"]
+    if found != planned and prepared.source.columns.layout == "long":
+        raise RunFailedError(
+            f"{prepared.folder.path}: {found} candidates were ranked, but the plan has {planned}; "
+            "this is a defect of the pipeline: keep the folder and report it"
         )

@@ -2,16 +2,22 @@
 
 ::
 
+    <output.path>/LATEST.json        the run that was published last
     <output.path>/<run id>/
+        lease.json                   who drives the run (pipeline.execution.lease)
         run.json                     resolved configuration, versions, input identities
         plan.parquet                 the units
+        attempts/                    units that workers are at (pipeline.execution.attempts)
         ranked/unit-<unit>.parquet   a unit's rows; whole under its name, it is its commit record
+        ranked/unit-<unit>.part-0001.parquet   its first rows, where they are too many for one file
         quarantine/unit-<unit>.parquet
-        manifest.json                counts of every unit, written once all are there
+        manifest.json                every file with its sha256, written once all are there
         _SUCCESS                     written last; a reader waits for it
+        report.json                  what the last session did; may be replaced
 
-Unit files are created, never replaced, so resuming is a listing and a late duplicate changes
-nothing.
+Unit files are created, never replaced by other bytes, so resuming is a listing and a late duplicate
+changes nothing. Those under ``ranked`` are sealed (pipeline.outputs.sealed), parts are written
+before the file that closes the unit, and a glob over the folder reads them all.
 """
 
 from __future__ import annotations
@@ -27,23 +33,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import failpoints
 from pipeline.candidates.planning import Plan
-from pipeline.errors import NotFoundError
+from pipeline.errors import InputContractError, NotFoundError
 from pipeline.storage.parquet import read_metadata, read_table, to_bytes
 from pipeline.storage.store import (
+    absolute,
     create_if_absent,
     exists,
     join,
     list_folders,
     list_names,
     read_bytes,
-    write_whole,
 )
 
 RANKED = "ranked"
 QUARANTINE = "quarantine"
+MANIFEST = "manifest.json"
+REPORT = "report.json"
 SUCCESS = "_SUCCESS"
-_PREFIX, _SUFFIX = "unit-", ".parquet"
+LATEST = "LATEST.json"
+_PREFIX, _PART, _SUFFIX = "unit-", ".part-", ".parquet"
+
+#: Threads that read small files of a run at once.
+_READERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +69,7 @@ class UnitCounts:
         documents: candidates, quarantined ones among them.
         tokens: tokens that went through the model.
         reasons: quarantined candidates by reason code.
+        parts: files that stand before the one that closes the unit.
         query_hashes: uint64 [queries], to see a query that two units hold.
     """
 
@@ -64,6 +78,7 @@ class UnitCounts:
     documents: int
     tokens: int
     reasons: dict[str, int] = field(default_factory=dict)
+    parts: int = 0
     query_hashes: npt.NDArray[np.uint64] = field(
         default_factory=lambda: np.zeros(0, np.uint64), repr=False
     )
@@ -76,7 +91,7 @@ class UnitCounts:
     def to_metadata(self) -> str:
         """JSON for the footer of the unit's file."""
         hashes = base64.b64encode(self.query_hashes.astype("<u8").tobytes()).decode()
-        return json.dumps(self.summary() | {"query_hashes": hashes})
+        return json.dumps(self.summary() | {"parts": self.parts, "query_hashes": hashes})
 
     def summary(self) -> dict[str, Any]:
         """The counts as plain data, without the hashes."""
@@ -114,15 +129,30 @@ class RunFolder:
         """Path of a unit's ranked file."""
         return join(self.path, RANKED, f"{_PREFIX}{unit}{_SUFFIX}")
 
+    def part(self, unit: str, number: int) -> str:
+        """Path of a file that stands before a unit's ranked file; ``number`` counts from 1."""
+        return join(self.path, RANKED, f"{_PREFIX}{unit}{_PART}{number:04d}{_SUFFIX}")
+
+    def files(self, unit: str, parts: int) -> list[str]:
+        """Paths of a unit's ranked rows in order, the file that closes it last."""
+        return [*(self.part(unit, n) for n in range(1, parts + 1)), self.ranked(unit)]
+
     def quarantine(self, unit: str) -> str:
         """Path of a unit's quarantine file."""
         return join(self.path, QUARANTINE, f"{_PREFIX}{unit}{_SUFFIX}")
 
+    @property
+    def latest(self) -> str:
+        """Path of the pointer to the run that was published last, beside all runs."""
+        return join(self.path.rpartition("/")[0], LATEST)
+
     def start(self, plan: Plan, description: dict[str, Any]) -> None:
         """Write ``run.json`` and ``plan.parquet`` where they are not yet."""
         create_if_absent(join(self.path, "plan.parquet"), to_bytes(plan.to_table()))
+        failpoints.reached("plan.written")
         text = json.dumps(description, indent=2, ensure_ascii=False)
         create_if_absent(join(self.path, "run.json"), text.encode())
+        failpoints.reached("run.written")
 
     def describe(self) -> dict[str, Any]:
         """Content of ``run.json``.
@@ -153,16 +183,19 @@ class RunFolder:
         return [
             name[len(_PREFIX) : -len(_SUFFIX)]
             for name in names
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+            if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and _PART not in name
         ]
 
-    def counts(self, units: list[str]) -> list[UnitCounts]:
-        """Counts of committed units, from the footers of their files."""
+    def counts(self, units: list[str]) -> list[UnitCounts | None]:
+        """Counts of committed units, from the footers of their files; None where one is damaged."""
 
-        def read(unit: str) -> UnitCounts:
-            return UnitCounts.from_metadata(read_metadata(self.ranked(unit))["counts"])
+        def read(unit: str) -> UnitCounts | None:
+            try:
+                return UnitCounts.from_metadata(read_metadata(self.ranked(unit))["counts"])
+            except (InputContractError, KeyError, TypeError, ValueError):
+                return None  # the unit is scored again, and its file repaired
 
-        with ThreadPoolExecutor(16) as pool:
+        with ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(read, units))
 
     def finished(self) -> bool:
@@ -171,22 +204,25 @@ class RunFolder:
 
     def manifest(self) -> dict[str, Any]:
         """Content of ``manifest.json``; empty before publication."""
-        path = join(self.path, "manifest.json")
+        return self._json(MANIFEST)
+
+    def report(self) -> dict[str, Any]:
+        """Content of ``report.json``; empty before the first session has ended."""
+        return self._json(REPORT)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = join(self.path, name)
         data: dict[str, Any] = json.loads(read_bytes(path)) if exists(path) else {}
         return data
 
-    def publish(self, manifest: dict[str, Any]) -> None:
-        """Write the manifest, then ``_SUCCESS``."""
-        write_whole(join(self.path, "manifest.json"), json.dumps(manifest, indent=2).encode())
-        create_if_absent(join(self.path, SUCCESS), b"")
-
 
 def find_run(path: str) -> RunFolder:
-    """The run at ``path``: a run folder itself, or an output folder that holds exactly one.
+    """The run at ``path``: a run folder, or an output folder's only or last published run.
 
     Raises:
-        NotFoundError: no run there, or several; names them.
+        NotFoundError: no run there, or several of which none was published; names them.
     """
+    path = absolute(path).rstrip("/")
     if exists(join(path, "run.json")):
         return RunFolder(path)
     runs = [name for name in list_folders(path) if exists(join(path, name, "run.json"))]
@@ -196,4 +232,6 @@ def find_run(path: str) -> RunFolder:
         raise NotFoundError(
             f"{path}: no run here; give the folder of a run, <output.path>/<run id>"
         )
+    if exists(join(path, LATEST)):
+        return RunFolder(join(path, json.loads(read_bytes(join(path, LATEST)))["run_id"]))
     raise NotFoundError(f"{path}: holds {len(runs)} runs; give one of: {', '.join(runs)}")

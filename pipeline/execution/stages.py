@@ -1,4 +1,4 @@
-"""What Ray's tasks do with one unit: read, encode, commit. A row is a unit, and stays one.
+"""What a worker does with one unit: read, encode, commit. A row is a unit, and stays one.
 
 A row is the one thing that Ray Data neither splits nor merges, so a candidate list cannot be cut
 and a unit cannot be mixed with another.
@@ -7,10 +7,9 @@ and a unit cannot be mixed with another.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, wraps
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 import pipeline
-from pipeline import errors, schema
+from pipeline import failpoints, schema
 from pipeline.candidates import reasons
-from pipeline.candidates.inputs import Input
+from pipeline.candidates.inputs import Input, check_unchanged
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.planning import Unit
 from pipeline.candidates.reading import read_lists
@@ -28,17 +27,15 @@ from pipeline.config import JobConfig, ModelConfig
 from pipeline.engine.build import build_reranker
 from pipeline.engine.engine import Readouts
 from pipeline.engine.scoring import document_scores
-from pipeline.errors import RerankError
+from pipeline.execution import rows
 from pipeline.execution.identity import ModelIdentity
+from pipeline.execution.model_code import model_code
 from pipeline.execution.run_folder import RunFolder, UnitCounts
-from pipeline.outputs.ranked_parquet import quarantine_bytes, rank_unit, ranked_bytes
+from pipeline.execution.unit_files import DIFFERENT, REPAIRED, put_file, unit_files
+from pipeline.outputs.ranked_parquet import cut_rows, rank_unit
 from pipeline.rerankers.base import Reranker, Sequences, pack_arrays, unpack_arrays
-from pipeline.storage.store import create_if_absent, read_bytes
 
 LISTS, SEQUENCES, READOUTS = "lists", "sequences", "readouts"
-COUNTS, SAME, ERROR = "counts", "same", "error"
-
-Stage = Callable[..., pa.Table]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +50,7 @@ class Job:
         run_id: the run.
         fingerprint: what changes the content of a unit's file.
         model: identity of the model.
+        epoch: of the driver's lease; 0 without one.
     """
 
     config: JobConfig
@@ -62,81 +60,68 @@ class Job:
     run_id: str
     fingerprint: str
     model: ModelIdentity
+    epoch: int
 
 
-def reported(stage: Stage) -> Stage:
-    """Let an error of ours travel as a row of its own, past the later stages to the driver.
+def read(number: int, job: Job) -> pa.Table:
+    """The row of a unit with its candidate lists as Arrow IPC bytes.
 
-    Ray Data re-raises a worker's exception as text; the driver needs its class, for the exit code.
+    Raises:
+        InputContractError: the input is damaged, unsorted, or has changed since it was planned.
     """
-
-    @wraps(stage)
-    def run(*args: Any, **kwargs: Any) -> pa.Table:
-        batch = args[-1]
-        if ERROR in batch.column_names:
-            return batch
-        try:
-            return stage(*args, **kwargs)
-        except RerankError as error:
-            return error_row(error)
-
-    return run
-
-
-def error_row(error: RerankError) -> pa.Table:
-    """The row that stands for a unit that failed."""
-    return _row({ERROR: json.dumps([type(error).__name__, str(error)])})
-
-
-def raise_if_error(row: dict[str, Any]) -> None:
-    """Raise again, in the driver, what a worker raised."""
-    if row.get(ERROR) is not None:
-        name, message = json.loads(row[ERROR])
-        raise getattr(errors, name, errors.RunFailedError)(message)
-
-
-@reported
-def read(batch: pa.Table, *, job: Job) -> pa.Table:
-    """``id`` [1] -> the unit's candidate lists as Arrow IPC bytes."""
-    unit = job.units[batch.column("id")[0].as_py()]
+    unit = job.units[number]
     lists = read_lists(job.source, unit.start, unit.stop, separator=job.config.input.text_separator)
-    return _row({schema.UNIT: unit.name, LISTS: lists.to_ipc()})
+    for file, _, _ in job.source.pieces(unit.start, unit.stop):
+        check_unchanged(file.identity)  # nor did it change while it was read
+    return rows.row({schema.UNIT: unit.name, LISTS: lists.to_ipc()})
 
 
-@reported
-def encode(batch: pa.Table, *, job: Job) -> pa.Table:
+def encode(batch: pa.Table, job: Job) -> pa.Table:
     """Candidate lists -> token sequences beside them."""
     lists, _ = _lists(batch).scoreable()
-    sequences = reranker_of(job).encode(lists)
-    return _append(batch, SEQUENCES, sequences.to_ipc())
+    reranker = reranker_of(job)
+    with model_code():
+        sequences = reranker.encode(lists)
+    failpoints.reached("unit.encoded")
+    return rows.append(batch, SEQUENCES, sequences.to_ipc())
 
 
-@reported
-def commit(batch: pa.Table, *, job: Job) -> pa.Table:
-    """Readouts -> scores, ranks, and the unit's file; returns one small status row."""
-    unit = str(batch.column(schema.UNIT)[0].as_py())
+def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
+    """Readouts -> scores, ranks, and the unit's files; returns one small status row.
+
+    Args:
+        batch: a scored row.
+        job: the job.
+        put: False makes the files without writing them, to see whether they can be made.
+    """
+    unit = rows.unit_of(batch)
     lists, sequences, readouts = _lists(batch), _sequences(batch), _readouts(batch)
-    scored, scores = _scored(reranker_of(job), lists, sequences, readouts)
+    reranker = reranker_of(job)
+    with model_code():
+        scored, scores = _scored(reranker, lists, sequences, readouts)
     columns = job.config.output.columns
     if job.config.output.token_counts:
         encoded = lists.scoreable()[1]
         scored = _with_token_counts(scored, encoded, sequences)
         columns = (*columns, *schema.TOKEN_COLUMNS)
     ranked = rank_unit(unit, scored, scores, columns=columns)
+    tables = cut_rows(ranked.ranked, most_bytes=int(job.config.output.file_mib * 2**20))
     counts = UnitCounts(
         unit=unit,
         queries=len(lists),
         documents=lists.documents.num_rows,
         tokens=int(sequences.offsets[-1]),
         reasons=reasons.counts(scored.documents.column(schema.REASON)),
+        parts=len(tables) - 1,
         query_hashes=query_hashes(lists),
     )
-    folder = RunFolder(job.folder)
-    if ranked.quarantine.num_rows:
-        create_if_absent(folder.quarantine(unit), quarantine_bytes(ranked))
-    data = ranked_bytes(ranked, _metadata(job, counts))
-    same = create_if_absent(folder.ranked(unit), data) or read_bytes(folder.ranked(unit)) == data
-    return _row({COUNTS: counts.to_metadata(), SAME: same})
+    files = unit_files(RunFolder(job.folder), ranked, tables, counts, _metadata(job, unit))
+    put_as = [_put(path, data, step, job.epoch) if put else "" for path, data, step in files]
+    stats = rows.statistics(batch) | {
+        "nondeterministic": DIFFERENT in put_as,
+        "repaired": REPAIRED in put_as,
+    }
+    return rows.committed(counts.to_metadata(), stats)
 
 
 def pack_readouts(batch: pa.Table, sequences: Sequences, readouts: Readouts) -> pa.Table:
@@ -145,8 +130,8 @@ def pack_readouts(batch: pa.Table, sequences: Sequences, readouts: Readouts) -> 
         "values": readouts.values,
         "too_large": readouts.too_large,
     }
-    row = batch.drop_columns([SEQUENCES])
-    return _append(_append(row, SEQUENCES, sequences.to_ipc()), READOUTS, pack_arrays(arrays))
+    rest = rows.append(batch.drop_columns([SEQUENCES]), SEQUENCES, sequences.to_ipc())
+    return rows.append(rest, READOUTS, pack_arrays(arrays))
 
 
 def unpack(batch: pa.Table) -> tuple[CandidateLists, Sequences]:
@@ -210,10 +195,35 @@ def _with_token_counts(
     return replace(scored, documents=documents)
 
 
-def _metadata(job: Job, counts: UnitCounts) -> dict[str, str]:
+def without_queries(batch: pa.Table, queries: Sequence[int]) -> pa.Table:
+    """The read row with every candidate of some queries set aside as ``worker_crashed``."""
+    lists = _lists(batch)
+    reason = np.array(lists.documents.column(schema.REASON).to_pylist(), dtype=object)
+    crashed = np.isin(lists.query_of_document, np.asarray(queries, dtype=np.int64))
+    reason[crashed & (reason == None)] = reasons.WORKER_CRASHED  # noqa: E711 - element by element
+    index = lists.documents.column_names.index(schema.REASON)
+    documents = lists.documents.set_column(index, schema.REASON, pa.array(reason, pa.string()))
+    return rows.append(
+        batch.drop_columns([LISTS]), LISTS, replace(lists, documents=documents).to_ipc()
+    )
+
+
+def queries_in(batch: pa.Table) -> int:
+    """Candidate lists of a read row."""
+    return len(_lists(batch))
+
+
+def _put(path: str, data: bytes, step: str, epoch: int) -> str:
+    failpoints.reached("unit.ready")
+    done = put_file(path, data, cas=epoch > 0)
+    failpoints.reached(step)
+    return done
+
+
+def _metadata(job: Job, unit: str) -> dict[str, str]:
     return {
         "run_id": job.run_id,
-        "unit": counts.unit,
+        "unit": unit,
         "model": job.model.name,
         "family": job.model.family,
         "revision": job.model.revision,
@@ -222,7 +232,6 @@ def _metadata(job: Job, counts: UnitCounts) -> dict[str, str]:
         "fingerprint": job.fingerprint,
         "schema_version": str(schema.SCHEMA_VERSION),
         "version": pipeline.__version__,
-        "counts": counts.to_metadata(),
     }
 
 
@@ -237,15 +246,3 @@ def _sequences(batch: pa.Table) -> Sequences:
 def _readouts(batch: pa.Table) -> Readouts:
     arrays = unpack_arrays(batch.column(READOUTS)[0].as_buffer())
     return Readouts(values=arrays["values"], too_large=arrays["too_large"])
-
-
-def _row(values: dict[str, object]) -> pa.Table:
-    arrays = {
-        name: pa.array([value], pa.large_binary() if isinstance(value, bytes) else None)
-        for name, value in values.items()
-    }
-    return pa.table(arrays)
-
-
-def _append(batch: pa.Table, name: str, value: bytes) -> pa.Table:
-    return batch.append_column(name, pa.array([value], pa.large_binary()))

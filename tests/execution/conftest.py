@@ -11,6 +11,7 @@ import pytest
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import Outcome, execute
+from tests.execution.drivers import Drivers
 
 Rerank = Callable[..., Outcome]
 
@@ -52,3 +53,11 @@ def ranked(outcome: Outcome) -> pa.Table:
     """Every ranked row of a run, sorted by query and rank."""
     table = pq.ParquetDataset(f"{outcome.folder}/ranked").read()
     return table.sort_by([("query_id", "ascending"), ("rank", "ascending")])
+
+
+@pytest.fixture
+def drivers(tmp_path: Path) -> Iterator[Drivers]:
+    """Starts drivers in processes of their own."""
+    started = Drivers(tmp_path)
+    yield started
+    started.close()

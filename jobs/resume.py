@@ -1,0 +1,33 @@
+"""Go on with a run from what stands in its folder: ``rerank resume RUN``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.command import Overrides, command
+from jobs.rerank import show_outcome, show_plan
+from pipeline.execution.resuming import prepare_again
+from pipeline.execution.run import execute
+from pipeline.execution.run_folder import find_run
+
+
+def resume(
+    run: Annotated[str, typer.Argument(help="A run folder, or an output folder with one run.")],
+    overrides: Overrides = None,
+) -> None:
+    """Go on with a run that was interrupted; --set changes what does not change its scores."""
+    with command():
+        prepared = prepare_again(find_run(run), overrides or [])
+        show_plan(prepared)
+        show_outcome(execute(prepared))
+
+
+def main() -> None:
+    """Entry point of ``python -m jobs.resume``."""
+    typer.run(resume)
+
+
+if __name__ == "__main__":
+    main()

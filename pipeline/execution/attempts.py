@@ -1,0 +1,160 @@
+"""Noticing that a unit kills its workers: a small file while a worker is at it.
+
+A worker leaves ``attempts/<unit>.<stage>-<n>.json`` before it begins a stage of a unit and removes
+it when it is through. One that stays behind says that its worker died; a unit with three of them is
+not begun again by the graph, whose workers would die for ever, but set aside for
+:mod:`pipeline.execution.isolation`. What is there at any moment is what is at work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from pipeline.errors import NotFoundError
+from pipeline.storage.store import create_if_absent, delete, join, list_names, read_bytes
+
+FOLDER: Final = "attempts"
+
+#: Workers that a unit may take with it in one stage before it is set aside.
+MOST: Final = 3
+
+_TAIL_LINES, _TAIL_BYTES = 12, 8_192
+
+
+class WorkersKilledError(Exception):
+    """A unit that took :data:`MOST` workers with it; the message is what the last one printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """One worker at one stage of one unit.
+
+    Attributes:
+        unit: the unit's name.
+        stage: encode, score or commit.
+        number: 1 for the first worker.
+    """
+
+    unit: str
+    stage: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return f"{self.unit}.{self.stage}-{self.number}.json"
+
+    @classmethod
+    def from_name(cls, name: str) -> Marker:
+        """The inverse of :attr:`name`."""
+        unit, rest = name.removesuffix(".json").split(".")
+        stage, number = rest.rsplit("-", 1)
+        return cls(unit=unit, stage=stage, number=int(number))
+
+
+@contextlib.contextmanager
+def attempt(folder: str, unit: str, stage: str) -> Iterator[None]:
+    """Mark the body as a worker's attempt at a stage of a unit.
+
+    Raises:
+        WorkersKilledError: earlier attempts ended with their workers.
+    """
+    path = _mark(folder, unit, stage)
+    try:
+        yield
+    finally:
+        delete(path)
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Let this process die, with a traceback of every thread, when the body takes longer.
+
+    The clock is a thread without Python's lock, so that it also ends code that never returns to
+    the interpreter.
+    """
+    if not _has_descriptor(sys.stderr):
+        yield  # a captured stream, as in a notebook: nothing could be written to it from there
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def at_work(folder: str) -> list[Marker]:
+    """Attempts that have not ended; those of dead workers among them."""
+    return [Marker.from_name(name) for name in list_names(join(folder, FOLDER))]
+
+
+def forget(folder: str) -> None:
+    """Remove the marks of workers that died, once their units are finished."""
+    for marker in at_work(folder):
+        delete(join(folder, FOLDER, marker.name))
+
+
+def last_words(path: str, host: str) -> str:
+    """The last lines that a dead worker wrote to its standard error.
+
+    Args:
+        path: the file that it wrote to; empty where that was none.
+        host: the machine that the file is on.
+    """
+    if not path:
+        return ""
+    if host != socket.gethostname():
+        return f"(see {path} on {host})"
+    try:
+        with Path(path).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(line for line in lines[-_TAIL_LINES:] if line.strip())
+
+
+def stderr_path() -> str:
+    """The file that this process writes its standard error to; empty where it is none."""
+    try:
+        path = Path("/proc/self/fd/2").readlink()
+    except OSError:
+        return ""
+    return str(path) if path.is_file() else ""
+
+
+def _mark(folder: str, unit: str, stage: str) -> str:
+    """Create the next marker; returns its path."""
+    about = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "stderr": stderr_path(),
+        "token": uuid.uuid4().hex,  # no two attempts write the same bytes
+    }
+    for number in range(1, MOST + 1):
+        name = Marker(unit=unit, stage=stage, number=number).name
+        path = join(folder, FOLDER, name)
+        if create_if_absent(path, json.dumps(about).encode()):
+            return path
+    try:
+        last = json.loads(read_bytes(path))
+    except NotFoundError:
+        last = {"stderr": "", "host": ""}
+    raise WorkersKilledError(last_words(last["stderr"], last["host"]))
+
+
+def _has_descriptor(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.fileno() >= 0
+    except (AttributeError, OSError, ValueError):
+        return False

@@ -1,0 +1,105 @@
+"""What dead drivers and workers leave behind: found first, removed only when told to.
+
+Nothing outside the given folder is looked at, and nothing that a reader or a resumed run needs is
+ever listed: no unit, no plan, no lease.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from pipeline.execution import attempts
+from pipeline.execution.lease import RELEASED, read_holder
+from pipeline.execution.run_folder import RunFolder
+from pipeline.storage.probe import PREFIX
+from pipeline.storage.store import (
+    abort_upload,
+    absolute,
+    delete,
+    exists,
+    join,
+    list_folders,
+    list_names,
+    list_temporary,
+    list_uploads,
+)
+
+#: A probe of the store takes less than this; what is older was left by one that died.
+_PROBE_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbage:
+    """One thing to remove.
+
+    Attributes:
+        kind: temporary, upload, attempt or probe.
+        path: where it is.
+        remove: removes it.
+    """
+
+    kind: str
+    path: str
+    remove: Callable[[], None]
+
+
+def find_garbage(path: str, *, older_than_h: float, probe_s: float = _PROBE_S) -> list[Garbage]:
+    """Everything below ``path`` that nobody needs.
+
+    Args:
+        path: a run folder, or an output folder with runs.
+        older_than_h: temporary files and uploads that are younger may be in use and are left.
+        probe_s: how long a probe's file must be seen to be called abandoned.
+    """
+    folder = absolute(path).rstrip("/")
+    before = datetime.now(UTC) - timedelta(hours=older_than_h)
+    found = [
+        Garbage(kind="temporary", path=file.path, remove=partial(delete, file.path))
+        for file in list_temporary(folder)
+        if file.modified <= before
+    ]
+    found += [
+        Garbage(kind="upload", path=upload.path, remove=partial(abort_upload, upload))
+        for upload in list_uploads(folder)
+        if upload.started <= before
+    ]
+    for run in _runs(folder):
+        found += _attempts(run)
+    return found + _probes(folder, probe_s)
+
+
+def collect(garbage: list[Garbage]) -> None:
+    """Remove what was found."""
+    for item in garbage:
+        item.remove()
+
+
+def _runs(folder: str) -> Iterator[RunFolder]:
+    for path in (folder, *(join(folder, name) for name in list_folders(folder))):
+        if exists(join(path, "run.json")):
+            yield RunFolder(path)
+
+
+def _attempts(run: RunFolder) -> list[Garbage]:
+    """Marks in a run that nobody drives; in any other they say who is at work."""
+    holder = read_holder(run.path)
+    if not run.finished() and holder is not None and holder.state != RELEASED:
+        return []
+    paths = [join(run.path, attempts.FOLDER, mark.name) for mark in attempts.at_work(run.path)]
+    return [Garbage(kind="attempt", path=path, remove=partial(delete, path)) for path in paths]
+
+
+def _probes(folder: str, seconds: float) -> list[Garbage]:
+    def names() -> set[str]:
+        return {name for name in list_names(folder) if name.startswith(PREFIX)}
+
+    left = names()
+    if left:
+        time.sleep(seconds)
+        left &= names()
+    paths = [join(folder, name) for name in sorted(left)]
+    return [Garbage(kind="probe", path=path, remove=partial(delete, path)) for path in paths]

@@ -1,0 +1,94 @@
+"""The same stages without Ray: one unit after the other, in this process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.execution.attempts import last_words
+from pipeline.execution.replica import IsolatedReplica, Replica
+from pipeline.execution.stages import Job
+from pipeline.execution.worker import commit_unit, encode_unit
+
+
+def status_rows(job: Job) -> Iterator[dict[str, Any]]:
+    """One status row per unit of ``job``, in order."""
+    replica = Replica(job)
+    for number in range(len(job.units)):
+        encoded = encode_unit(pa.table({"id": [number]}), job=job)
+        yield from commit_unit(replica(encoded), job=job).to_pylist()
+
+
+class ChildWard:
+    """See :class:`pipeline.execution.isolation.Ward`: a child process that may be lost."""
+
+    def __init__(self, job: Job) -> None:
+        self.words = ""
+        self._job = job
+        self._child: Any = None
+        self._pipe: Connection | None = None
+        self._stderr = ""
+
+    def queries(self, number: int) -> int | None:
+        """Candidate lists of a unit; None when the child died."""
+        counted: int | None = self._call("queries", number)
+        return counted
+
+    def attempt(
+        self, number: int, *, crashed: Sequence[int], put: bool, limit_s: float
+    ) -> pa.Table | None:
+        """The status row; None when the child died."""
+        done: pa.Table | None = self._call("attempt", number, list(crashed), put, limit_s)
+        return done
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.join()
+            self._child = None
+            Path(self._stderr).unlink()
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        if self._child is None:
+            self._start()
+        assert self._pipe is not None
+        try:
+            self._pipe.send((method, arguments))
+            return self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self.words = last_words(self._stderr, "")
+            self.close()
+            return None
+
+    def _start(self) -> None:
+        handle, self._stderr = tempfile.mkstemp(prefix="rerank-", suffix=".err")
+        # Forked from a server without threads, which imports torch once for all children.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch", __name__])
+        self._pipe, theirs = context.Pipe()
+        self._child = context.Process(target=_serve, args=(self._job, theirs, self._stderr))
+        self._child.start()
+        theirs.close()
+        os.close(handle)
+
+
+def _serve(job: Job, pipe: Connection, stderr: str) -> None:
+    with Path(stderr).open("w") as file:
+        os.dup2(file.fileno(), 2)
+    sys.stderr = os.fdopen(2, "w")
+    replica = IsolatedReplica(job)
+    while True:
+        try:
+            method, arguments = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(getattr(replica, method)(*arguments))

@@ -1,0 +1,135 @@
+"""Units that kill their workers: the culprit is found, and everything else is scored.
+
+Such a unit is taken to a process of its own, which may be lost. Perhaps it survives there, for what
+killed its workers was something else. If not, its queries are tried in halves, quarters and so on,
+until those that kill a process even alone are known; the unit is then scored whole without them,
+so the scores of the others are those of a unit in which the culprits could never be scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import pyarrow as pa
+
+from pipeline.errors import RunFailedError
+from pipeline.execution import rows
+
+#: A single query must fail this often to be called a culprit: once may be the machine's fault.
+_CONFIRMED: Final = 2
+
+#: Seconds that a part of a unit gets at least, where the unit's own limit is no shorter.
+_FLOOR_S: Final = 60.0
+
+
+class Ward(Protocol):
+    """A process that works on suspected units, replaced whenever it is lost."""
+
+    #: What the last lost process wrote to standard error, or what the model raised.
+    words: str
+
+    def queries(self, number: int) -> int | None:
+        """Candidate lists of a unit by its place in ``job.units``; None as below."""
+
+    def attempt(
+        self, number: int, *, crashed: Sequence[int], put: bool, limit_s: float
+    ) -> pa.Table | None:
+        """As :meth:`IsolatedReplica.attempt`; None when the process was lost."""
+
+    def close(self) -> None:
+        """End the process."""
+
+
+def isolate(ward: Ward, number: int, *, limit_s: float, most_culprits: float) -> pa.Table:
+    """Finish a unit whatever its queries do.
+
+    Args:
+        ward: where it is tried.
+        number: the unit's place in ``job.units``.
+        limit_s: seconds for the whole unit.
+        most_culprits: share of its queries past which the model is to blame, not they.
+
+    Returns:
+        The unit's status row.
+
+    Raises:
+        RunFailedError: too many culprits, or the unit fails though each of its queries passes.
+    """
+    done = _survived(ward, ward.attempt(number, crashed=(), put=True, limit_s=limit_s))
+    if done is not None:
+        return done
+    count = _queries(ward, number)
+
+    def survives(group: Sequence[int]) -> bool:
+        others = sorted(set(range(count)) - set(group))
+        share = max(_FLOOR_S, limit_s * len(group) / count)
+        for _ in range(_CONFIRMED if len(group) == 1 else 1):
+            tried = ward.attempt(number, crashed=others, put=False, limit_s=min(limit_s, share))
+            if _survived(ward, tried) is not None:
+                return True
+        return False
+
+    culprits = find_culprits(range(count), survives, most=max(1, int(count * most_culprits)))
+    if culprits is None:
+        raise RunFailedError(
+            f"more than {most_culprits:.0%} of a unit's {count} queries crash their worker or make "
+            f"the model raise, each even alone; the run stops. Last words:\n{ward.words}"
+        )
+    done = _survived(ward, ward.attempt(number, crashed=culprits, put=True, limit_s=limit_s))
+    if done is None:
+        raise RunFailedError(
+            f"a unit of {count} queries crashes its worker as a whole, though its queries pass in "
+            "parts; lower units.documents (memory), or raise units.time_limit_s (a hang?). Last "
+            f"words:\n{ward.words}"
+        )
+    return done
+
+
+def _queries(ward: Ward, number: int) -> int:
+    for _ in range(_CONFIRMED):
+        count = ward.queries(number)
+        if count is not None:
+            return count
+    raise RunFailedError(f"reading a unit's input crashes its worker. Last words:\n{ward.words}")
+
+
+def find_culprits(
+    items: Sequence[int], survives: Callable[[Sequence[int]], bool], *, most: int
+) -> list[int] | None:
+    """Items that do not survive even alone, found by halving groups that do not.
+
+    Args:
+        items: all of them; known not to survive together.
+        survives: tries a group.
+        most: give up past this many.
+
+    Returns:
+        The culprits in order, or None when there are more than ``most``.
+    """
+    culprits: list[int] = []
+    middle = len(items) // 2
+    pending = [items[middle:], items[:middle]] if middle else [items]
+    while pending:
+        group = pending.pop()
+        if survives(group):
+            continue
+        if len(group) > 1:
+            middle = len(group) // 2
+            pending += [group[middle:], group[:middle]]
+            continue
+        culprits += group
+        if len(culprits) > most:
+            return None
+    return culprits
+
+
+def _survived(ward: Ward, tried: pa.Table | None) -> pa.Table | None:
+    """The row, unless its process was lost or the model raised; what it said is kept."""
+    if tried is None:
+        return None
+    suspicion = rows.suspicion(tried)
+    if suspicion is None:
+        return tried
+    ward.words = suspicion.words
+    return None

@@ -1,0 +1,296 @@
+"""One driver at a time: a small file that its owner keeps changing.
+
+The owner renews the lease by compare-and-swap. Another driver takes it over only after it has
+looked on for a whole time-to-live, by its own monotonic clock, and seen no change; clocks of two
+machines are never compared. Every owner has a higher epoch than the one before. An owner that was
+taken over finds out at its next renewal and is fenced: it may not publish.
+
+Workers read the lease before they begin a unit, so that they stop with their driver.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from pipeline import failpoints
+from pipeline.errors import FencedError, LeaseHeldError, RerankError
+from pipeline.storage.store import create_if_absent, join, read_versioned, replace_if_unchanged
+
+logger = logging.getLogger("pipeline")
+
+NAME: Final = "lease.json"
+
+HELD: Final = "held"
+DRAINING: Final = "draining"  # held, but no unit may be begun
+RELEASED: Final = "released"
+
+#: How often the lease's thread looks whether there is something to write.
+_LOOK_S: Final = 0.2
+
+Progress = Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Content of a lease.
+
+    Attributes:
+        epoch: grows by one with every owner.
+        owner: a random name of the owning session.
+        host: where its driver runs.
+        pid: the driver's process.
+        ttl_s: silence past which the owner may be taken over.
+        state: held, draining or released.
+        beat: grows with every renewal, so that the content always changes.
+        time: wall clock of the renewal, for people; nothing is decided by it.
+        progress: the run's counters, for ``rerank status``.
+    """
+
+    epoch: int
+    owner: str
+    host: str
+    pid: int
+    ttl_s: float
+    state: str = HELD
+    beat: int = 0
+    time: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """JSON."""
+        return json.dumps(asdict(self), indent=1).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Holder:
+        """The inverse of :meth:`to_bytes`."""
+        return cls(**json.loads(data))
+
+    def __str__(self) -> str:
+        return f"{self.host}, process {self.pid} (epoch {self.epoch})"
+
+
+def read_holder(folder: str) -> Holder | None:
+    """The lease of the run at ``folder``; None where nobody ever took it."""
+    found = read_versioned(join(folder, NAME))
+    return None if found is None else Holder.from_bytes(found[0])
+
+
+def may_begin(folder: str, epoch: int) -> bool:
+    """Whether a worker of the driver with ``epoch`` may begin another unit."""
+    if epoch == 0:
+        return True  # a run without a lease
+    holder = read_holder(folder)
+    return holder is not None and (holder.epoch, holder.state) == (epoch, HELD)
+
+
+class Lease:
+    """The right to drive a run, renewed by a thread while the driver lives.
+
+    Attributes:
+        epoch: of this owner; 0 where the store can keep no lease.
+    """
+
+    def __init__(self, path: str, holder: Holder, version: str, progress: Progress) -> None:
+        self._path = path
+        self._holder = holder
+        self._version = version
+        self._progress = progress
+        self._draining = False
+        self._lost = False
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+
+    @property
+    def epoch(self) -> int:
+        """Of this owner."""
+        return self._holder.epoch
+
+    @property
+    def lost(self) -> bool:
+        """Whether a renewal found another owner."""
+        return self._lost
+
+    def fence(self) -> None:
+        """Renew now; only who succeeds may publish.
+
+        Raises:
+            FencedError: another driver has taken over.
+        """
+        self._renew(DRAINING if self._draining else HELD)
+        failpoints.reached("lease.fenced")
+
+    def drain(self) -> None:
+        """Let workers begin no further unit.
+
+        Only takes a note, which the lease's thread writes: a signal handler may call this.
+        """
+        self._draining = True
+
+    def release(self) -> None:
+        """Stop renewing, and let the next driver start without waiting."""
+        self._stopped.set()
+        self._thread.join()
+        try:
+            if not self._lost:
+                self._renew(RELEASED)
+                failpoints.reached("lease.released")
+        except FencedError:
+            return  # somebody else drives it now, which is what releasing is for
+        except (RerankError, OSError) as error:
+            logger.warning("%s: not released (%s); it runs out by itself", self._path, error)
+
+    def _beat(self) -> None:
+        interval_s = self._holder.ttl_s / 3
+        state, due = HELD, time.monotonic() + interval_s
+        while not self._stopped.wait(min(interval_s, _LOOK_S)):
+            wanted = DRAINING if self._draining else HELD
+            if wanted != state or time.monotonic() >= due:
+                state, due = wanted, time.monotonic() + interval_s
+                self._renew_quietly(state)
+
+    def _renew_quietly(self, state: str) -> None:
+        try:
+            self._renew(state)
+        except FencedError as error:
+            logger.error("%s", error)
+            self._stopped.set()
+        except (RerankError, OSError) as error:
+            # Silence is not loss: nobody may take over before one time-to-live has passed.
+            logger.warning("%s: not renewed, trying again: %s", self._path, error)
+
+    def _renew(self, state: str) -> None:
+        with self._lock:
+            if not self._lost:
+                following = replace(
+                    self._holder,
+                    state=state,
+                    beat=self._holder.beat + 1,
+                    time=time.time(),
+                    progress=self._progress(),
+                )
+                version = _swap(self._path, following, self._version)
+                if version is not None:
+                    self._version = version
+                    self._holder = following
+                    return
+                self._lost = True
+        raise fenced(self._path, self.epoch)
+
+
+class NoLease:
+    """What stands in for a lease on a store that can keep none: nothing is held or checked."""
+
+    epoch = 0
+    lost = False
+
+    def fence(self) -> None:
+        """Nothing to check."""
+
+    def drain(self) -> None:
+        """Workers cannot be told; units at work are left when the driver goes."""
+
+    def release(self) -> None:
+        """Nothing to give back."""
+
+
+def take(folder: str, *, ttl_s: float, progress: Progress) -> Lease:
+    """Become the driver of the run at ``folder``.
+
+    A lease that was released is taken at once. One that is held is watched for a time-to-live,
+    the holder's or ours, whichever is longer: when it changes, its holder lives.
+
+    Raises:
+        LeaseHeldError: another driver is at work; names it.
+    """
+    path = join(folder, NAME)
+    ours = Holder(
+        epoch=1, owner=uuid.uuid4().hex, host=socket.gethostname(), pid=os.getpid(), ttl_s=ttl_s
+    )
+    while True:
+        found = read_versioned(path)
+        if found is None:
+            ours = replace(ours, epoch=1, time=time.time())
+            create_if_absent(path, ours.to_bytes())
+            found = read_versioned(path)
+            if found is not None and Holder.from_bytes(found[0]).owner == ours.owner:
+                return _taken(path, ours, found[1], progress)
+            continue
+        holder, version = Holder.from_bytes(found[0]), found[1]
+        if holder.state != RELEASED and not _silent(path, holder, version, ttl_s):
+            continue  # it was released, or is gone
+        ours = replace(ours, epoch=holder.epoch + 1, time=time.time())
+        taken = _swap(path, ours, version)
+        if taken is not None:
+            if holder.state != RELEASED:
+                logger.warning("%s: taken over from %s, which was silent", path, holder)
+            return _taken(path, ours, taken, progress)
+
+
+def fenced(path: str, epoch: int) -> FencedError:
+    """The error of a driver that lost its lease."""
+    return FencedError(
+        f"{path}: another driver took this run over while this one (epoch {epoch}) was silent; "
+        "this one stops and publishes nothing. Units that it finished are kept"
+    )
+
+
+def _taken(path: str, holder: Holder, version: str, progress: Progress) -> Lease:
+    failpoints.reached("lease.taken")
+    return Lease(path, holder, version, progress)
+
+
+def _silent(path: str, holder: Holder, version: str, ttl_s: float) -> bool:
+    """True after a whole time-to-live without a change; False when the lease became free.
+
+    Raises:
+        LeaseHeldError: it was renewed, or somebody else took it.
+    """
+    wait_s = max(ttl_s, holder.ttl_s)
+    until = time.monotonic() + wait_s
+    logger.info("%s: held by %s; watching it for up to %.0f s", path, holder, wait_s)
+    while True:
+        left_s = until - time.monotonic()
+        time.sleep(max(0.0, min(wait_s / 20, 1.0, left_s)))
+        found = read_versioned(path)
+        if found is None:
+            return False
+        if found[1] != version:
+            now = Holder.from_bytes(found[0])
+            if now.state == RELEASED:
+                return False
+            raise LeaseHeldError(
+                f"{path}: {now} is at work on this run; wait for it, or stop it and run the same "
+                "command again"
+            )
+        if left_s <= 0:
+            return True
+
+
+def _swap(path: str, holder: Holder, version: str) -> str | None:
+    """Replace ``version`` of the lease, or None when it is no longer ours to replace.
+
+    A renewal whose reply was lost for good may have landed; then the lease is not the version that
+    we know, but still ours, and is renewed from there.
+    """
+    while True:
+        swapped = replace_if_unchanged(path, holder.to_bytes(), version)
+        if swapped is not None:
+            return swapped
+        found = read_versioned(path)
+        if found is None:
+            return None
+        now = Holder.from_bytes(found[0])
+        if now.owner != holder.owner:
+            return None
+        version = found[1]

@@ -1,0 +1,195 @@
+"""What the driver knows of every unit, and the checks that it makes as units come in."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.candidates.reading import split_query_error
+from pipeline.errors import QuarantineError, RunFailedError
+from pipeline.execution.preparation import Prepared
+from pipeline.execution.progress import Progress
+from pipeline.execution.rows import Suspicion
+from pipeline.execution.run_folder import RunFolder, UnitCounts, total_reasons
+from pipeline.execution.seen import SeenQueries
+from pipeline.schema import QUERY_ID
+from pipeline.storage import counters
+from pipeline.storage.parquet import read_table
+
+logger = logging.getLogger("pipeline")
+
+#: A unit that takes longer loses more than half a minute of work when its worker is preempted.
+_LONG_UNIT_S: Final = 30.0
+
+_UNIT_SECONDS: Final = ("encode_s", "score_s", "commit_s")
+
+
+class Ledger:
+    """Counts of every committed unit and of this session's work.
+
+    Attributes:
+        units: counts by unit.
+        suspects: units set aside because they killed their workers or made the model raise.
+        progress: the counters that are shown.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.units: dict[str, UnitCounts] = {}
+        self.suspects: dict[str, Suspicion] = {}
+        self.progress = Progress(
+            units=len(prepared.plan.units), documents_planned=prepared.plan.documents
+        )
+        self._folder: RunFolder = prepared.folder
+        self._limits = prepared.config.quarantine
+        self._seen = SeenQueries()
+        self._totals: Counter[str] = Counter()
+        self._unit_seconds: list[float] = []
+        self._different: list[str] = []
+        self._repaired: list[str] = []
+        self._failures = 0
+        self._store_before = counters.snapshot()
+        self._cpu_before = time.process_time()
+
+    def add(self, counts: UnitCounts, *, resumed: bool = False) -> None:
+        """Count one committed unit.
+
+        Raises:
+            InputContractError: it holds a query that another unit holds.
+            QuarantineError: too many of its candidates were quarantined.
+        """
+        if counts.unit in self.units:
+            return  # a retried task reports again, a repaired unit is the same
+        self.units[counts.unit] = counts
+        self.suspects.pop(counts.unit, None)
+        self.progress.add(counts, resumed=resumed)
+        place = self._seen.add(counts.query_hashes)
+        if place is not None:
+            ids: list[Any] = []
+            for path in self._folder.files(counts.unit, counts.parts):
+                ids += read_table(path, columns=[QUERY_ID]).column(0).drop_null().to_pylist()
+            raise split_query_error(list(dict.fromkeys(ids))[place], "over several units")
+        self._refuse_bad_unit(counts)
+
+    def note(self, unit: str, stats: dict[str, float]) -> None:
+        """Add what the workers noted about a unit that this session finished."""
+        self._failures = 0
+        self._totals.update(stats)
+        self._unit_seconds.append(sum(stats.get(name, 0.0) for name in _UNIT_SECONDS))
+        if stats.get("nondeterministic"):
+            self._different.append(unit)
+            logger.error(
+                "NOT DETERMINISTIC: unit %s was committed before, and scoring it again gave other "
+                "bytes; the first file stands. The model gives different scores on this hardware "
+                "from one time to the next: set engine.deterministic, and do not mix kinds of GPU",
+                unit,
+            )
+        if stats.get("repaired"):
+            self._repaired.append(unit)
+            logger.warning("unit %s: its file was damaged, and is whole again", unit)
+
+    def suspect(self, suspicion: Suspicion) -> None:
+        """Set a unit aside for later.
+
+        Raises:
+            RunFailedError: workers keep failing, and no unit is finished in between.
+        """
+        self.suspects[suspicion.unit] = suspicion
+        self._failures += suspicion.failures
+        last = suspicion.words.rstrip().rpartition("\n")[2]
+        logger.warning("unit %s: set aside, %d failures: %s", *self._about(suspicion), last)
+        if self._failures > self._limits.max_crashes:
+            raise RunFailedError(
+                f"workers failed {self._failures} times and no unit was finished in between, more "
+                f"than quarantine.max_crashes = {self._limits.max_crashes}; finished units are "
+                f"kept. Last words:\n{suspicion.words or '(none)'}"
+            )
+
+    def refuse_too_many_errors(self, path: str) -> None:
+        """Judge the run as a whole.
+
+        Raises:
+            QuarantineError: more candidates were quarantined than ``max_error_rate`` allows.
+        """
+        counts = list(self.units.values())
+        documents = sum(c.documents for c in counts)
+        quarantined = sum(c.quarantined for c in counts)
+        if documents and quarantined / documents > self._limits.max_error_rate:
+            raise self._too_many(path, counts, documents, "max_error_rate")
+
+    def shown(self) -> dict[str, Any]:
+        """The counters that the lease carries, for ``rerank status``."""
+        progress = self.progress
+        return {
+            "units": progress.units,
+            "units_done": progress.units_done,
+            "failed": len(self.suspects),
+            "documents": progress.documents,
+            "documents_per_s": round(progress.documents_per_s, 1),
+            "left_s": None if progress.left_s is None else round(progress.left_s),
+        }
+
+    def report(self) -> dict[str, Any]:
+        """What this session did, in numbers."""
+        totals = dict(self._totals)
+        store = Counter(counters.since(self._store_before))
+        store.update({n[8:]: int(v) for n, v in totals.items() if n.startswith("storage_")})
+        cpu = {n[:-6]: round(v, 3) for n, v in totals.items() if n.endswith("_cpu_s")}
+        seconds = self._unit_seconds
+        return {
+            "units_done_before": len(self.units) - len(seconds),
+            "units_done_now": len(seconds),
+            "units_suspected": {unit: s.words for unit, s in self.suspects.items()},
+            "units_not_deterministic": sorted(self._different),
+            "units_repaired": sorted(self._repaired),
+            "documents_per_s": round(self.progress.documents_per_s, 1) if seconds else 0.0,
+            "seconds": round(self.progress.elapsed_s, 1) if seconds else 0.0,
+            "unit_seconds": _percentiles(seconds),
+            "cpu_seconds": cpu | {"driver": round(time.process_time() - self._cpu_before, 3)},
+            "storage": dict(sorted(store.items())),
+            "engine": {n[7:]: round(v, 3) for n, v in totals.items() if n.startswith("engine_")},
+            "rescored_in_float32": int(totals.get("rescored", 0)),
+            "quarantined": total_reasons(self.units.values()),
+        }
+
+    def warn_if_units_are_long(self) -> None:
+        """Say so when a preemption would cost more than half a minute of work."""
+        longest = _percentiles(self._unit_seconds)["p95"]
+        if longest > _LONG_UNIT_S:
+            logger.warning(
+                "95 %% of the units took up to %.0f s; a worker that is preempted loses one. Lower "
+                "units.documents to stay within %.0f s",
+                longest,
+                _LONG_UNIT_S,
+            )
+
+    def _about(self, suspicion: Suspicion) -> tuple[str, int]:
+        return suspicion.unit, suspicion.failures
+
+    def _refuse_bad_unit(self, counts: UnitCounts) -> None:
+        allowed = max(self._limits.max_unit_error_rate, self._limits.max_error_rate)
+        if counts.documents and counts.quarantined / counts.documents > allowed:
+            path = self._folder.quarantine(counts.unit)
+            raise self._too_many(path, [counts], counts.documents, "max_unit_error_rate")
+
+    def _too_many(
+        self, path: str, counts: list[UnitCounts], documents: int, setting: str
+    ) -> QuarantineError:
+        quarantined = sum(c.quarantined for c in counts)
+        named = ", ".join(f"{code} {n}" for code, n in total_reasons(counts).items())
+        return QuarantineError(
+            f"{path}: {quarantined} of {documents} candidates ({quarantined / documents:.1%}) "
+            f"could not be scored ({named}), more than quarantine.{setting} = "
+            f"{getattr(self._limits, setting):g}; the run is not published. Repair the input, or "
+            "raise the limit and run again: finished units are kept"
+        )
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    if not seconds:
+        return {"p50": 0.0, "p95": 0.0}
+    middle, high = np.percentile(seconds, [50, 95])
+    return {"p50": round(float(middle), 3), "p95": round(float(high), 3)}

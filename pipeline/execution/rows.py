@@ -1,0 +1,113 @@
+"""Rows that travel between the stages: a unit at work, or one small status of what became of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from pipeline import errors, schema
+from pipeline.errors import RerankError
+
+#: Columns of status rows. The last four say, each by being there, what became of a unit.
+STATS: Final = "stats"
+COUNTS: Final = "counts"
+ERROR: Final = "error"
+SUSPECT: Final = "suspect"
+SKIPPED: Final = "skipped"
+
+_FINAL: Final = frozenset({COUNTS, ERROR, SUSPECT, SKIPPED})
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """A unit that is not to be trusted.
+
+    Attributes:
+        unit: its name.
+        failures: workers that it took with it, or times that the model raised.
+        words: the end of what the last one had to say.
+    """
+
+    unit: str
+    failures: int
+    words: str
+
+
+def row(values: dict[str, object]) -> pa.Table:
+    """A table of one row; bytes become large_binary."""
+    arrays = {
+        name: pa.array([value], pa.large_binary() if isinstance(value, bytes) else None)
+        for name, value in values.items()
+    }
+    return pa.table(arrays)
+
+
+def append(batch: pa.Table, name: str, value: bytes) -> pa.Table:
+    """The row with one more column."""
+    return batch.append_column(name, pa.array([value], pa.large_binary()))
+
+
+def is_final(batch: pa.Table) -> bool:
+    """Whether this is a status row, which later stages pass on."""
+    return not _FINAL.isdisjoint(batch.column_names)
+
+
+def committed(counts: str, stats: dict[str, float]) -> pa.Table:
+    """The row of a unit whose files are written."""
+    return row({COUNTS: counts, STATS: json.dumps(stats)})
+
+
+def failed(error: RerankError) -> pa.Table:
+    """The row of a unit that stops the run.
+
+    Ray Data re-raises a worker's exception as text; the driver needs its class, for the exit code.
+    """
+    return row({ERROR: json.dumps([type(error).__name__, str(error)])})
+
+
+def suspected(unit: str, *, failures: int, words: str) -> pa.Table:
+    """The row of a unit that crashed its workers, or made the model raise."""
+    return row({SUSPECT: json.dumps(asdict(Suspicion(unit, failures, words)))})
+
+
+def suspicion(batch: pa.Table) -> Suspicion | None:
+    """What a suspected row says; None for any other row."""
+    if SUSPECT not in batch.column_names:
+        return None
+    return Suspicion(**json.loads(batch.column(SUSPECT)[0].as_py()))
+
+
+def skipped(unit: str) -> pa.Table:
+    """The row of a unit that was not begun, for its driver stops or has been replaced."""
+    return row({SKIPPED: unit})
+
+
+def statistics(batch: pa.Table) -> dict[str, float]:
+    """Numbers that the stages so far noted about a unit."""
+    if STATS not in batch.column_names:
+        return {}
+    found: dict[str, float] = json.loads(batch.column(STATS)[0].as_py())
+    return found
+
+
+def with_statistics(batch: pa.Table, more: dict[str, float]) -> pa.Table:
+    """The row with further numbers; those that are there already are added to."""
+    known = statistics(batch)
+    merged = known | {name: known.get(name, 0) + value for name, value in more.items()}
+    rest = batch.drop_columns([STATS]) if known else batch
+    return rest.append_column(STATS, pa.array([json.dumps(merged)]))
+
+
+def unit_of(batch: pa.Table) -> str:
+    """Name of the unit of a row that is at work."""
+    return str(batch.column(schema.UNIT)[0].as_py())
+
+
+def raise_if_failed(found: dict[str, Any]) -> None:
+    """Raise again, in the driver, what a worker raised."""
+    if found.get(ERROR) is not None:
+        name, message = json.loads(found[ERROR])
+        raise getattr(errors, name, errors.RunFailedError)(message)

@@ -1,0 +1,110 @@
+"""The driver's loop over units at work: rows come in, are judged, and counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from pipeline.candidates.planning import Unit
+from pipeline.execution import attempts, rows
+from pipeline.execution.isolation import isolate
+from pipeline.execution.lease import fenced
+from pipeline.execution.progress import Reporter, reporter
+from pipeline.execution.rows import Suspicion
+from pipeline.execution.run_folder import UnitCounts
+from pipeline.execution.session import Session
+from pipeline.execution.stages import Job
+from pipeline.execution.worker import COMMIT, SCORE
+from pipeline.execution.workers import Workers, workers
+
+
+def score(session: Session, todo: Sequence[Unit]) -> None:
+    """Score and commit units; whatever their queries do, each ends with a file.
+
+    Raises:
+        RerankError: any reason for which a run stops, see :func:`pipeline.execution.run.execute`.
+    """
+    if not todo:
+        return
+    config = session.prepared.config
+    job = _job(session, todo)
+    with (
+        workers(config, session.termination) as crew,
+        reporter(session.ledger.progress, config.progress.interval_s) as report,
+    ):
+        _stream(session, crew.rows(job), report)
+        _isolate_suspects(session, crew, job, report)
+
+
+def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter) -> None:
+    """Take rows until there are no more, or until what is at work when SIGTERM comes is done."""
+    waiting: set[str] | None = None
+    with closing(coming):  # type: ignore[type-var]
+        for row in coming:
+            unit = _judge(session, row, report)
+            if session.termination.requested:
+                if waiting is None:
+                    waiting = _being_scored(session.prepared.folder.path)
+                waiting.discard(unit)
+                if not waiting:
+                    break
+    session.termination.check()
+
+
+def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
+    """Count one row; returns the unit that it speaks of."""
+    if session.lease.lost:
+        raise fenced(session.prepared.folder.path, session.lease.epoch)
+    rows.raise_if_failed(row)
+    if row.get(rows.SKIPPED) is not None:
+        if not session.termination.requested:
+            session.lease.fence()  # a worker saw another driver's lease
+        return str(row[rows.SKIPPED])
+    if row.get(rows.SUSPECT) is not None:
+        suspicion = Suspicion(**json.loads(row[rows.SUSPECT]))
+        session.ledger.suspect(suspicion)
+        return suspicion.unit
+    counts = UnitCounts.from_metadata(row[rows.COUNTS])
+    session.ledger.note(counts.unit, json.loads(row[rows.STATS]))
+    session.ledger.add(counts)
+    report.update(session.ledger.progress)
+    return counts.unit
+
+
+def _isolate_suspects(session: Session, crew: Workers, job: Job, report: Reporter) -> None:
+    """Finish the units that were set aside, one after the other, each in a process of its own."""
+    limits, ledger = session.prepared.config.quarantine, session.ledger
+    suspects = [n for n, unit in enumerate(job.units) if unit.name in ledger.suspects]
+    if not suspects:
+        return
+    with closing(crew.ward(job)) as ward:
+        for number in suspects:
+            session.termination.check()
+            done = isolate(
+                ward,
+                number,
+                limit_s=job.config.units.time_limit_s,
+                most_culprits=max(limits.max_unit_error_rate, limits.max_error_rate),
+            )
+            [row] = done.to_pylist()
+            _judge(session, row, report)
+
+
+def _being_scored(folder: str) -> set[str]:
+    return {m.unit for m in attempts.at_work(folder) if m.stage in (SCORE, COMMIT)}
+
+
+def _job(session: Session, todo: Sequence[Unit]) -> Job:
+    prepared = session.prepared
+    return Job(
+        config=prepared.config,
+        source=prepared.source,
+        units=tuple(todo),
+        folder=prepared.folder.path,
+        run_id=prepared.plan.run_id,
+        fingerprint=prepared.plan.fingerprint,
+        model=prepared.model,
+        epoch=session.lease.epoch,
+    )

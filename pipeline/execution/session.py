@@ -1,0 +1,107 @@
+"""A driver's session: the lease taken before anything is written, a report when it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline import failpoints
+from pipeline.errors import ConfigurationError, RerankError
+from pipeline.execution.lease import Lease, NoLease, take
+from pipeline.execution.ledger import Ledger
+from pipeline.execution.preparation import Prepared
+from pipeline.execution.run_folder import REPORT
+from pipeline.execution.termination import Termination
+from pipeline.storage.probe import probe
+from pipeline.storage.store import join, write_whole
+
+logger = logging.getLogger("pipeline")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One driver at work on a run.
+
+    Attributes:
+        prepared: the job.
+        lease: the right to drive it.
+        termination: whether the driver was asked to go.
+        ledger: what it knows of the units.
+    """
+
+    prepared: Prepared
+    lease: Lease | NoLease
+    termination: Termination
+    ledger: Ledger
+
+
+@contextmanager
+def driven(prepared: Prepared) -> Iterator[Session]:
+    """Take the lease; give it back, with a report of what was done, however the body ends."""
+    ledger = Ledger(prepared)
+    lease = _lease(prepared, ledger)
+    termination = Termination(grace_s=prepared.config.lease.grace_s, on_request=lease.drain)
+    session = Session(prepared=prepared, lease=lease, termination=termination, ledger=ledger)
+    started, state = time.time(), "published"
+    try:
+        with termination.watched():
+            try:
+                yield session
+            except BaseException as error:
+                state = type(error).__name__
+                raise
+            finally:
+                _report(session, started=started, state=state)
+    finally:
+        lease.release()
+
+
+def _lease(prepared: Prepared, ledger: Ledger) -> Lease | NoLease:
+    """The run's lease, on a store that can keep one.
+
+    Raises:
+        ConfigurationError: the store cannot, and ``lease.unsafe_store`` does not allow that.
+        LeaseHeldError: another driver is at work.
+    """
+    config, folder = prepared.config.lease, prepared.folder
+    abilities = probe(folder.path.rpartition("/")[0])
+    if abilities.create and abilities.replace:
+        return take(folder.path, ttl_s=config.ttl_s, progress=ledger.shown)
+    if config.unsafe_store == "refuse":
+        raise ConfigurationError(
+            f"{folder.path}: this store does not do what a run relies on ({abilities.detail}), so "
+            "two drivers on one run could not be kept apart. Use another store, or set "
+            "lease.unsafe_store to single_driver and make sure that there is only one"
+        )
+    logger.warning(
+        "SINGLE-DRIVER MODE: %s has no conditional writes (%s). No lease is held: nothing notices "
+        "a second driver of this run, which would spoil it",
+        folder.path,
+        abilities.detail,
+    )
+    return NoLease()
+
+
+def _report(session: Session, *, started: float, state: str) -> None:
+    """Write ``report.json``; a session that may no longer write, or cannot, leaves none."""
+    if session.lease.lost:
+        return
+    report = {
+        "run_id": session.prepared.plan.run_id,
+        "state": state,
+        "epoch": session.lease.epoch,
+        "single_driver": isinstance(session.lease, NoLease),
+        "started": started,
+        "ended": time.time(),
+    } | session.ledger.report()
+    try:
+        path = join(session.prepared.folder.path, REPORT)
+        write_whole(path, json.dumps(report, indent=2).encode())
+    except RerankError as error:
+        logger.warning("no report was written: %s", error)
+        return
+    failpoints.reached("report.written")

@@ -1,0 +1,117 @@
+"""How far a run is: what `rerank status` knows, from the run's own files and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.execution.attempts import at_work
+from pipeline.execution.lease import RELEASED, Holder, read_holder
+from pipeline.execution.run_folder import RunFolder, total_reasons
+
+
+def run_state(folder: RunFolder) -> dict[str, Any]:
+    """The state of a run as plain data.
+
+    The lease's age is by this machine's clock against its holder's, for people to look at; whether
+    a driver lives is decided by watching the lease, which takes a while and is not done here.
+    """
+    described, plan = folder.describe(), folder.plan()
+    committed = set(folder.committed())
+    counts = [
+        unit
+        for unit in folder.counts([unit.name for unit in plan.units if unit.name in committed])
+        if unit is not None
+    ]
+    finished, holder = folder.finished(), read_holder(folder.path)
+    begun = {marker.unit for marker in at_work(folder.path)} - committed
+    reasons = total_reasons(counts)
+    shown = {} if holder is None else holder.progress
+    return {
+        "folder": folder.path,
+        "run_id": described["run_id"],
+        "state": _state(finished, holder),
+        "finished": finished,
+        "model": described["model"]["name"],
+        "units": len(plan.units),
+        "units_committed": len(counts),
+        "units_in_flight": len(begun),
+        "units_failed": 0 if finished else int(shown.get("failed", 0)),
+        "planned": plan.documents,
+        "queries": sum(unit.queries for unit in counts),
+        "documents": sum(unit.documents for unit in counts),
+        "documents_per_s": None if finished else shown.get("documents_per_s"),
+        "quarantined": sum(reasons.values()),
+        "reasons": reasons,
+        "lease": None if holder is None else _lease(holder),
+        "report": folder.report(),
+    }
+
+
+def lines(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Headings and texts for a terminal."""
+    yield "run", state["folder"]
+    yield "state", state["state"]
+    yield "model", state["model"]
+    yield (
+        "units",
+        f"{state['units_committed']} of {state['units']} committed, {state['units_in_flight']} in "
+        f"flight, {state['units_failed']} failed",
+    )
+    yield "documents", f"{state['documents']:,} of about {state['planned']:,}"
+    if state["documents_per_s"] is not None:
+        yield "speed", f"{state['documents_per_s']:,.0f} documents/s"
+    yield "quarantined", f"{state['quarantined']:,}"
+    for reason, number in state["reasons"].items():
+        yield "", f"{reason}: {number:,}"
+    if state["lease"] is not None:
+        lease = state["lease"]
+        yield "driver", f"{lease['holder']}, {lease['state']}, renewed {lease['age_s']:.0f} s ago"
+    if state["report"]:
+        yield from _report_lines(state["report"])
+
+
+def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    seconds = report["unit_seconds"]
+    yield (
+        "session",
+        f"{report['state']}; {report['units_done_now']} units in {report['seconds']:,.1f} s, "
+        f"{report['documents_per_s']:,.0f} documents/s; p50 {seconds['p50']:.1f} s, "
+        f"p95 {seconds['p95']:.1f} s a unit",
+    )
+    yield "CPU seconds", _pairs(report["cpu_seconds"])
+    if report["storage"]:
+        yield "store", _pairs(report["storage"])
+    trouble = {
+        "set aside": len(report["units_suspected"]),
+        "repaired": len(report["units_repaired"]),
+        "NOT DETERMINISTIC": len(report["units_not_deterministic"]),
+        "rescored in float32": report["rescored_in_float32"],
+    }
+    if any(trouble.values()):
+        yield "trouble", _pairs({name: number for name, number in trouble.items() if number})
+    if report["single_driver"]:
+        yield "WARNING", "single-driver mode: this store kept no lease"
+
+
+def _state(finished: bool, holder: Holder | None) -> str:
+    if finished:
+        return "finished"
+    if holder is None or holder.state == RELEASED:
+        return "not finished; run the job again to resume"
+    return f"{holder.state} by {holder}"
+
+
+def _lease(holder: Holder) -> dict[str, Any]:
+    return {
+        "holder": str(holder),
+        "epoch": holder.epoch,
+        "state": holder.state,
+        "age_s": max(0.0, time.time() - holder.time),
+        "ttl_s": holder.ttl_s,
+    }
+
+
+def _pairs(numbers: dict[str, float]) -> str:
+    return ", ".join(f"{name} {number:,g}" for name, number in numbers.items())

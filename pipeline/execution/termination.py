@@ -1,0 +1,76 @@
+"""SIGTERM: stop taking units, give those at work a while, then leave in order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from pipeline.errors import TerminatedError
+
+logger = logging.getLogger("pipeline")
+
+
+class Termination:
+    """Whether this process was asked to go.
+
+    Attributes:
+        requested: SIGTERM has come.
+    """
+
+    def __init__(self, *, grace_s: float, on_request: Callable[[], None]) -> None:
+        self.requested = False
+        self._grace_s = grace_s
+        self._on_request = on_request
+
+    def check(self) -> None:
+        """Leave now, if asked to.
+
+        Raises:
+            TerminatedError: SIGTERM has come.
+        """
+        if self.requested:
+            raise TerminatedError(
+                "SIGTERM: the run was given up in order; finished units are kept, run the same "
+                "command again to resume"
+            )
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Handle SIGTERM while the body runs; only possible in the main thread.
+
+        Starting Ray replaces the handler of SIGTERM, so :meth:`listen` again after that.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous: dict[int, Any] = {
+            number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)
+        }
+        self.listen()
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def listen(self) -> None:
+        """Take the signals over."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._asked)
+            signal.signal(signal.SIGALRM, self._too_late)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if not self.requested:
+            self.requested = True
+            self._on_request()
+            # The body may be waiting for a unit that takes longer than the grace.
+            signal.setitimer(signal.ITIMER_REAL, max(self._grace_s, 1e-3))
+
+    def _too_late(self, number: int, frame: FrameType | None) -> None:
+        self.check()

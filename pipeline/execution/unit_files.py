@@ -1,0 +1,85 @@
+"""A unit's files: made as bytes, then created one by one, the one that closes the unit last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import pyarrow as pa
+
+from pipeline.execution.run_folder import RunFolder, UnitCounts
+from pipeline.outputs.ranked_parquet import RankedUnit
+from pipeline.outputs.sealed import is_whole, sealed_bytes
+from pipeline.storage.store import (
+    create_if_absent,
+    read_versioned,
+    replace_if_unchanged,
+    write_whole,
+)
+
+#: What became of a file: written by us, there already with the same bytes, there already with
+#: other bytes, or there but damaged and now whole again.
+CREATED: Final = "created"
+SAME: Final = "same"
+DIFFERENT: Final = "different"
+REPAIRED: Final = "repaired"
+
+
+def unit_files(
+    folder: RunFolder,
+    ranked: RankedUnit,
+    tables: Sequence[pa.Table],
+    counts: UnitCounts,
+    metadata: Mapping[str, str],
+) -> Iterator[tuple[str, bytes, str]]:
+    """Path, content and step (see :mod:`pipeline.failpoints`) of every file, in writing order.
+
+    Args:
+        folder: the run.
+        ranked: the unit's output.
+        tables: its ranked rows, cut; the last ones go into the file that closes the unit.
+        counts: of the unit.
+        metadata: what every file says about itself.
+    """
+    unit = counts.unit
+    if ranked.quarantine.num_rows:
+        rejected = sealed_bytes(ranked.quarantine, metadata)
+        yield folder.quarantine(unit), rejected, "quarantine.written"
+    for number, table in enumerate(tables[:-1], start=1):
+        described = {**metadata, "part": f"{number} of {len(tables)}"}
+        yield folder.part(unit, number), sealed_bytes(table, described), "part.written"
+    closing = {**metadata, "counts": counts.to_metadata()}
+    yield folder.ranked(unit), sealed_bytes(tables[-1], closing), "unit.written"
+
+
+def put_file(path: str, data: bytes, *, cas: bool) -> str:
+    """Create a file of a unit, once and for all.
+
+    The first writer wins, and a later one compares. Only a file that is damaged is replaced, and
+    only that very version of it, so that a worker of a driver that was overtaken cannot undo a
+    repair.
+
+    Args:
+        path: where.
+        data: sealed bytes.
+        cas: whether the store can compare and swap.
+
+    Returns:
+        ``CREATED``, ``SAME``, ``DIFFERENT`` or ``REPAIRED``.
+    """
+    while True:
+        if create_if_absent(path, data):
+            return CREATED
+        found = read_versioned(path)
+        if found is None:
+            continue
+        stored, version = found
+        if stored == data:
+            return SAME
+        if is_whole(stored):
+            return DIFFERENT
+        if not cas:
+            write_whole(path, data)
+            return REPAIRED
+        if replace_if_unchanged(path, data, version) is not None:
+            return REPAIRED

@@ -1,0 +1,76 @@
+"""The stages as workers run them: marked, limited in time, measured, and never a bare exception."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from pipeline import failpoints
+from pipeline.errors import RerankError
+from pipeline.execution import rows, stages
+from pipeline.execution.attempts import MOST, WorkersKilledError, attempt, time_limit
+from pipeline.execution.lease import may_begin
+from pipeline.execution.model_code import ModelCodeError
+from pipeline.execution.patience import be_patient_as
+from pipeline.execution.stages import Job
+from pipeline.storage import counters
+
+ENCODE, SCORE, COMMIT = "encode", "score", "commit"
+STAGES = (ENCODE, SCORE, COMMIT)
+
+
+def encode_unit(batch: pa.Table, *, job: Job) -> pa.Table:
+    """``id`` [1], a place in ``job.units`` -> the unit's lists and sequences."""
+    number = batch.column("id")[0].as_py()
+    unit = job.units[number].name
+    return run_stage(ENCODE, unit, lambda: stages.encode(stages.read(number, job), job), job)
+
+
+def score_unit(batch: pa.Table, work: Callable[[pa.Table], pa.Table], *, job: Job) -> pa.Table:
+    """An encoded unit -> the same row with readouts, which ``work`` makes."""
+    if rows.is_final(batch):
+        return batch
+    return run_stage(SCORE, rows.unit_of(batch), lambda: work(batch), job)
+
+
+def commit_unit(batch: pa.Table, *, job: Job) -> pa.Table:
+    """A scored unit -> its status, once its files are written."""
+    if rows.is_final(batch):
+        return batch
+    return run_stage(COMMIT, rows.unit_of(batch), lambda: stages.commit(batch, job), job)
+
+
+def run_stage(name: str, unit: str, work: Callable[[], pa.Table], job: Job) -> pa.Table:
+    """Run one stage of one unit.
+
+    Returns:
+        What ``work`` returns with the stage's seconds and store events noted; or a status row when
+        the unit is not begun because the driver stops, when it crashes its workers or makes the
+        model raise, or when ``work`` raised an error of ours.
+    """
+    be_patient_as(job.config.storage)
+    before, wall, cpu = counters.snapshot(), time.perf_counter(), time.process_time()
+    try:
+        # What is scored already is written even when the driver stops: that is less work lost.
+        if name != COMMIT and not may_begin(job.folder, job.epoch):
+            return rows.skipped(unit)
+        with attempt(job.folder, unit, name), time_limit(job.config.units.time_limit_s):
+            failpoints.reached("unit.begun")
+            done = work()
+    except WorkersKilledError as error:
+        return rows.suspected(unit, failures=MOST, words=str(error))
+    except ModelCodeError as error:
+        return rows.suspected(unit, failures=1, words=str(error))
+    except RerankError as error:
+        return rows.failed(error)
+    noted: dict[str, float] = {
+        f"{name}_s": time.perf_counter() - wall,
+        f"{name}_cpu_s": time.process_time() - cpu,
+    }
+    return rows.with_statistics(done, noted | _store_events(before))
+
+
+def _store_events(before: dict[str, int]) -> dict[str, float]:
+    return {f"storage_{event}": number for event, number in counters.since(before).items()}

@@ -1,0 +1,80 @@
+"""Who does the work of a run: Ray, or this process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any, Protocol
+
+from pipeline.config import JobConfig
+from pipeline.errors import RerankError
+from pipeline.execution import in_process
+from pipeline.execution.isolation import Ward
+from pipeline.execution.stages import Job
+from pipeline.execution.termination import Termination
+
+
+class Workers(Protocol):
+    """Something that takes units through their stages."""
+
+    def rows(self, job: Job) -> Iterator[dict[str, Any]]:
+        """One status row per unit of ``job``, in any order, each as soon as it is there."""
+
+    def ward(self, job: Job) -> Ward:
+        """A process for units that kill theirs; to be closed."""
+
+
+@contextmanager
+def workers(config: JobConfig, termination: Termination) -> Iterator[Workers]:
+    """The workers that ``ray.mode`` asks for, while the body runs."""
+    if config.ray.mode == "in_process":
+        yield _InProcess()
+        return
+    from pipeline.execution.ray_session import ray_session
+
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(ray_session(config))
+        except SystemExit as error:
+            if error.code == signal.SIGTERM:  # Ray's own handler, while it was starting
+                termination.requested = True
+                termination.check()
+            raise
+        termination.listen()
+        yield _OnRay()
+
+
+class _InProcess:
+    def rows(self, job: Job) -> Iterator[dict[str, Any]]:
+        return in_process.status_rows(job)
+
+    def ward(self, job: Job) -> Ward:
+        return in_process.ChildWard(job)
+
+
+class _OnRay:
+    def rows(self, job: Job) -> Iterator[dict[str, Any]]:
+        """Rows as soon as their unit is committed; ``iter_rows`` would hold back hundreds."""
+        from pipeline.execution.graph import status_rows
+        from pipeline.execution.ray_session import explain
+
+        batches: Any = status_rows(job).iter_batches(
+            batch_size=None, prefetch_batches=0, batch_format="pyarrow"
+        )
+        with closing(iter(batches)) as coming:
+            while True:
+                try:
+                    batch = next(coming, None)
+                except RerankError:
+                    raise
+                except Exception as error:  # whatever Ray wraps a worker's failure in
+                    raise explain(error) from error
+                if batch is None:
+                    return
+                yield from batch.to_pylist()
+
+    def ward(self, job: Job) -> Ward:
+        from pipeline.execution.isolation_ray import RayWard
+
+        return RayWard(job)

@@ -1,0 +1,66 @@
+"""Named steps at which a test crashes, pauses or fails the process; nothing without the variable.
+
+``RERANK_FAILPOINTS="unit.written:2=crash,manifest.written:1=pause"`` kills the process with
+SIGKILL when it reaches ``unit.written`` for the second time, and stops it (SIGSTOP) when it first
+reaches ``manifest.written``; ``raise`` raises an exception. Hits are counted per process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from typing import Final
+
+VARIABLE: Final = "RERANK_FAILPOINTS"
+
+#: Every step that has a name, in the order in which a run takes them.
+NAMES: Final = (
+    "lease.taken",
+    "plan.written",
+    "run.written",
+    "unit.begun",
+    "unit.encoded",
+    "unit.scored",
+    "quarantine.written",
+    "unit.ready",
+    "part.written",
+    "unit.written",
+    "units.verified",
+    "manifest.written",
+    "lease.fenced",
+    "pointer.moved",
+    "success.written",
+    "report.written",
+    "lease.released",
+)
+
+_hits: Counter[str] = Counter()
+
+
+class FailpointError(Exception):
+    """Raised by a failpoint that was told to."""
+
+
+def reached(name: str) -> None:
+    """Say that the process has come to the step ``name``, one of :data:`NAMES`."""
+    wanted = os.environ.get(VARIABLE)
+    if not wanted:
+        return
+    _hits[name] += 1
+    for rule in wanted.split(","):
+        place, _, action = rule.partition("=")
+        step, _, hit = place.partition(":")
+        if (step, int(hit)) == (name, _hits[name]):
+            _act(name, action)
+
+
+def _act(name: str, action: str) -> None:
+    if action == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "pause":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif action == "raise":
+        raise FailpointError(name)
+    else:
+        raise ValueError(f"{VARIABLE}: unknown action {action!r}; use crash, pause or raise")
