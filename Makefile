@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types docs bench clean
+.PHONY: help install demo test consumers lint types docs bench clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +26,10 @@ demo: $(STAMP) ## rerank a small collection end to end on this machine
 	$(BIN)/rerank demo $(ARGS)
 
 test: $(STAMP) ## run the tests (ARGS="..." goes to pytest)
-	$(BIN)/pytest -q $(ARGS)
+	$(BIN)/pytest -q -n 2 --dist loadfile $(ARGS)
+
+consumers: $(STAMP) ## load our training formats with the trainers that they are for
+	tests/consumers/run.sh $(BIN)/python
 
 lint: $(STAMP) ## check style and formatting
 	$(BIN)/ruff check .
@@ -38,8 +41,8 @@ types: $(STAMP) ## check types
 docs: $(STAMP) ## prove that the documentation matches the code
 	$(BIN)/pytest -q tests/docs $(ARGS)
 
-bench: $(STAMP) ## measure throughput on this machine
-	$(BIN)/python -m benchmarks.lexical_throughput $(ARGS)
+bench: $(STAMP) ## measure speed beside peers on this machine
+	$(BIN)/rerank bench $(ARGS)
 
 clean: ## remove caches and build leftovers (.venv and out/ stay)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

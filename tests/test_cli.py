@@ -215,7 +215,7 @@ def test_interrupting_exits_130_and_the_next_run_finishes(tmp_path: Path) -> Non
     state = json.loads(rerank("status", out, "--json").stdout)
     assert 0 < state["units_committed"] < state["units"]
     assert rerank(*words).returncode == 0
-    [folder] = out.iterdir()
+    [folder] = (place for place in out.iterdir() if place.is_dir())
     ranked = pq.ParquetDataset(folder / "ranked").read(["query_id", "doc_id"])
     assert (
         ranked.num_rows

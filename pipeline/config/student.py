@@ -38,7 +38,9 @@ class StudentConfig(Settings):
         30_000, ge=1_000, description="Words of the bi-encoder; the set's most frequent."
     )
     dimensions: int = Field(256, ge=8, description="Numbers per word of the bi-encoder.")
-    rows: int = Field(20_000, ge=1, description="Training rows at most; the first of the set.")
+    rows: int = Field(
+        20_000, ge=1, description="Training rows at most, and dev queries; the first of the set."
+    )
     epochs: int = Field(5, ge=1, description="Passes over them.")
     batch_size: int = Field(16, ge=1, description="Queries per step.")
     learning_rate: float | None = Field(

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import torch
 
 #: Tokens per forward pass. On CPU small batches stay in cache; on GPU large ones fill it.
-DEFAULT_TOKEN_BUDGET: Final = {"cpu": 4_096, "cuda": 131_072}
+DEFAULT_TOKEN_BUDGET: Final = {"cpu": 2_048, "cuda": 131_072}
 
 
 def device_kind(num_gpus: float) -> str:

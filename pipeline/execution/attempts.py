@@ -15,7 +15,7 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -28,7 +28,11 @@ FOLDER: Final = "attempts"
 #: Workers that a unit may take with it in one stage before it is set aside.
 MOST: Final = 3
 
-_TAIL_LINES, _TAIL_BYTES = 12, 8_192
+_TAIL_LINES, _TAIL_BYTES = 12, 32_768
+
+#: How the interpreter begins to say why it ends, and what it says last and nobody needs.
+_END: Final = ("Fatal Python error", "Timeout (")
+_NOISE: Final = "Extension modules:"
 
 
 class WorkersKilledError(Exception):
@@ -121,7 +125,17 @@ def last_words(path: str, host: str) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return "\n".join(line for line in lines[-_TAIL_LINES:] if line.strip())
+    return "\n".join(_telling(lines))
+
+
+def _telling(lines: Sequence[str]) -> list[str]:
+    """The last lines; where a long traceback is between, also those at which the end began."""
+    said = [line for line in lines if line.strip() and not line.startswith(_NOISE)]
+    ends = [place for place, line in enumerate(said) if line.startswith(_END)]
+    if not ends or ends[-1] >= len(said) - _TAIL_LINES:
+        return said[-_TAIL_LINES:]
+    first = said[max(0, ends[-1] - 2) : ends[-1] + 1]
+    return [*first, "...", *said[len(first) + 1 - _TAIL_LINES :]]
 
 
 def stderr_path() -> str:

@@ -63,9 +63,11 @@ def committed(counts: str, stats: dict[str, float]) -> pa.Table:
 def failed(error: RerankError) -> pa.Table:
     """The row of a unit that stops the run.
 
-    Ray Data re-raises a worker's exception as text; the driver needs its class, for the exit code.
+    Ray Data re-raises a worker's exception as text; the driver needs its class, for the exit code:
+    the nearest one of :mod:`pipeline.errors`.
     """
-    return row({ERROR: json.dumps([type(error).__name__, str(error)])})
+    known = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    return row({ERROR: json.dumps([known.__name__, str(error)])})
 
 
 def suspected(unit: str, *, failures: int, words: str) -> pa.Table:

@@ -31,7 +31,7 @@ def test_the_reranker_of_the_recipe_runs_from_a_folder_of_its_own(tmp_path: Path
     environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows = pq.ParquetDataset(next((tmp_path / "out").iterdir()) / "ranked").read().to_pylist()
+    rows = pq.ParquetDataset(next((tmp_path / "out").glob("*/ranked"))).read().to_pylist()
     lengths = {(r["query_id"], r["doc_id"]): len(r["text"]) for r in table.to_pylist()}
     assert len(rows) == table.num_rows
     for row in rows:

@@ -117,6 +117,7 @@ def test_gc_lists_then_removes_what_the_dead_left(
     output = tmp_path / "out"
     assert drivers.run(lexical_job(path, str(output)), at="unit.begun:2=crash") == KILLED
     folder = folder_of(output)
+    (folder / "ranked").mkdir(exist_ok=True)
     old, young = (folder / "ranked" / f".unit-x.parquet.{n}.tmp" for n in ("a" * 32, "b" * 32))
     for place in (old, young):
         place.write_bytes(b"half of a fi")

@@ -83,7 +83,7 @@ def test_a_job_that_publishes_returns_0_and_again_finds_itself_finished(
 ) -> None:
     file, done = published
     assert done.returncode == 0, done.stdout + done.stderr
-    [folder] = (file.parent / "out").iterdir()
+    [folder] = (place for place in (file.parent / "out").iterdir() if place.is_dir())
     assert f"published  {folder}" in done.stdout
     assert (folder / "_SUCCESS").exists()
     assert details(head, job_of(done.stdout))["status"] == "SUCCEEDED"

@@ -340,9 +340,9 @@ def test_sequences_survive_their_carrier() -> None:
     sequences = one.engine.reranker.encode(lists).unshared()
     again = Sequences.from_ipc(sequences.to_ipc())
     _, readouts = one.engine.run(lists, again)
-    assert one.engine.reranker.decode(lists, again, readouts.values).tolist() == (
-        one.score_lists(lists).tolist()
-    )
+    scores = one.engine.reranker.decode(lists, again, readouts.values)
+    # Beginnings are written out here, so that batches hold other rows.
+    np.testing.assert_allclose(scores, one.score_lists(lists), rtol=0, atol=2e-5)
 
 
 def test_a_window_too_large_for_memory_rejects_its_list_and_no_other() -> None:
@@ -445,10 +445,14 @@ def test_heads_stay_in_float32_in_a_bfloat16_network() -> None:
 
     one = api.load(str(GOLDEN), family="jina_v3", dtype="bfloat16", device="cpu")
     network: Any = one.engine.reranker.network  # type: ignore[attr-defined]
-    assert network["projector"][0].weight.dtype == torch.float32
     assert network["model"].norm.weight.dtype == torch.bfloat16
+    seen: list[tuple[torch.dtype, torch.dtype]] = []
+    network["projector"][0].register_forward_hook(
+        lambda _, arguments, output: seen.append((arguments[0].dtype, output.dtype))
+    )
     case = BY_ID["card_example"]
     scores = one.score(case["query"], case["documents"])
+    assert set(seen) == {(torch.float32, torch.float32)}
     np.testing.assert_allclose(scores, case["expected"]["scores_by_index"], atol=0.1)
 
 
