@@ -7,6 +7,7 @@ own, and no order is a matter of luck.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ class FixedCostSettings(Settings):
     """Settings of the family."""
 
     pace: Path = Field(description="A file with the seconds to sleep per token.")
+    log: Path | None = Field(None, description="A file for the time of every forward pass.")
 
 
 class FixedCost(Lexical):
@@ -41,7 +43,11 @@ class FixedCost(Lexical):
         import torch
 
         assert isinstance(self.settings, FixedCostSettings)
+        began = time.time()
         time.sleep(float(self.settings.pace.read_text()) * len(batch.token_ids))
+        if self.settings.log is not None:
+            with self.settings.log.open("a") as log:  # one short write: lines stay whole
+                log.write(f"{os.getpid()} {began} {time.time()}\n")
         edges = zip(batch.offsets[:-1], batch.offsets[1:], strict=True)
         digests = [crc32(batch.token_ids[a:b].tobytes()) / 2**32 for a, b in edges]
         return torch.from_numpy(np.array(digests, dtype=np.float32)[:, None])

@@ -6,9 +6,10 @@
     python -m benchmarks.scaling --units 120 --seconds 1.0 --documents 1000000 --write
 
 Every unit costs the same time, asleep (benchmarks/fixed_cost.py), so that two CPUs are enough to
-keep several replicas busy, and what is measured is how well the pipeline feeds them: the rate of
-commits between the first and the last tenth of a run, per replica. The driver's CPU time is that of
-its whole process, Ray's threads included, from the plan to publication, at no cost per token.
+keep several replicas busy, and what is measured is how well the pipeline feeds them: units over the
+time from the beginning of the first forward pass to the end of the last one, per replica. The
+driver's CPU time is that of its whole process, Ray's threads included, from the plan to
+publication, at no cost per token.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ class Scaling:
 
     Attributes:
         replicas: of the model.
-        units_per_s_per_replica: committed in the middle eight tenths of the run.
-        share_of_ideal: of the rate that the sleep alone would allow.
+        units_per_s_per_replica: from the first forward pass to the end of the last one.
+        busy: share of that time that the replicas slept, on average.
     """
 
     replicas: int
     units_per_s_per_replica: float
-    share_of_ideal: float
+    busy: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ def job(folder: Path, source: Path, *, replicas: int, documents: int) -> JobConf
         {
             "model": {
                 "family": "benchmarks.fixed_cost",
-                "settings": {"pace": str(folder / "pace")},
+                "settings": {"pace": str(folder / "pace"), "log": str(folder / "log")},
             },
             "input": {"path": str(source)},
             "output": {"path": str(folder / f"out-{replicas}-{documents}")},
@@ -105,15 +106,16 @@ def measure_scaling(replicas: int, *, units: int, seconds: float) -> Scaling:
         tokens = _CANDIDATES * (3 + 1 + _WORDS)
         (folder / "pace").write_text(str(seconds / tokens))
         source = write_input(folder, units * _CANDIDATES)
-        outcome = execute(prepare(job(folder, source, replicas=replicas, documents=_CANDIDATES)))
-        committed = sorted(p.stat().st_mtime for p in Path(outcome.folder, "ranked").iterdir())
-    assert len(committed) == units, committed
-    first, last = units // 10, units - units // 10 - 1
-    rate = (last - first) / (committed[last] - committed[first]) / replicas
+        execute(prepare(job(folder, source, replicas=replicas, documents=_CANDIDATES)))
+        passes = [line.split() for line in (folder / "log").read_text().splitlines()]
+    assert len(passes) == units, len(passes)
+    assert len({process for process, _, _ in passes}) == replicas
+    spans = [(float(began), float(ended)) for _, began, ended in passes]
+    window = max(ended for _, ended in spans) - min(began for began, _ in spans)
     return Scaling(
         replicas=replicas,
-        units_per_s_per_replica=round(rate, 4),
-        share_of_ideal=round(rate * seconds, 4),
+        units_per_s_per_replica=round(units / window / replicas, 4),
+        busy=round(sum(ended - began for began, ended in spans) / window / replicas, 4),
     )
 
 
@@ -151,7 +153,7 @@ def main(
         relative = one.units_per_s_per_replica / found[0].units_per_s_per_replica
         typer.echo(
             f"{one.replicas} replicas  {one.units_per_s_per_replica:.3f} units/s per replica, "
-            f"{relative:.3f} of {found[0].replicas}, {one.share_of_ideal:.1%} of the ideal"
+            f"{relative:.3f} of {found[0].replicas}, busy {one.busy:.1%}"
         )
     driver = measure_driver(documents)
     typer.echo(

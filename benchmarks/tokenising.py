@@ -144,8 +144,8 @@ class Passages:
         self._random = random.Random(seed)
 
     def query(self) -> str:
-        """Five to nine words."""
-        return self._cut(self._random.randint(5, 9))
+        """Five to nine words; short enough that the library never refuses to cut the document."""
+        return self._cut(self._random.randint(5, 9))[:80]
 
     def document(self) -> str:
         """Some 35 words, 75 tokens; every 25 words a new one."""

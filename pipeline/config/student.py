@@ -44,7 +44,7 @@ class StudentConfig(Settings):
     epochs: int = Field(5, ge=1, description="Passes over them.")
     batch_size: int = Field(16, ge=1, description="Queries per step.")
     learning_rate: float | None = Field(
-        None, gt=0, description="null: 0.02 for the bi-encoder, 5e-5 for a family."
+        None, gt=0, description="null: 0.2 for the bi-encoder, 5e-5 for a family."
     )
     temperature: float | None = Field(
         None,

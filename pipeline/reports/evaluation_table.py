@@ -35,15 +35,21 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Group:
     return Group(table, _coverage(evaluations))
 
 
-def comparison_table(comparison: Comparison) -> Group:
+def comparison_table(
+    comparison: Comparison, *, headings: tuple[str, str] = ("baseline", "reranked")
+) -> Group:
     """One row per measure: both means, mean difference, wins, ties and losses, and p.
 
     p is two-sided and paired, once by t-test and once by randomization; – where a test is not
     defined.
+
+    Args:
+        comparison: of two orders.
+        headings: of the columns of their means.
     """
     table = _table(f"{comparison.other} compared with {comparison.baseline}")
     table.add_column("measure", no_wrap=True)
-    for heading in ("baseline", "reranked", "difference", "wins/ties\n/losses", *_TESTS):
+    for heading in (*headings, "difference", "wins/ties\n/losses", *_TESTS):
         table.add_column(heading, justify="right")
     for row in comparison.measures:
         table.add_row(

@@ -20,7 +20,8 @@ def student_table(comparison: Comparison, teacher: Evaluation, notes: str) -> Gr
         notes: what was trained and ranked.
     """
     own = ", ".join(f"{name} {value:.4f}" for name, value in teacher.means.items())
-    return Group(comparison_table(comparison), Text(f"the teacher's own order: {own}\n{notes}"))
+    table = comparison_table(comparison, headings=("before", "after"))
+    return Group(table, Text(f"the teacher's own order: {own}\n{notes}"))
 
 
 def student_json(comparison: Comparison, teacher: Evaluation) -> dict[str, Any]:

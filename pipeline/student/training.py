@@ -224,7 +224,7 @@ def _train(
     from transformers import PrinterCallback
 
     disable_progress_bars()
-    rate = config.learning_rate or (0.02 if config.family is None else 5e-5)
+    rate = config.learning_rate or (0.2 if config.family is None else 5e-5)
     with TemporaryDirectory() as folder:
         arguments = {
             "output_dir": folder,
