@@ -23,6 +23,7 @@ from tests.support.s3_server import S3Server
 
 BUCKET = "rerank"
 _RAN = pytest.StashKey[str]()
+_RAN_KEY = "s3_server"
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +73,21 @@ def s3_client(server: S3Server) -> Any:
             response_checksum_validation="when_required",
         ),
     )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that started this one which server it was, where tests run in several."""
+    ran = session.config.stash.get(_RAN, None)
+    if ran is not None and hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[_RAN_KEY] = ran
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Hear it."""
+    ran = getattr(node, "workeroutput", {}).get(_RAN_KEY)
+    if ran is not None:
+        node.config.stash[_RAN] = ran
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
