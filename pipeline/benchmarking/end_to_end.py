@@ -45,7 +45,9 @@ def through_ray(prepared: Prepared) -> dict[str, Any]:
         # Row groups are where an input may be cut into units.
         group = max(1, len(units[0]))
         pq.write_table(_nested(prepared.work.lists), source, row_group_size=group)
-        config = _job(prepared, source, Path(temporary, "out"), documents, threads)
+        # As large as the largest group, none of which is then cut once more.
+        most = max(unit.documents.num_rows for unit in units)
+        config = _job(prepared, source, Path(temporary, "out"), most, threads)
         started = time.perf_counter()
         outcome = execute(prepare(config))
         seconds = time.perf_counter() - started
@@ -70,7 +72,7 @@ def through_ray(prepared: Prepared) -> dict[str, Any]:
         "window_s": window,
         "documents_in_window": counted,
         "run_s": seconds,
-        "unit_documents": documents,
+        "unit_documents": most,
         "replica_threads": threads,
     }
 
