@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Final, TypeVar
 
 import pyarrow as pa
 
@@ -14,7 +15,12 @@ from pipeline.candidates.columns import ColumnMap, map_columns
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet import Footer, read_footer, read_rows
-from pipeline.storage.store import FileIdentity, identify, list_files
+from pipeline.storage.store import FileIdentity, identify, list_files, with_content
+
+Found = TypeVar("Found")
+
+#: How often a unit is read whose files are touched meanwhile, their content staying.
+_READS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +28,7 @@ class InputFile:
     """One file of the input.
 
     Attributes:
-        identity: path, size and version when the plan was made.
+        identity: path and content when the plan was made.
         first: global number of its first row.
         row_groups: rows of each row group.
         documents: candidates of each row group (equal to rows in the long layout).
@@ -87,17 +93,61 @@ class Input:
             InputContractError: a file changed since the plan was made, or cannot be decoded.
         """
         for file, lower, upper in self.pieces(start, stop):
-            check_unchanged(file.identity)
             names = (
                 file.columns.read_columns()
                 if only is None
                 else [file.columns.query[name] for name in only]
             )
-            identity = file.identity
+            self._opening(file.identity)
             for batch in read_rows(
-                identity.path, lower, upper, columns=names, version=identity.version
+                file.identity.path, lower, upper, columns=names, expected=file.identity
             ):
                 yield file, batch
+
+    def _opening(self, identity: FileIdentity) -> None:
+        """Called before a file is opened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WatchedInput(Input):
+    """An input that notes what its files are when they are first opened."""
+
+    opened: dict[str, FileIdentity] = field(default_factory=dict)
+
+    def _opening(self, identity: FileIdentity) -> None:
+        if identity.path not in self.opened:
+            self.opened[identity.path] = identify(identity.path)
+
+    def touched(self) -> list[str]:
+        """Files that are not what they were; such a file may have been two things meanwhile."""
+        return [path for path, before in self.opened.items() if identify(path) != before]
+
+
+def read_unchanged(source: Input, read: Callable[[Input], Found]) -> Found:
+    """What ``read`` makes of an input, none of whose files was written to meanwhile.
+
+    A file is compared with the plan when it is opened. What is written into it after that shows in
+    the times and the inode that it has at the end; where those are others, all is read again, which
+    compares it again.
+
+    Raises:
+        InputContractError: a file is not the one that was planned, or is written to all the time.
+    """
+    for _ in range(_READS):
+        watched = _WatchedInput(files=source.files)
+        try:
+            found = read(watched)
+        except InputContractError:
+            # A mixture may break any rule; what is right to say shows when it is read again.
+            if not (touched := watched.touched()):
+                raise
+            continue
+        if not (touched := watched.touched()):
+            return found
+    raise InputContractError(
+        f"{touched[0]}: was written to each of the {_READS} times that it was read, so what was "
+        "read may be a mixture; wait until nobody writes to it, and run again: it resumes"
+    )
 
 
 def open_input(config: InputConfig, *, pass_through: tuple[str, ...] = ()) -> Input:
@@ -108,29 +158,19 @@ def open_input(config: InputConfig, *, pass_through: tuple[str, ...] = ()) -> In
         InputContractError: a file is damaged, lacks a column, or disagrees with the first one.
     """
     listed = {file.path: file for pattern in config.path for file in list_files(pattern)}
+    whole_bytes = int(config.hash_mib * 2**20)
+
+    def look(path: str) -> Footer:
+        return read_footer(with_content(listed[path], whole_bytes=whole_bytes))
+
     with ThreadPoolExecutor(16) as pool:
-        footers = list(pool.map(read_footer, (listed[path] for path in sorted(listed))))
+        footers = list(pool.map(look, sorted(listed)))
     files: list[InputFile] = []
     first = 0
     for footer in footers:
         files.append(_input_file(footer, first, config, pass_through))
         first += footer.rows
     return Input(files=_with_common_ids(files))
-
-
-def check_unchanged(identity: FileIdentity) -> None:
-    """Refuse a file that is no longer the one that was planned.
-
-    Raises:
-        InputContractError: size or version differ; names the file and both versions.
-    """
-    now = identify(identity.path)
-    if (now.size, now.version) != (identity.size, identity.version):
-        raise InputContractError(
-            f"{identity.path}: changed since the run was planned (size {identity.size} -> "
-            f"{now.size}, version {identity.version} -> {now.version}); start the run again: "
-            "it makes a new plan and leaves this run's folder as it is"
-        )
 
 
 def _input_file(

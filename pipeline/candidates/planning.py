@@ -16,7 +16,7 @@ from itertools import pairwise
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.candidates.inputs import Input, InputFile
+from pipeline.candidates.inputs import Input, InputFile, read_unchanged
 from pipeline.candidates.reading import count_rows_of_queries
 
 PLAN_SCHEMA = pa.schema(
@@ -106,7 +106,9 @@ def plan_units(
         fingerprint: digest of everything that changes scores.
         limit: only the rows of the first ``limit`` queries.
     """
-    rows = source.rows if limit is None else count_rows_of_queries(source, limit)
+    rows = source.rows
+    if limit is not None:
+        rows = read_unchanged(source, lambda opened: count_rows_of_queries(opened, limit))
     units = []
     for start, stop, size in _merged(_pieces(source, rows, documents), documents):
         name = _digest([fingerprint, rows == source.rows or rows, *_touched(source, start, stop)])

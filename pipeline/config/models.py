@@ -78,6 +78,13 @@ class InputConfig(Settings):
         "default: title, where there is one, and text.",
     )
     text_separator: str = Field(" ", description="What joins text_columns.")
+    hash_mib: float = Field(
+        256.0,
+        ge=0,
+        description="Files up to this size whose store has no version for them (local disks) are "
+        "identified by a hash of their content; larger ones by samples, times and inode, and may "
+        "not be touched during a run.",
+    )
 
 
 class OutputConfig(Settings):

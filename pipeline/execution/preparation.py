@@ -46,7 +46,7 @@ class Prepared:
             "fingerprint": self.plan.fingerprint,
             "model": asdict(self.model),
             "config": self.config.model_dump(mode="json"),
-            "input": [asdict(f.identity) | {"rows": f.rows} for f in self.source.files],
+            "input": [f.identity.described() | {"rows": f.rows} for f in self.source.files],
             "layout": self.source.columns.layout,
             "versions": _versions(),
         }

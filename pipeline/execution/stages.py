@@ -19,7 +19,7 @@ import pyarrow as pa
 import pipeline
 from pipeline import failpoints, schema
 from pipeline.candidates import reasons
-from pipeline.candidates.inputs import Input, check_unchanged
+from pipeline.candidates.inputs import Input, read_unchanged
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.planning import Unit
 from pipeline.candidates.reading import read_lists
@@ -70,9 +70,10 @@ def read(number: int, job: Job) -> pa.Table:
         InputContractError: the input is damaged, unsorted, or has changed since it was planned.
     """
     unit = job.units[number]
-    lists = read_lists(job.source, unit.start, unit.stop, separator=job.config.input.text_separator)
-    for file, _, _ in job.source.pieces(unit.start, unit.stop):
-        check_unchanged(file.identity)  # nor did it change while it was read
+    separator = job.config.input.text_separator
+    lists = read_unchanged(
+        job.source, lambda source: read_lists(source, unit.start, unit.stop, separator=separator)
+    )
     return rows.row({schema.UNIT: unit.name, LISTS: lists.to_ipc()})
 
 

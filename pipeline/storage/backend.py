@@ -21,6 +21,10 @@ class Backend(ABC):
     def stat(self, path: str) -> FileIdentity | None:
         """The file at ``path``."""
 
+    def settled(self, path: str) -> FileIdentity | None:
+        """The file at ``path``, once the next write is sure to change its token."""
+        return self.stat(path)
+
     @abstractmethod
     def is_folder(self, path: str) -> bool:
         """Whether anything lies below ``path``."""
@@ -38,8 +42,8 @@ class Backend(ABC):
         """Names of the files and of the folders directly in ``folder``."""
 
     @abstractmethod
-    def open(self, path: str, version: str | None) -> BinaryIO | None:
-        """A seekable reader of one version: the given one, else the one that is there now.
+    def open(self, path: str, expected: FileIdentity | None) -> BinaryIO | None:
+        """A seekable reader of one version: the expected one, else the one that is there now.
 
         Raises:
             InputContractError: the file is another version, or becomes one under the reader.

@@ -13,12 +13,23 @@ class FileIdentity:
     Attributes:
         path: absolute local path or full URI.
         size: bytes.
-        version: the store's ETag or generation where it has one, else modification time in ns.
+        version: what stands for the content: the store's ETag or generation, or a hash of the
+            content (:mod:`pipeline.storage.content`). Without either, the same as ``token``.
+        token: what the store says of the file without its content being read, which another write
+            changes: on a disk modification time, change time and inode. It is not what identifies
+            the content, for a file may be touched or copied.
+        strong: whether ``version`` stands for the content.
     """
 
     path: str
     size: int
     version: str
+    token: str = ""
+    strong: bool = False
+
+    def described(self) -> dict[str, str | int]:
+        """What identifies the content, as plain data, without what may change while it stays."""
+        return {"path": self.path, "size": self.size, "version": self.version}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,18 +6,26 @@ the file system can (``mode="create"``); a compare-and-swap is not part of fsspe
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from fsspec.core import url_to_fs
 
-from pipeline.errors import AccessDeniedError, ConfigurationError, InputContractError
+from pipeline.errors import AccessDeniedError, ConfigurationError
 from pipeline.storage.backend import Backend
+from pipeline.storage.content import changed, is_whole_hash, verified_bytes
 from pipeline.storage.files import FileIdentity
+
+#: What file systems call the version of an object.
+_NAMED = ("generation", "ETag", "etag")
 
 
 class Filesystem(Backend):
     """Any fsspec URI."""
+
+    def __init__(self) -> None:
+        self._last: tuple[FileIdentity, bytes] | None = None
 
     def stat(self, path: str) -> FileIdentity | None:
         """Size, and what the file system has for a version."""
@@ -56,21 +64,37 @@ class Filesystem(Backend):
             names[info["type"]].append(info["name"].rstrip("/").rpartition("/")[2])
         return names["file"], names["directory"]
 
-    def open(self, path: str, version: str | None) -> BinaryIO | None:
-        """Checked against ``version`` once, when it is opened."""
+    def open(self, path: str, expected: FileIdentity | None) -> BinaryIO | None:
+        """Where the content is known, it is read whole and checked before anything is parsed.
+
+        Otherwise what the file system says of it is compared, once, when it is opened.
+        """
         found = self.stat(path)
         if found is None:
             return None
-        if version is not None and found.version != version:
-            raise InputContractError(
-                f"{path}: changed since the run was planned (version {version} -> "
-                f"{found.version}); start the run again: it makes a new plan"
-            )
+        if expected is not None and is_whole_hash(expected.version):
+            return self._whole(path, expected)
+        if expected is not None and (found.size, found.token) != (expected.size, expected.token):
+            raise changed(path, f"version {expected.token} -> {found.token}")
         fs, name = resolve(path)
         try:
-            return cast(BinaryIO, fs.open(name, "rb"))
+            return self._reader(fs, name, found)
         except PermissionError as error:
             raise denied(path, error) from error
+
+    def _reader(self, fs: Any, name: str, found: FileIdentity) -> BinaryIO:
+        """A reader of what :meth:`stat` found."""
+        return cast(BinaryIO, fs.open(name, "rb"))
+
+    def _whole(self, path: str, expected: FileIdentity) -> BinaryIO | None:
+        # Units of one file follow one another; the file is small, see input.hash_mib.
+        kept = self._last
+        if kept is None or kept[0] != expected:
+            read = self.read(path)
+            if read is None:
+                return None
+            kept = self._last = (expected, verified_bytes(read[0], expected).read())
+        return io.BytesIO(kept[1])
 
     def read(self, path: str) -> tuple[bytes, str] | None:
         """Content and version, from two requests."""
@@ -147,12 +171,16 @@ def denied(path: str, error: Exception) -> AccessDeniedError:
 
 
 def _identity(fs: Any, info: dict[str, Any]) -> FileIdentity:
-    version = next(
-        (info[key] for key in ("generation", "ETag", "etag", "mtime", "created") if info.get(key)),
-        None,
-    )
+    keys = ("generation", "ETag", "etag", "mtime", "LastModified", "created")
+    key = next((key for key in keys if info.get(key)), None)
+    version = "" if key is None else str(info[key]).strip('"')
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    # A web server makes its ETag of what it likes, mostly of size and time.
+    named = key in _NAMED and not protocols & {"http", "https"} and not version.startswith("W/")
     return FileIdentity(
         path=fs.unstrip_protocol(info["name"]),
         size=int(info.get("size") or 0),
-        version=str(version).strip('"'),
+        version=version,
+        token=version,
+        strong=named,
     )

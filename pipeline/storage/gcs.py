@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from pipeline.errors import StorageError
+from pipeline.storage.content import changed
 from pipeline.storage.counters import Event, count
+from pipeline.storage.files import FileIdentity
 from pipeline.storage.filesystem import Filesystem, denied, resolve
 from pipeline.storage.policy import current_policy
+from pipeline.storage.ranged_reader import ranged_reader
 
 _WRITE_ID = "write-id"
 _NOTHING = "0"
@@ -32,6 +35,17 @@ class GoogleStorage(Filesystem):
     def replace(self, path: str, data: bytes, version: str) -> str | None:
         """Upload with ``ifGenerationMatch``."""
         return self._put_if(path, data, version)
+
+    def _reader(self, fs: Any, name: str, found: FileIdentity) -> BinaryIO:
+        """Ranged reads of one generation; it is gone once the object is overwritten."""
+
+        def fetch(start: int, stop: int) -> bytes:
+            try:
+                return bytes(fs.cat_file(f"{name}#{found.version}", start=start, end=stop))
+            except FileNotFoundError:
+                raise changed(found.path, f"generation {found.version} is gone") from None
+
+        return ranged_reader(found.path, found.size, fetch)
 
     def _put_if(self, path: str, data: bytes, generation: str) -> str | None:
         """Write where ``generation`` is the current one; the new one, or None."""

@@ -13,39 +13,57 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import (
-    AccessDeniedError,
-    ConfigurationError,
-    InputContractError,
-    StorageError,
-)
+from pipeline.errors import AccessDeniedError, ConfigurationError, StorageError
 from pipeline.storage.backend import Backend
+from pipeline.storage.content import changed, hash_whole, is_whole_hash
 from pipeline.storage.files import FileIdentity, Temporary
 from pipeline.storage.policy import current_policy
 
 _TEMPORARY, _LOCK = ".tmp", ".lock"
+_SECOND_NS = 1_000_000_000
+
+#: Longer than any tick of Linux's coarse clock, by which it stamps files (10 ms at CONFIG_HZ=100).
+_TICK_NS = 20_000_000
+
+#: File systems that stamp whole seconds, or every second one (FAT).
+_COARSE_TICK_NS = 2 * _SECOND_NS
+
 _TEMPORARY_NAME = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 class LocalDisk(Backend):
     """Files of this machine, or of a file system that is mounted on it."""
 
+    def __init__(self) -> None:
+        #: Content and token of files that were read whole in this process.
+        self._verified: set[tuple[str, str]] = set()
+
     def stat(self, path: str) -> FileIdentity | None:
-        """Size and modification time."""
+        """Size, times and inode."""
         with _explained(path):
             try:
                 found = Path(path).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return None if Path(path).is_dir() else _identity(path, found)
+        return None if stat.S_ISDIR(found.st_mode) else _identity(path, found)
+
+    def settled(self, path: str) -> FileIdentity | None:
+        """Waits for the clock of the file system to tick, where the file is that young."""
+        with _explained(path):
+            try:
+                found = wait_until_settled(lambda: Path(path).stat())
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return None if stat.S_ISDIR(found.st_mode) else _identity(path, found)
 
     def is_folder(self, path: str) -> bool:
         """Whether it is a directory."""
@@ -76,21 +94,46 @@ class LocalDisk(Backend):
                 pass
         return [name for name in files if not _is_ours(name)], folders
 
-    def open(self, path: str, version: str | None) -> BinaryIO | None:
-        """An open file keeps its version, whatever happens to the name."""
+    def open(self, path: str, expected: FileIdentity | None) -> BinaryIO | None:
+        """An open file stays the same one, whatever happens to its name.
+
+        Where times or inode are other ones than expected, the content is hashed and must be the
+        expected one. What is written into the open file is not noticed here: its token shows it.
+        """
         with _explained(path):
             try:
                 file = Path(path).open("rb")  # noqa: SIM115 - the caller closes it
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 return None
-        now = _identity(path, os.fstat(file.fileno())).version
-        if version is not None and now != version:
-            file.close()
-            raise InputContractError(
-                f"{path}: changed since the run was planned (version {version} -> {now}); start "
-                "the run again: it makes a new plan"
-            )
+            if expected is not None:
+                try:
+                    self._refuse_other_content(file, expected)
+                except BaseException:
+                    file.close()
+                    raise
         return file
+
+    def _refuse_other_content(self, file: BinaryIO, expected: FileIdentity) -> None:
+        path, number = expected.path, file.fileno()
+        now = _identity(path, os.fstat(number))
+        if now.size == expected.size and now.token == expected.token:
+            return
+        if now.size != expected.size:
+            raise changed(path, f"size {expected.size} -> {now.size}")
+        if not is_whole_hash(expected.version):
+            raise changed(
+                path,
+                f"times or inode {expected.token} -> {now.token}; it is too large for a look at "
+                "its whole content, see input.hash_mib",
+            )
+        if (expected.version, now.token) in self._verified:
+            return
+        now = _identity(path, wait_until_settled(lambda: os.fstat(number)))
+        found = hash_whole(file)
+        if found != expected.version or _identity(path, os.fstat(number)) != now:
+            raise changed(path, f"version {expected.version} -> {found}")
+        self._verified.add((expected.version, now.token))
+        file.seek(0)
 
     def read(self, path: str) -> tuple[bytes, str] | None:
         """The version is the sha256 of the content."""
@@ -171,7 +214,25 @@ def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 def _identity(path: str, found: os.stat_result) -> FileIdentity:
-    return FileIdentity(path=path, size=found.st_size, version=str(found.st_mtime_ns))
+    # The kernel sets the change time, nobody else can. Device numbers are not the same on every
+    # machine that mounts a file system, inodes are.
+    token = f"{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"
+    return FileIdentity(path=path, size=found.st_size, version=token, token=token)
+
+
+def wait_until_settled(look: Callable[[], os.stat_result]) -> os.stat_result:
+    """What ``look`` sees once the change time lies a tick of the clock back.
+
+    A write within the tick of the one before it leaves the same time; so what is to be known by
+    its time may be read only after the tick.
+    """
+    while True:
+        found = look()
+        tick = _TICK_NS if found.st_ctime_ns % _SECOND_NS else _COARSE_TICK_NS
+        age = time.time_ns() - found.st_ctime_ns
+        if not 0 <= age < tick:
+            return found
+        time.sleep((tick - age) / _SECOND_NS)
 
 
 def _digest(data: bytes) -> str:

@@ -48,7 +48,7 @@ def read_footer(file: FileIdentity) -> Footer:
     """
     with (
         _explained(file.path, file.size),
-        open_input(file.path, version=file.version) as source,
+        open_input(file.path, expected=file) as source,
     ):
         parquet = pq.ParquetFile(source)
         metadata = parquet.metadata
@@ -71,7 +71,7 @@ def read_rows(
     *,
     columns: Sequence[str],
     batch_rows: int = 8192,
-    version: str | None = None,
+    expected: FileIdentity | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Rows ``[start, stop)`` of a file as record batches; row groups outside are never touched.
 
@@ -84,7 +84,7 @@ def read_rows(
         stop: row after the last.
         columns: columns to read.
         batch_rows: rows per batch at most.
-        version: what :func:`identify` said about the file when the rows were counted.
+        expected: what the file was when the rows were counted.
 
     Raises:
         NotFoundError: no such file.
@@ -94,7 +94,7 @@ def read_rows(
     done = start
     for last in (False, True):
         try:
-            for batch in _rows_once(path, done, stop, list(columns), batch_rows, version):
+            for batch in _rows_once(path, done, stop, list(columns), batch_rows, expected):
                 yield batch
                 done += batch.num_rows
             return
@@ -105,9 +105,14 @@ def read_rows(
 
 
 def _rows_once(
-    path: str, start: int, stop: int, columns: list[str], batch_rows: int, version: str | None
+    path: str,
+    start: int,
+    stop: int,
+    columns: list[str],
+    batch_rows: int,
+    expected: FileIdentity | None,
 ) -> Iterator[pa.RecordBatch]:
-    with _explained(path), open_input(path, version=version) as source:
+    with _explained(path), open_input(path, expected=expected) as source:
         parquet = pq.ParquetFile(source, page_checksum_verification=True)
         first = 0
         for group in range(parquet.metadata.num_row_groups):

@@ -27,7 +27,7 @@ from pipeline.storage.s3_faults import (
     describe,
     is_absent,
 )
-from pipeline.storage.s3_requests import Requests, changed, split, version_of
+from pipeline.storage.s3_requests import Requests, changed, identity_of, split, version_of
 
 #: Bytes of one request of a fetched file.
 _FETCH_STEP = 64 << 20
@@ -84,14 +84,14 @@ class S3(Backend):
             ]
         return [name for name in files if name], folders
 
-    def open(self, path: str, version: str | None) -> BinaryIO | None:
+    def open(self, path: str, expected: FileIdentity | None) -> BinaryIO | None:
         """Ranged GETs, each on condition of the ETag that HEAD gave."""
         head = self._requests.head(path)
         if head is None:
             return None
         found = head.identity
-        if version is not None and found.version != version:
-            raise changed(path, version)
+        if expected is not None and found.version != expected.version:
+            raise changed(path, expected.version)
 
         def fetch(start: int, stop: int) -> bytes:
             download = self._requests.download(path, start, stop, found.version)
@@ -213,10 +213,8 @@ class S3(Backend):
         for page in self._requests.pages(path, Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
                 if not item["Key"].endswith("/"):  # consoles make such empty objects for folders
-                    yield FileIdentity(
-                        path=f"s3://{bucket}/{item['Key']}",
-                        size=item["Size"],
-                        version=version_of(item),
+                    yield identity_of(
+                        f"s3://{bucket}/{item['Key']}", item["Size"], version_of(item)
                     )
 
 

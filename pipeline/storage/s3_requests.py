@@ -140,9 +140,7 @@ class Requests:
         if answer is None:
             return None
         return Head(
-            identity=FileIdentity(
-                path=path, size=answer["ContentLength"], version=version_of(answer)
-            ),
+            identity=identity_of(path, answer["ContentLength"], version_of(answer)),
             write_id=answer["Metadata"].get(WRITE_ID),
         )
 
@@ -278,6 +276,11 @@ def split(path: str) -> tuple[str, str]:
 def version_of(answer: Any) -> str:
     """The ETag in an answer, without its quotes."""
     return str(answer["ETag"]).strip('"')
+
+
+def identity_of(path: str, size: int, etag: str) -> FileIdentity:
+    """An object and its ETag, which stands for its content."""
+    return FileIdentity(path=path, size=size, version=etag, token=etag, strong=True)
 
 
 def changed(path: str, version: str) -> InputContractError:

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from pipeline.errors import NotFoundError
 from pipeline.storage.backend import Backend
+from pipeline.storage.content import identify_content
 from pipeline.storage.files import FileIdentity, Temporary, Upload
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "read_versioned",
     "replace_if_unchanged",
     "sha256_file",
+    "with_content",
     "write_whole",
 ]
 
@@ -111,20 +113,40 @@ def is_folder(path: str) -> bool:
     return store.is_folder(name)
 
 
-def open_input(path: str, *, version: str | None = None) -> BinaryIO:
+def with_content(file: FileIdentity, *, whole_bytes: int) -> FileIdentity:
+    """The file with a version that stands for its content, by reading it where its store has none.
+
+    Args:
+        file: from :func:`list_files` or :func:`identify`.
+        whole_bytes: the largest size that is hashed whole; larger ones are sampled, see
+            :mod:`pipeline.storage.content`.
+
+    Raises:
+        NotFoundError: the file is gone.
+        InputContractError: it is being written to, or cannot be identified.
+    """
+    if file.strong:
+        return file
+    store, name = _place(file.path)
+    return identify_content(store, name, whole_bytes=whole_bytes)
+
+
+def open_input(path: str, *, expected: FileIdentity | None = None) -> BinaryIO:
     """A seekable binary reader of one version of a file.
 
     Args:
         path: the file.
-        version: the version that it must have; None is the one that it has now. On S3 every read
-            is bound to it, so that a file that is overwritten meanwhile is never read as a mixture.
+        expected: what it must be; None is what it is now. On S3 and GCS every read is bound to it,
+            so that a file that is overwritten meanwhile is never read as a mixture; on a disk an
+            open file stays what it was, unless it is written to in its place, which shows in the
+            token that :func:`identify` gives afterwards.
 
     Raises:
         NotFoundError: no such file.
         InputContractError: the file is another version; also by a read, where it became one.
     """
     store, name = _place(path)
-    file = store.open(name, version)
+    file = store.open(name, expected)
     if file is None:
         raise NotFoundError(f"{path}: cannot be opened: no such file")
     return file

@@ -182,7 +182,7 @@ def test_an_overwritten_file_is_never_read_as_a_mixture(root: str) -> None:
     path = store.join(root, "a.parquet")
     old, new = to_bytes(pa.table({"x": [1] * 9})), to_bytes(pa.table({"x": [2] * 9}))
     store.write_whole(path, old)
-    planned = store.identify(path).version
+    planned = store.identify(path)
     with store.open_input(path) as file:
         store.write_whole(path, new)
         if root.startswith("s3://"):
@@ -191,9 +191,9 @@ def test_an_overwritten_file_is_never_read_as_a_mixture(root: str) -> None:
         else:
             assert file.read() == old
     with pytest.raises(InputContractError, match=r"a\.parquet: changed since"):
-        store.open_input(path, version=planned)
+        store.open_input(path, expected=planned)
     with pytest.raises(InputContractError, match=r"a\.parquet: changed since"):
-        list(read_rows(path, 0, 9, columns=["x"], version=planned))
+        list(read_rows(path, 0, 9, columns=["x"], expected=planned))
 
 
 def test_a_folder_is_fetched_with_what_lies_below_it(root: str, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def _set_id(config: DistillConfig, runs: tuple[TeacherRun, ...]) -> str:
         "decontaminate": [clean.near_duplicates, clean.documents],
         "qrels": _content(() if config.positives.qrels is None else (config.positives.qrels,)),
         "evaluation": [_content(clean.queries), _content(clean.qrels)],
-        "corpus": [asdict(file) for file in list_files(corpus)] if corpus is not None else [],
+        "corpus": [file.described() for file in list_files(corpus)] if corpus is not None else [],
         "format": FORMAT_VERSION,
         "version": pipeline.__version__.split(".")[0],
     }

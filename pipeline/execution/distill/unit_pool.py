@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.candidates.inputs import read_unchanged
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.reading import read_lists
 from pipeline.execution.distill.decisions import SPLIT
@@ -79,7 +80,10 @@ class UnitPool:
 def read_pool(job: Job, unit: DistillUnit, scales: Sequence[Scale]) -> UnitPool:
     """Read a unit's scores, texts and decisions, and combine the scores."""
     found = read_scores(job, unit)
-    lists = read_lists(job.source, unit.start, unit.stop, separator=job.separator)
+    lists = read_unchanged(
+        job.source,
+        lambda source: read_lists(source, unit.start, unit.stop, separator=job.separator),
+    )
     decisions = read_table(job.set_folder.step(DECISIONS, unit.place))
     combination = job.config.combination
     scores = combine(

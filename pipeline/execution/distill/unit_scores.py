@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.candidates.inputs import read_unchanged
 from pipeline.candidates.reasons import duplicated, to_text
 from pipeline.execution.distill.graph import Job
 from pipeline.execution.distill.preparation import DistillUnit
@@ -152,7 +153,10 @@ def query_texts(job: Job, unit: DistillUnit, query_ids: pa.Array) -> list[str | 
     names = tuple(name for name in (schema.QUERY_ID, schema.QUERY) if name in columns)
     found: dict[str | None, str | None] = {}
     if schema.QUERY in names:
-        for _, batch in job.source.batches(unit.start, unit.stop, only=names):
+        batches = read_unchanged(
+            job.source, lambda source: list(source.batches(unit.start, unit.stop, only=names))
+        )
+        for _, batch in batches:
             ids, texts = (to_text(_as_text(batch.column(place)))[0] for place in (0, 1))
             for query_id, text in zip(ids.to_pylist(), texts.to_pylist(), strict=True):
                 found.setdefault(query_id, text)
