@@ -164,7 +164,7 @@ def _measured(asked: Bench, end_to_end: bool) -> dict[str, Any]:
 
 def _bench(*, cache: Path | None, **values: Any) -> Bench:
     from pipeline.benchmarking.preparing import Bench
-    from pipeline.rerankers.support.checkpoint import cache_root
+    from pipeline.rerankers.support.weights_cache import cache_root
 
     bench = Bench(cache=cache or cache_root() / "bench", **values)
     bench.shape()  # before anything is loaded, what is wrong is said

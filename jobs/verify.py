@@ -36,6 +36,7 @@ def verify_model(
             str(config.weights),
             family=config.family,
             revision=config.revision,
+            sha256=config.sha256,
             dtype=dtype,
             **config.settings,
         )

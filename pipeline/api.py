@@ -87,6 +87,7 @@ def load(
     *,
     family: str | None = None,
     revision: str | None = None,
+    sha256: str | None = None,
     device: str | None = None,
     dtype: str = "auto",
     token_budget: int | None = None,
@@ -100,6 +101,7 @@ def load(
         model: a model card's name, or with ``family`` a checkpoint folder, URI or hub id.
         family: the file in ``pipeline/rerankers`` that runs the model; a card knows its own.
         revision: commit of a hub id.
+        sha256: as ``model.sha256`` of a job.
         device: ``cpu`` or ``cuda``; default: cuda where torch sees one.
         dtype: as ``engine.dtype`` of a job.
         token_budget: as ``engine.token_budget`` of a job.
@@ -121,8 +123,12 @@ def load(
         }
     )
     if family is None:
-        config = cards.resolve(ModelConfig(name=model, revision=revision, settings=settings))
+        config = cards.resolve(
+            ModelConfig(name=model, revision=revision, sha256=sha256, settings=settings)
+        )
     else:
-        config = ModelConfig(family=family, weights=model, revision=revision, settings=settings)
+        config = ModelConfig(
+            family=family, weights=model, revision=revision, sha256=sha256, settings=settings
+        )
     kind = device or best_device_kind()
     return Ranker(build_engine(build_reranker(config), engine, kind))

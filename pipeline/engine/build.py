@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.config import EngineConfig, ModelConfig
@@ -16,20 +17,25 @@ from pipeline.engine.engine import Engine
 from pipeline.engine.memory import token_budget
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Reranker
-from pipeline.rerankers.support.checkpoint import locate
 from pipeline.rerankers.support.families import find, parse_settings
+from pipeline.rerankers.support.locating import locate
 
 if TYPE_CHECKING:
     import torch
 
 
-def build_reranker(config: ModelConfig) -> Reranker:
+def build_reranker(config: ModelConfig, *, files: Mapping[str, str] | None = None) -> Reranker:
     """The CPU half of a resolved model section: tokenizer and rules, no network, no torch.
+
+    Args:
+        config: the model section.
+        files: hex sha256 of every file of the checkpoint by name, from the plan of a run; whatever
+            the reranker and its network read must be that. None reads what is there.
 
     Raises:
         ConfigurationError: family, settings or weights are not usable together.
         NotFoundError: no checkpoint there.
-        ModelError: sha256 differs, or the folder is not what the family needs.
+        ModelError: a sha256 differs, or the folder is not what the family needs.
     """
     family = find(str(config.family))
     settings = parse_settings(family, config.settings)
@@ -40,7 +46,7 @@ def build_reranker(config: ModelConfig) -> Reranker:
             f"model.weights: the family '{config.family}' needs a checkpoint; set it to a folder, "
             "a URI or a hub id"
         )
-    checkpoint = locate(config.weights, config.revision)
+    checkpoint = locate(config.weights, config.revision, files=files)
     if config.sha256 is not None:
         checkpoint.check_sha256(config.sha256)
     return family(checkpoint=checkpoint, settings=settings)

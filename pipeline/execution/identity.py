@@ -23,12 +23,14 @@ class ModelIdentity:
         name: the card's name, or the place of the weights.
         family: the family's name.
         revision: commit of a hub id, empty elsewhere.
-        digest: sha256 over weights and tokenizer; empty for a family without weights.
+        digest: sha256 over :attr:`files`; empty for a family without weights.
         template: the family's template version.
         settings: the family's settings, every default resolved.
         dtype: precision of the network's body.
         score_scale: what a score is.
         licence: of the weights, as the card states it; empty without a card.
+        files: hex sha256 of every file of the checkpoint that changes scores, by name; every
+            process compares what it reads with them.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ModelIdentity:
     dtype: str
     score_scale: str
     licence: str
+    files: dict[str, str]
 
 
 def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
@@ -55,6 +58,7 @@ def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
         dtype=dtype_name(config.engine.dtype, device_kind(config.replicas.num_gpus)),
         score_scale=reranker.score_scale,
         licence=cards.read(model.name).licence if model.name is not None else "",
+        files=reranker.checkpoint.files if reranker.checkpoint is not None else {},
     )
 
 
@@ -67,7 +71,7 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
     belongs here too.
     """
     described = asdict(model)
-    del described["name"], described["licence"]
+    del described["name"], described["licence"], described["files"]  # the digest is of the files
     written = config.output.model_dump(exclude={"path"})
     parts: dict[str, Any] = {
         "model": described,

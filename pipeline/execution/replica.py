@@ -81,8 +81,8 @@ class Replica:
             config = self.job.config.engine.model_copy(
                 update={"dtype": "float32", "token_budget": 1}  # its batches are single sequences
             )
-            model = self.job.config.model.model_copy(update={"sha256": None})
-            self.exact = build_engine(build_reranker(model), config, self.kind)
+            reranker = build_reranker(self.job.config.model, files=self.job.model.files)
+            self.exact = build_engine(reranker, config, self.kind)
         return self.exact
 
 

@@ -54,6 +54,10 @@ def _refuse(folder: RunFolder, described: dict[str, Any], prepared: Prepared) ->
         for name in described[section].keys() | now[section].keys()
         if described[section].get(name) != now[section].get(name)
     )
+    before, after = (model.get("files", {}) for model in (described["model"], now["model"]))
+    files = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
+    if files:
+        changed[changed.index("model.files")] = f"model.files ({', '.join(files)})"
     raise ConfigurationError(
         f"{folder.path}: cannot be resumed, for the scores would change; different now: "
         f"{', '.join(changed)}. Start the job anew, which makes a run of its own"

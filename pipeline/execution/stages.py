@@ -141,15 +141,13 @@ def unpack(batch: pa.Table) -> tuple[CandidateLists, Sequences]:
 
 
 def reranker_of(job: Job) -> Reranker:
-    """The CPU half of the job's model, built once per worker process."""
-    return _cached_reranker(job.config.model.model_dump_json())
+    """The CPU half of the job's model, built once per worker process, of the planned files."""
+    return _cached_reranker(job.config.model.model_dump_json(), tuple(job.model.files.items()))
 
 
 @lru_cache(maxsize=2)
-def _cached_reranker(model: str) -> Reranker:
-    # The digest was checked when the run was planned; workers need not hash gigabytes again.
-    config = ModelConfig.model_validate_json(model).model_copy(update={"sha256": None})
-    return build_reranker(config)
+def _cached_reranker(model: str, files: tuple[tuple[str, str], ...]) -> Reranker:
+    return build_reranker(ModelConfig.model_validate_json(model), files=dict(files))
 
 
 def query_hashes(lists: CandidateLists) -> npt.NDArray[np.uint64]:

@@ -194,7 +194,7 @@ def _tokenizer_limit(checkpoint: Checkpoint) -> int:
 def _projector_sizes(checkpoint: Checkpoint, hidden: int) -> tuple[int, int]:
     """Rows of the projector's two matrices; the usual ones where the file lacks them."""
     sizes = {"projector.0.weight": hidden // 2, "projector.2.weight": _PROJECTED}
-    for name, tensor in checkpoint.tensors():
-        if name in sizes and tensor.ndim == 2:
-            sizes[name] = tensor.shape[0]
+    for name, shape in checkpoint.shapes().items():
+        if name in sizes and len(shape) == 2:
+            sizes[name] = shape[0]
     return sizes["projector.0.weight"], sizes["projector.2.weight"]

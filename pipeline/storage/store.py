@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,8 @@ __all__ = [
     "create_if_absent",
     "delete",
     "exists",
-    "fetch_folder",
+    "fetch_files",
+    "files_below",
     "identify",
     "is_folder",
     "join",
@@ -49,6 +51,9 @@ __all__ = [
 ]
 
 _FETCHES = 4
+
+#: Bytes that are hashed at once.
+_HASHED = 4 << 20
 
 
 def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
@@ -231,31 +236,36 @@ def absolute(path: str) -> str:
     return path if "://" in path else str(Path(path).expanduser().resolve())
 
 
-def fetch_folder(uri: str, destination: Path) -> None:
-    """Copy every file below a remote folder to a local one.
+def files_below(folder: str) -> list[FileIdentity]:
+    """Every file below a folder, in any order; none where it is absent."""
+    store, path = _place(folder)
+    return store.find(path.rstrip("/"))
+
+
+def fetch_files(files: Sequence[tuple[FileIdentity, Path]]) -> None:
+    """Copy files to local paths; on S3 the very versions that were listed.
 
     Raises:
-        NotFoundError: the folder is absent or empty.
+        InputContractError: a file has become another version.
     """
-    store, path = _place(uri)
-    folder = path.rstrip("/")
-    files = store.find(folder)
-    if not files:
-        raise NotFoundError(f"{uri}: no files there; expected a checkpoint folder")
 
-    def fetch(file: FileIdentity) -> None:
-        target = destination / file.path[len(folder) :].strip("/")
+    def fetch(file: FileIdentity, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
+        store, _ = _place(file.path)
         store.fetch(file, target)
 
     with ThreadPoolExecutor(_FETCHES) as pool:
-        list(pool.map(fetch, files))
+        list(pool.map(lambda pair: fetch(*pair), files))
 
 
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a local file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    total, buffer = hashlib.sha256(), bytearray(_HASHED)
+    view = memoryview(buffer)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            total.update(view[:count])
+    return total.hexdigest()
 
 
 def _place(path: str) -> tuple[Backend, str]:

