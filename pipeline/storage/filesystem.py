@@ -25,7 +25,8 @@ class Filesystem(Backend):
     """Any fsspec URI."""
 
     def __init__(self) -> None:
-        self._last: tuple[FileIdentity, bytes] | None = None
+        #: The file that was read whole last: what it had to be, what it was, and its content.
+        self._last: tuple[tuple[FileIdentity, FileIdentity], bytes] | None = None
 
     def stat(self, path: str) -> FileIdentity | None:
         """Size, and what the file system has for a version."""
@@ -73,7 +74,7 @@ class Filesystem(Backend):
         if found is None:
             return None
         if expected is not None and is_whole_hash(expected.version):
-            return self._whole(path, expected)
+            return self._whole(path, expected, found)
         if expected is not None and (found.size, found.token) != (expected.size, expected.token):
             raise changed(path, f"version {expected.token} -> {found.token}")
         fs, name = resolve(path)
@@ -86,14 +87,14 @@ class Filesystem(Backend):
         """A reader of what :meth:`stat` found."""
         return cast(BinaryIO, fs.open(name, "rb"))
 
-    def _whole(self, path: str, expected: FileIdentity) -> BinaryIO | None:
+    def _whole(self, path: str, expected: FileIdentity, found: FileIdentity) -> BinaryIO | None:
         # Units of one file follow one another; the file is small, see input.hash_mib.
         kept = self._last
-        if kept is None or kept[0] != expected:
+        if kept is None or kept[0] != (expected, found):
             read = self.read(path)
             if read is None:
                 return None
-            kept = self._last = (expected, verified_bytes(read[0], expected).read())
+            kept = self._last = ((expected, found), verified_bytes(read[0], expected).read())
         return io.BytesIO(kept[1])
 
     def read(self, path: str) -> tuple[bytes, str] | None:

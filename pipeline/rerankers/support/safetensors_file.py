@@ -131,6 +131,12 @@ def other_content(path: object, expected: str, found: str) -> ModelError:
     )
 
 
+def _sizes(shape: Any) -> tuple[int, ...]:
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"shape {shape}")
+    return tuple(shape)
+
+
 class _Reader:
     """One pass over an open file."""
 
@@ -152,7 +158,7 @@ class _Reader:
         import torch
 
         data = torch.empty(entry.stop - entry.start, dtype=torch.uint8)
-        self._fill(memoryview(data.numpy()))
+        self._fill(data.numpy().data)
         return data.view(getattr(torch, entry.dtype)).reshape(entry.shape)
 
     def finish(self) -> None:
@@ -182,7 +188,7 @@ class _Reader:
                 Entry(
                     name=name,
                     dtype=_DTYPES[entry["dtype"]],
-                    shape=tuple(entry["shape"]),
+                    shape=_sizes(entry["shape"]),
                     start=entry["data_offsets"][0],
                     stop=entry["data_offsets"][1],
                 )
