@@ -16,6 +16,7 @@ import pytest
 from pipeline import failpoints
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError, ModelError
+from pipeline.execution import stages
 from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.replica import Replica
 from pipeline.execution.resuming import prepare_again
@@ -146,10 +147,8 @@ def test_a_swap_at_any_step_publishes_nothing_that_others_scored(
         assert scores.items() <= reference[0].items(), (step, "a committed score of other weights")
         assert digests <= reference[1]
         assert (published(output) is not None) == (ends[step] == "published")
-    # What is loaded stays loaded. When the first unit begins, its replica is, and only that.
-    loaded = 3 if file == "model.safetensors" else 4
-    assert [ends[step] for step in STEPS[:loaded]] == ["refused"] * loaded
-    assert [ends[step] for step in STEPS[loaded:]] == ["published"] * (len(STEPS) - loaded)
+    # In one process all is loaded when the first unit begins, and what is loaded stays loaded.
+    assert [ends[step] for step in STEPS] == ["refused"] * 3 + ["published"] * (len(STEPS) - 3)
 
 
 @pytest.mark.parametrize("how", ["plain", "file"])
@@ -210,6 +209,22 @@ def test_a_replica_that_starts_again_after_a_swap_is_refused(
     (model / FILES[0]).write_bytes(whole)
     with pytest.raises(ModelError, match=r"model\.safetensors: not the file"):
         replica._exact_engine()
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "config.json", "tokenizer_config.json"])
+def test_a_process_that_encodes_after_a_swap_is_refused(
+    path: Path, model: Path, tmp_path: Path, file: str
+) -> None:
+    prepared = prepare(job_of(path, str(tmp_path / "out"), model))
+    job = job_for_worker(prepared)
+    read = stages.read(0, job)
+    (model / FILES[0]).write_bytes(b"of no concern to a process that loads no network")
+    encoded = stages.encode(read, job)
+    (model / file).write_bytes((model / file).read_bytes() + b" ")
+    assert stages.encode(read, job).equals(encoded), "this process has it already"
+    _cached_reranker.cache_clear()
+    with pytest.raises(ModelError, match=rf"{file}: not the file that the run was planned with"):
+        stages.encode(read, job)
 
 
 def test_an_expected_sha256_is_compared(path: Path, model: Path, tmp_path: Path) -> None:

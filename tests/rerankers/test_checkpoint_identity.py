@@ -154,14 +154,21 @@ def test_a_swap_after_loading_does_not_matter(goldens: Path, tmp_path: Path) -> 
     np.testing.assert_array_equal(ranker.score("a query", DOCUMENTS), before)
 
 
-def test_a_symlinked_snapshot_is_followed(goldens: Path, tmp_path: Path) -> None:
+def test_a_snapshot_of_a_hub_is_verified_behind_its_links(
+    goldens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The layout of a hub's cache: names that point to blobs."""
-    folder = tmp_path / "snapshot"
-    folder.mkdir()
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "models--owner--name" / "snapshots" / commit
+    folder.mkdir(parents=True)
     for path in (goldens / "bge-reranker-tiny").iterdir():
         blob = shutil.copy(path, tmp_path / f"blob-{path.name}")
         (folder / path.name).symlink_to(blob)
-    config = config_of(folder, "cross_encoder")
+    config = ModelConfig(family="cross_encoder", weights="owner/name", revision=commit)
     files = planned(config).files
     assert files == planned(config_of(goldens / "bge-reranker-tiny", "cross_encoder")).files
     (folder / "tokenizer.json").unlink()

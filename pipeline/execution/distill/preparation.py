@@ -20,7 +20,7 @@ from pipeline.errors import InputContractError, NotFoundError
 from pipeline.execution.distill.set_folder import SetFolder
 from pipeline.execution.run_folder import RunFolder, UnitCounts, find_run
 from pipeline.storage.parquet import read_metadata
-from pipeline.storage.store import absolute, join, list_files, read_bytes
+from pipeline.storage.store import absolute, join, list_files, read_bytes, with_content
 from pipeline.training_data.teachers import Teacher, refuse_mixed_scales
 
 #: Raised when the content of a set's files changes for the same configuration and teachers.
@@ -230,11 +230,18 @@ def _set_id(config: DistillConfig, runs: tuple[TeacherRun, ...]) -> str:
         "decontaminate": [clean.near_duplicates, clean.documents],
         "qrels": _content(() if config.positives.qrels is None else (config.positives.qrels,)),
         "evaluation": [_content(clean.queries), _content(clean.qrels)],
-        "corpus": [file.described() for file in list_files(corpus)] if corpus is not None else [],
+        "corpus": [] if corpus is None else _corpus(corpus),
         "format": FORMAT_VERSION,
         "version": pipeline.__version__.split(".")[0],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _corpus(path: str) -> list[dict[str, str | int]]:
+    whole_bytes = int(InputConfig.model_fields["hash_mib"].default * 2**20)
+    with ThreadPoolExecutor(16) as pool:
+        found = pool.map(lambda f: with_content(f, whole_bytes=whole_bytes), list_files(path))
+        return [file.described() for file in found]
 
 
 def _content(paths: tuple[str, ...]) -> list[str]:
