@@ -15,7 +15,7 @@ from pipeline.config import EngineConfig, ModelConfig
 from pipeline.engine.build import build_engine, build_reranker
 from pipeline.engine.device import best_device_kind
 from pipeline.engine.engine import Engine
-from pipeline.engine.scoring import document_scores
+from pipeline.engine.scoring import Scoreable
 from pipeline.ranking.ranks import rank_lists
 from pipeline.rerankers.support import cards
 
@@ -54,11 +54,12 @@ class Ranker:
 
     def score_lists(self, lists: CandidateLists) -> npt.NDArray[np.float32]:
         """float32 [N] raw scores of many lists at once, in document order; NaN where rejected."""
-        scoreable, kept = lists.scoreable()
-        sequences = self.engine.reranker.encode(scoreable)
-        sequences, readouts = self.engine.run(scoreable, sequences)
+        reranker = self.engine.reranker
+        scoreable = Scoreable.of(lists, reranker)
+        sequences = reranker.encode(scoreable.lists)
+        sequences, readouts = self.engine.run(scoreable.lists, sequences)
         scores = np.full(lists.documents.num_rows, np.nan, dtype=np.float32)
-        scores[kept], _ = document_scores(self.engine.reranker, scoreable, sequences, readouts)
+        scores[scoreable.documents], _ = scoreable.expand(reranker, sequences, readouts)
         return scores
 
     def rank(

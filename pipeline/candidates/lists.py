@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,11 +46,36 @@ class CandidateLists:
         """
         reasons = self.documents.column(schema.REASON)
         kept = np.flatnonzero(pc.is_null(reasons).to_numpy(zero_copy_only=False))
+        return self._only(kept), kept
+
+    def distinct_pairs(self) -> tuple[CandidateLists, npt.NDArray[np.int64]]:
+        """The same queries, each pair of a query and a document once, where it stands first.
+
+        Pairs are equal where a pointwise model is shown the same: the same query with the same
+        query image, and the same text with the same image (byte for byte, or the same place that it
+        is read from). Lists of equal queries share their pairs, so the later ones may become empty.
+
+        Returns:
+            The reduced lists, pairs in their old order, and int64 [N]: for each document its place
+            among the pairs.
+        """
+        group = np.zeros(self.documents.num_rows, dtype=np.int64)
+        columns = [
+            *(codes[self.query_of_document] for codes in _codes(self.queries, schema.QUERY)),
+            *_codes(self.documents, schema.TEXT),
+        ]
+        for codes in columns:  # numbered anew each time, so that they stay small
+            both = group * (codes.max(initial=0) + 2) + codes + 1
+            _, first, group = np.unique(both, return_index=True, return_inverse=True)
+        kept = np.sort(first)
+        return self._only(kept), np.searchsorted(kept, first[group])
+
+    def _only(self, kept: npt.NDArray[np.int64]) -> CandidateLists:
+        """The documents at some places, which are in order."""
         if len(kept) == self.documents.num_rows:
-            return self, kept
+            return self
         offsets = np.searchsorted(kept, self.offsets)
-        reduced = replace(self, offsets=offsets, documents=self.documents.take(kept))
-        return reduced, kept
+        return replace(self, offsets=offsets, documents=self.documents.take(kept))
 
     def to_ipc(self) -> bytes:
         """Arrow IPC stream of one row per query, the canonical nested layout."""
@@ -96,3 +123,48 @@ class CandidateLists:
                 }
             ),
         )
+
+
+def _codes(table: pa.Table, text: str) -> Iterator[npt.NDArray[np.int64]]:
+    """int64 [rows] for each column that a model is shown: equal where the values are."""
+    for name in (text, schema.IMAGE):
+        if name in table.column_names:
+            yield from _codes_of(table.column(name).combine_chunks())
+
+
+def _codes_of(values: pa.Array | pa.ChunkedArray) -> Iterator[npt.NDArray[np.int64]]:
+    kind = values.type
+    if pa.types.is_struct(kind):
+        yield _numbered(pc.is_valid(values))
+        for field in values.flatten():
+            yield from _codes_of(field)
+    elif _is_bytes(kind):
+        # Digests: images would be copied, and may be more than an array of 2 GiB can hold.
+        yield _numbered(pa.array([_digest(value) for value in values], pa.binary()))
+    elif pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
+        yield np.arange(len(values))  # nothing that an image can be, so nothing to be equal
+    else:
+        yield _numbered(values)
+
+
+def _numbered(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """int64 [N]: the same number for equal values, -1 for null."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    found = values.dictionary_encode()
+    if isinstance(found, pa.ChunkedArray):
+        found = found.unify_dictionaries().combine_chunks()
+    if isinstance(found, pa.ChunkedArray):  # no chunks at all
+        return np.zeros(0, dtype=np.int64)
+    codes = pc.fill_null(found.indices.cast(pa.int64()), -1)
+    return np.asarray(codes.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    tests = ("is_binary", "is_large_binary", "is_fixed_size_binary")
+    return any(getattr(pa.types, test)(kind) for test in tests)
+
+
+def _digest(value: pa.Scalar) -> bytes | None:
+    data = value.as_buffer() if hasattr(value, "as_buffer") else value.as_py()
+    return None if data is None else hashlib.blake2b(data, digest_size=16).digest()

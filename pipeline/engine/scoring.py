@@ -1,7 +1,8 @@
-"""From readouts to one score and possibly one reason per document."""
+"""What of a unit goes through the model, and one score and possibly one reason per document back."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,39 @@ if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.engine.engine import Readouts
     from pipeline.rerankers.base import Floats, Reranker, Sequences
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoreable:
+    """The part of a unit that a model scores.
+
+    Attributes:
+        lists: what is encoded: documents without a reason against them, and for a pointwise family
+            each pair of query and document once. So equal pairs get the same score, whatever batch
+            they would have been in, and their first-stage order decides between them.
+        documents: int64 [M], the places among all [N] of those that get a score.
+        pairs: int64 [M], where each of them stands among the documents of :attr:`lists`.
+    """
+
+    lists: CandidateLists
+    documents: npt.NDArray[np.int64]
+    pairs: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, lists: CandidateLists, reranker: Reranker) -> Scoreable:
+        """The same for the same lists and family, so that each stage can find it by itself."""
+        kept, documents = lists.scoreable()
+        if not reranker.pointwise:
+            return cls(lists=kept, documents=documents, pairs=np.arange(len(documents)))
+        distinct, pairs = kept.distinct_pairs()
+        return cls(lists=distinct, documents=documents, pairs=pairs)
+
+    def expand(
+        self, reranker: Reranker, sequences: Sequences, readouts: Readouts
+    ) -> tuple[Floats, npt.NDArray[np.object_]]:
+        """float32 [M] scores and object [M] reason codes, as :func:`document_scores` gives them."""
+        scores, codes = document_scores(reranker, self.lists, sequences, readouts)
+        return scores[self.pairs], codes[self.pairs]
 
 
 def document_scores(

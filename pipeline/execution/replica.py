@@ -48,7 +48,7 @@ class Replica:
         """The work of a call, without the marks around it."""
         if self.failure is not None:
             raise self.failure
-        lists, sequences = unpack(batch)
+        lists, sequences = unpack(batch, self.engine.reranker)
         before, rescored = self.engine.statistics.as_dict(), self.rescored
         with model_code():
             sequences, readouts = self.engine.run(lists, sequences)

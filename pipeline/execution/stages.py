@@ -26,7 +26,7 @@ from pipeline.candidates.reading import read_lists
 from pipeline.config import JobConfig, ModelConfig
 from pipeline.engine.build import build_reranker
 from pipeline.engine.engine import Readouts
-from pipeline.engine.scoring import document_scores
+from pipeline.engine.scoring import Scoreable
 from pipeline.execution import rows
 from pipeline.execution.identity import ModelIdentity
 from pipeline.execution.model_code import model_code
@@ -78,11 +78,11 @@ def read(number: int, job: Job) -> pa.Table:
 
 
 def encode(batch: pa.Table, job: Job) -> pa.Table:
-    """Candidate lists -> token sequences beside them."""
-    lists, _ = _lists(batch).scoreable()
+    """Candidate lists -> token sequences of what is scored of them."""
     reranker = reranker_of(job)
+    scoreable = Scoreable.of(_lists(batch), reranker)
     with model_code():
-        sequences = reranker.encode(lists)
+        sequences = reranker.encode(scoreable.lists)
     failpoints.reached("unit.encoded")
     return rows.append(batch, SEQUENCES, sequences.to_ipc())
 
@@ -98,12 +98,13 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
     unit = rows.unit_of(batch)
     lists, sequences, readouts = _lists(batch), _sequences(batch), _readouts(batch)
     reranker = reranker_of(job)
+    scoreable = Scoreable.of(lists, reranker)
     with model_code():
-        scored, scores = _scored(reranker, lists, sequences, readouts)
+        found, codes = scoreable.expand(reranker, sequences, readouts)
+    scored, scores = _scored(lists, scoreable, found, codes)
     columns = job.config.output.columns
     if job.config.output.token_counts:
-        encoded = lists.scoreable()[1]
-        scored = _with_token_counts(scored, encoded, sequences)
+        scored = _with_token_counts(scored, scoreable, sequences)
         columns = (*columns, *schema.TOKEN_COLUMNS)
     ranked = rank_unit(unit, scored, scores, columns=columns)
     tables = cut_rows(ranked.ranked, most_bytes=int(job.config.output.file_mib * 2**20))
@@ -135,9 +136,9 @@ def pack_readouts(batch: pa.Table, sequences: Sequences, readouts: Readouts) -> 
     return rows.append(rest, READOUTS, pack_arrays(arrays))
 
 
-def unpack(batch: pa.Table) -> tuple[CandidateLists, Sequences]:
-    """The scoreable lists and the sequences of an encoded row."""
-    return _lists(batch).scoreable()[0], _sequences(batch)
+def unpack(batch: pa.Table, reranker: Reranker) -> tuple[CandidateLists, Sequences]:
+    """The lists that were encoded, and the sequences, of an encoded row."""
+    return Scoreable.of(_lists(batch), reranker).lists, _sequences(batch)
 
 
 def reranker_of(job: Job) -> Reranker:
@@ -158,12 +159,14 @@ def query_hashes(lists: CandidateLists) -> npt.NDArray[np.uint64]:
 
 
 def _scored(
-    reranker: Reranker, lists: CandidateLists, sequences: Sequences, readouts: Readouts
+    lists: CandidateLists,
+    scoreable: Scoreable,
+    found: npt.NDArray[np.float32],
+    codes: npt.NDArray[np.object_],
 ) -> tuple[CandidateLists, npt.NDArray[np.float32]]:
     """All documents with their scores, and the model's reasons beside the input's."""
-    scoreable, kept = lists.scoreable()
+    kept = scoreable.documents
     scores = np.full(lists.documents.num_rows, np.nan, dtype=np.float32)
-    found, codes = document_scores(reranker, scoreable, sequences, readouts)
     scores[kept] = found
     reason = np.array(lists.documents.column(schema.REASON).to_pylist(), dtype=object)
     reason[kept] = codes
@@ -174,14 +177,14 @@ def _scored(
 
 
 def _with_token_counts(
-    scored: CandidateLists, encoded: npt.NDArray[np.int64], sequences: Sequences
+    scored: CandidateLists, scoreable: Scoreable, sequences: Sequences
 ) -> CandidateLists:
     """The documents with n_tokens and truncated beside them.
 
     Args:
         scored: every document of the unit.
-        encoded: int64 [M], places of those that were encoded; the others get nulls, and all do
-            where the family does not count.
+        scoreable: what of them was encoded; the others get nulls, and all do where the family does
+            not count.
         sequences: what they were encoded to.
     """
     documents = scored.documents
@@ -189,7 +192,8 @@ def _with_token_counts(
         values = np.zeros(documents.num_rows, dtype=np.int64)
         unknown = np.ones(documents.num_rows, dtype=bool)
         if name in sequences.links:
-            values[encoded], unknown[encoded] = sequences.links[name], False
+            values[scoreable.documents] = sequences.links[name][scoreable.pairs]
+            unknown[scoreable.documents] = False
         documents = documents.append_column(name, pa.array(values, mask=unknown).cast(kind))
     return replace(scored, documents=documents)
 

@@ -218,6 +218,9 @@ class Reranker(ABC):
         score_scale: logit, cosine, dot, maxsim, probability, preference or overlap; goes into
             the output.
         template: version of prompt and assembly; part of the fingerprint.
+        pointwise: whether a score depends on nothing but the texts and images of its query and its
+            document. Equal pairs then go through the model once and share the score. False where a
+            document is read beside others of its list.
         can_pack: whether the network takes sequences of different lengths without padding.
         shares_prefixes: whether the packed network understands :attr:`Batch.parents`; the engine
             writes shared beginnings out for those that do not.
@@ -228,6 +231,7 @@ class Reranker(ABC):
     needs_weights: ClassVar[bool] = True
     score_scale: str = "logit"
     template: ClassVar[str] = "1"
+    pointwise: ClassVar[bool] = False
     can_pack: bool = False
     shares_prefixes: bool = False
     packed: bool = False

@@ -46,6 +46,7 @@ class BiEncoder(Reranker):
     """Mean or CLS pooling over a transformers encoder."""
 
     Settings = BiEncoderSettings
+    pointwise = True
     score_scale = "cosine"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: BiEncoderSettings) -> None:

@@ -68,6 +68,7 @@ class CrossEncoder(Reranker):
     """Sequence-classification rerankers of transformers."""
 
     Settings = CrossEncoderSettings
+    pointwise = True
     score_scale = "logit"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: CrossEncoderSettings) -> None:

@@ -98,6 +98,7 @@ class JinaM0(Reranker):
     """Qwen2-VL in the layout of jina-reranker-m0."""
 
     Settings = JinaM0Settings
+    pointwise = True
     can_pack = True
     shares_prefixes = True
     score_scale = "probability"

@@ -43,6 +43,7 @@ class JinaV1(Reranker):
     """JinaBERT with a one-label head."""
 
     Settings = JinaV1Settings
+    pointwise = True
     score_scale = "probability"
     can_pack = True
 

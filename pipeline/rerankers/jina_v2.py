@@ -103,6 +103,7 @@ class JinaV2(Reranker):
     """XLM-R in the layout of jina-reranker-v2."""
 
     Settings = JinaV2Settings
+    pointwise = True
     score_scale = "probability"
     can_pack = True
 

@@ -70,6 +70,7 @@ class JinaV3(Reranker):
     """Qwen3 with a projector, as jinaai/jina-reranker-v3."""
 
     Settings = JinaV3Settings
+    pointwise = False
     score_scale = "cosine"
     can_pack = True
     shares_prefixes = True

@@ -77,6 +77,7 @@ class LateInteraction(Reranker):
     """ColBERT checkpoints with a body of BERT or of rotary XLM-R."""
 
     Settings = LateInteractionSettings
+    pointwise = True
     score_scale = "maxsim"
     can_pack = True
 

@@ -31,6 +31,7 @@ _NO_TYPES: Final = np.zeros(0, dtype=np.int8)
 class Lexical(Reranker):
     """Word overlap of query and document."""
 
+    pointwise = True
     needs_weights = False
     score_scale = "overlap"
 

@@ -60,6 +60,7 @@ class ListwiseGeneration(Reranker):
     """Generated permutations, from any causal language model of transformers."""
 
     Settings = ListwiseGenerationSettings
+    pointwise = False
     score_scale = "preference"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: ListwiseGenerationSettings) -> None:

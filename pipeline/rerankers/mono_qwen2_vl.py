@@ -83,6 +83,7 @@ class MonoQwen2VL(Reranker):
     """Qwen2-VL asked for True or False."""
 
     Settings = MonoQwen2VLSettings
+    pointwise = True
     can_pack = True
     shares_prefixes = True
     score_scale = "probability"

@@ -70,6 +70,7 @@ class Pairwise(Reranker):
     """Preference prompts on any causal language model of transformers."""
 
     Settings = PairwiseSettings
+    pointwise = False
     score_scale = "preference"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: PairwiseSettings) -> None:

@@ -75,6 +75,7 @@ class Qwen3Reranker(Reranker):
     """Qwen3-Reranker 0.6B, 4B and 8B."""
 
     Settings = Qwen3RerankerSettings
+    pointwise = True
     can_pack = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: Qwen3RerankerSettings) -> None:

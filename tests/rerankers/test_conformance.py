@@ -20,7 +20,7 @@ from pipeline.api import Ranker, load
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
 from pipeline.engine.engine import Readouts
-from pipeline.engine.scoring import document_scores
+from pipeline.engine.scoring import Scoreable, document_scores
 from pipeline.rerankers.support.families import find, names
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
@@ -102,6 +102,12 @@ def test_every_family_is_covered() -> None:
     assert set(names()) == set(CHECKPOINTS) | ELSEWHERE
     for name in names():
         assert find(name).__doc__
+        assert "pointwise" in vars(find(name)), f"{name}: say whether it scores pair by pair"
+    assert {name for name in names() if not find(name).pointwise} == {
+        *LISTWISE,
+        "pairwise",
+        "listwise_generation",
+    }
 
 
 def test_a_score_depends_on_query_and_document_alone(
@@ -144,6 +150,22 @@ def test_scores_tell_documents_apart(ranker: Ranker) -> None:
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
     assert len(np.unique(scores.round(7))) > 1
+
+
+def test_equal_documents_have_equal_scores_and_keep_their_order(
+    family: str, ranker: Ranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if family in LISTWISE:
+        pytest.skip("a listwise score depends on the place in the prompt")
+    monkeypatch.setattr(ranker.engine, "token_budget", 64)  # copies would be in many batches
+    documents = [DOCUMENTS[i * 5 % 6] for i in range(20)]
+    ranked = ranker.rank(QUERIES[0], documents)
+    for text in DOCUMENTS:
+        copies = [row for row in ranked if row.document == text]
+        assert len({row.score for row in copies}) == 1
+        assert [row.index for row in copies] == sorted(row.index for row in copies)
+    lists = lists_of({"a": documents[:9], QUERIES[1]: documents, "b": []})
+    assert Scoreable.of(lists, ranker.engine.reranker).lists.documents.num_rows == 12
 
 
 def test_one_document_and_none(ranker: Ranker) -> None:
