@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from pipeline.plain_text import redacted
+
 
 class ExitCode(IntEnum):
     """Exit codes of every command; documented in the README, stable across versions."""
@@ -26,9 +28,12 @@ class ExitCode(IntEnum):
 
 
 class RerankError(Exception):
-    """A failure that the user can act on. The message is the whole explanation."""
+    """A failure that the user can act on. The message is the whole explanation, without secrets."""
 
     exit_code: ExitCode = ExitCode.FAILED
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redacted(message))
 
 
 class ConfigurationError(RerankError):

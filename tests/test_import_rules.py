@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest first: a room may import itself and the rooms of the layers before its own.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("pipeline.plain_text",),
     ("pipeline.errors", "pipeline.failpoints"),
     ("pipeline.schema", "pipeline.resources"),
     ("pipeline.config", "pipeline.storage"),
@@ -27,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.execution", "pipeline.api"),
     ("pipeline.demo", "pipeline.benchmarking", "pipeline.student"),
     ("jobs",),
+    ("pipeline.commands",),
     ("pipeline.cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

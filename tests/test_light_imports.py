@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIGHT_ROOMS = (
+    "plain_text",
     "errors",
     "schema",
     "resources",

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline import errors, schema
 from pipeline.errors import RerankError
+from pipeline.plain_text import redacted
 
 #: Columns of status rows. The last four say, each by being there, what became of a unit.
 STATS: Final = "stats"
@@ -72,7 +73,7 @@ def failed(error: RerankError) -> pa.Table:
 
 def suspected(unit: str, *, failures: int, words: str) -> pa.Table:
     """The row of a unit that crashed its workers, or made the model raise."""
-    return row({SUSPECT: json.dumps(asdict(Suspicion(unit, failures, words)))})
+    return row({SUSPECT: json.dumps(asdict(Suspicion(unit, failures, redacted(words))))})
 
 
 def suspicion(batch: pa.Table) -> Suspicion | None:

@@ -1,0 +1,133 @@
+"""Text that leaves the program: no secret in it, and no character that does something.
+
+What people are shown or what is kept for them (standard error, logs, tracebacks, reports) holds
+data from outside: paths, ids, names, messages of libraries and stores. :func:`redacted` takes
+credentials out of it, :func:`visible` shows control characters instead of sending them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote
+
+#: What stands for a secret.
+HIDDEN: Final = "***"
+
+#: Names of query parameters, settings and variables whose value is a secret. AWS, Google and Azure
+#: sign URLs with X-Amz-Signature, X-Goog-Signature and sig.
+_SECRET_NAME: Final = re.compile(
+    r"[\w.\-]*(?:signature|secret|token|passw(?:or)?d|credentials?|access_?key(?:_?id)?|"
+    r"account_?key|api_?key|private_?key|authorization)|sig|pwd",
+    re.IGNORECASE,
+)
+
+#: A user part alone names a person or a container for these; for the others it is a credential.
+_PLAIN_USERS: Final = frozenset(
+    {"abfs", "abfss", "wasb", "wasbs", "hdfs", "ssh", "sftp", "scp", "git+ssh", "ftp", "file"}
+)
+
+#: Scheme, and everything up to the @ that ends the credentials. A colon before any slash that no
+#: port number follows belongs to a user, so a secret with slashes in it is found as well.
+_USER: Final = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://"
+    r"(?P<user>[^\s/?#@:]*:(?!\d{1,5}(?:[/?#'\"\s]|$))[^\s]*?@(?=[^@/\s]*(?:[/?#:'\"\s]|$))"
+    r"|[^\s/?#]*@)"
+)
+_PARAMETER: Final = re.compile(r"(?P<name>[?&;][\w.%\-]+)=(?P<value>[^\s&;#'\"<>]+)")
+_ASSIGNED: Final = re.compile(
+    r"(?P<name>\b(?:aws_secret_access_key|aws_session_token|secret_access_key|secret_key|"
+    r"session_token|auth_token|access_token|api_key|account_key|password|passwd|"
+    r"client_secret|private_key|(?:proxy-)?authorization|x-amz-security-token)"
+    r"['\"]?\s*[:=]\s*(?:bearer\s+|basic\s+)?['\"]?)(?P<value>[^\s'\",;)}\]]+)",
+    re.IGNORECASE,
+)
+_KNOWN_SHAPES: Final = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\b(?<=Bearer )[A-Za-z0-9._~+/\-]{8,}=*")
+
+#: Variables of the environment that hold secrets, and those that only say where one lies.
+_SECRET_VARIABLE: Final = re.compile(
+    r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|API_KEY|ACCOUNT_KEY", re.IGNORECASE
+)
+_PLACE_VARIABLE: Final = re.compile(r"_(?:PATH|FILE|DIR|URI|MODE|PARALLELISM)$", re.IGNORECASE)
+_SHORTEST_SECRET: Final = 8
+
+#: Controls of terminals (C0, C1, DEL), line and paragraph separators, marks that turn or hide text
+#: (bidirectional overrides, zero width, tags), and halves of surrogate pairs.
+_ACTIVE: Final = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff"
+    "\\ufff9-\\ufffb\\ud800-\\udfff\\U000e0000-\\U000e0fff]"
+)
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    """``text`` with every character that would act on a terminal written as an escape.
+
+    Args:
+        text: what is shown.
+        keep: characters that stay as they are, such as line breaks of a text of several lines.
+    """
+    return _ACTIVE.sub(lambda found: found[0] if found[0] in keep else _escape(found[0]), text)
+
+
+def without_colours(text: str) -> str:
+    """``text`` without the escape sequences by which other programs colour their output."""
+    return _COLOURS.sub("", text)
+
+
+def redacted(text: str, *, environment: Mapping[str, str] = os.environ) -> str:
+    """``text`` with ``***`` in place of credentials: in URIs, signed URLs, assignments.
+
+    Args:
+        text: anything that people are shown.
+        environment: values of its secret variables are taken out wherever they stand.
+    """
+    for name, value in environment.items():
+        if len(value) >= _SHORTEST_SECRET and value in text and _is_secret_variable(name):
+            text = text.replace(value, HIDDEN)
+    if "://" in text:
+        text = _USER.sub(_without_user, text)
+    text = _PARAMETER.sub(_without_value, text)
+    text = _ASSIGNED.sub(rf"\g<name>{HIDDEN}", text)
+    return _KNOWN_SHAPES.sub(HIDDEN, text)
+
+
+def holds_credentials(uri: str) -> bool:
+    """Whether a URI carries a user's secret or a signature; a local path never does."""
+    if "://" not in uri:
+        return False
+    found = _USER.search(re.sub(r"\s", "_", uri))
+    if found is not None and _is_secret_user(found):
+        return True
+    _, _, query = uri.partition("?")
+    names = (pair.partition("=") for pair in re.split("[&;#]", query))
+    return any(value and _SECRET_NAME.fullmatch(unquote(name)) for name, _, value in names)
+
+
+def _without_user(found: re.Match[str]) -> str:
+    if not _is_secret_user(found):
+        return found[0]
+    return f"{found['scheme']}://{HIDDEN}@"
+
+
+def _without_value(found: re.Match[str]) -> str:
+    secret = _SECRET_NAME.fullmatch(unquote(found["name"][1:]))
+    return f"{found['name']}={HIDDEN}" if secret else found[0]
+
+
+def _is_secret_user(found: re.Match[str]) -> bool:
+    user = unquote(found["user"][:-1])
+    return ":" in user or (bool(user) and found["scheme"].lower() not in _PLAIN_USERS)
+
+
+def _is_secret_variable(name: str) -> bool:
+    return bool(_SECRET_VARIABLE.search(name)) and not _PLACE_VARIABLE.search(name)
+
+
+def _escape(character: str) -> str:
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    point = ord(character)
+    short = f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}"
+    return named.get(character) or (short if point < 0x10000 else f"\\U{point:08x}")
