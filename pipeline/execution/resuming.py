@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,11 +24,10 @@ def prepare_again(folder: RunFolder, overrides: Sequence[str] = ()) -> Prepared:
     """
     described = folder.describe()
     config = load_config(
-        JobConfig,
-        json.dumps(described["config"]),  # JSON is YAML
-        source=f"{folder.path}/run.json",
-        overrides=[*overrides, f"output.path={json.dumps(folder.path.rpartition('/')[0])}"],
+        JobConfig, described["config"], source=f"{folder.path}/run.json", overrides=overrides
     )
+    here = config.output.model_copy(update={"path": folder.path.rpartition("/")[0]})
+    config = config.model_copy(update={"output": here})
     prepared = prepare(config)
     if prepared.plan.run_id != described["run_id"]:
         _refuse(folder, described, prepared)

@@ -67,7 +67,7 @@ def test_the_preset_is_a_margin() -> None:
     ("overrides", "message"),
     [
         (["teachers=[]"], "teachers"),
-        (["teachers=3"], "teachers"),
+        (["teachers=[{runs: a}]"], "teachers"),
         (["teacher=a"], "unknown key 'teacher'; did you mean 'teachers'"),
         (["negatives.relativ_margin=1"], "did you mean 'relative_margin'"),
         (["teachers=[{run: a, weight: 2}]"], "weight has no effect on mean"),

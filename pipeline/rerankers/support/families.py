@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import create_model
+
 import pipeline.rerankers
-from pipeline.config import Settings
+from pipeline.config import JobConfig, ModelConfig, Settings
 from pipeline.config.loading import nearest, validate
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Reranker
+from pipeline.rerankers.support import cards
 
 
 def names() -> list[str]:
@@ -55,6 +59,28 @@ def find(family: str) -> type[Reranker]:
             f"model.family: module '{path}' defines {len(classes)} rerankers, expected one"
         )
     return classes[0]
+
+
+def with_settings(data: Mapping[str, Any]) -> type[JobConfig] | None:
+    """``JobConfig`` with the type of ``model.settings`` that goes with a job's family.
+
+    Args:
+        data: the job as plain data, not validated.
+
+    Returns:
+        None where the family is not one of this package, or not known: what is wrong is said when
+        the job is validated, and no module of somebody else is imported to read a configuration.
+    """
+    model = data.get("model")
+    family = model.get("family") if isinstance(model, Mapping) else None
+    if family is None and isinstance(model, Mapping) and model.get("name") in cards.names():
+        family = cards.read(str(model["name"])).family
+    if family not in names():
+        return None
+    settings: Any = find(str(family)).Settings
+    section: Any = create_model("ModelConfig", __base__=ModelConfig, settings=(settings, ...))
+    job: type[JobConfig] = create_model("JobConfig", __base__=JobConfig, model=(section, ...))
+    return job
 
 
 def parse_settings(family: type[Reranker], settings: dict[str, Any]) -> Settings:
