@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from pipeline.benchmarking.preparing import Bench, prepare
 from pipeline.benchmarking.side_by_side import measure
 from pipeline.engine.device import best_device_kind
 from pipeline.errors import RerankError
 from pipeline.reports.bench_table import bench_tables
+from pipeline.reports.terminal import Terminal
 from pipeline.rerankers.support.checkpoint import cache_root
 
 
@@ -102,7 +102,7 @@ def main(
 ) -> None:
     """Run the set; exit 1 where a bench failed or was not begun."""
     started, missed = time.monotonic(), []
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal()
     common = {
         "cache": cache or cache_root() / "bench",
         "device": device or best_device_kind(),
@@ -115,7 +115,7 @@ def main(
             continue
         left = seconds - (time.monotonic() - started)
         if left < entry.seconds:
-            console.print(f"{entry.name}: not begun, {left:.0f} of {seconds:.0f} s are left")
+            console.say(f"{entry.name}: not begun, {left:.0f} of {seconds:.0f} s are left")
             missed.append(entry.name)
             continue
         bench = Bench(**common, **entry.options)
@@ -126,7 +126,7 @@ def main(
         except (RerankError, RuntimeError, ImportError) as error:
             # The others may still run; the exit code tells.
             traceback.print_exc()
-            console.print(f"{entry.name}: failed: {error}")
+            console.say(f"{entry.name}: failed: {error}")
             missed.append(entry.name)
             continue
         finally:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, so that what the imports below raise is told as well
+    from jobs.ending import run_module
+
+    run_module("jobs.bench")
+
 import json
 import shlex
 import sys
@@ -10,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jobs.command import command, console
+from jobs.command import command, console, run_job
 from pipeline.config import UnitsConfig
 from pipeline.errors import ConfigurationError
 
@@ -209,8 +214,4 @@ def _command() -> str:
 
 def main() -> None:
     """Entry point of ``python -m jobs.bench``."""
-    typer.run(bench)
-
-
-if __name__ == "__main__":
-    main()
+    run_job(bench)

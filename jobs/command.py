@@ -1,20 +1,25 @@
-"""What every command shares: options, logging, and errors as exit codes."""
+"""What every command shares: options, the job file, logging, and errors as exit codes."""
 
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from pydantic import BaseModel
-from rich.console import Console
 
-from pipeline.config import load_config, to_yaml
-from pipeline.errors import ConfigurationError, ExitCode, RerankError
+from jobs.ending import guarded, told
+from pipeline.config import JobConfig, load_config, to_yaml
+from pipeline.errors import ConfigurationError
+from pipeline.plain_text import redacted, visible
+from pipeline.reports.terminal import Terminal
+from pipeline.rerankers.support.families import with_settings
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -30,27 +35,34 @@ PrintConfig = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N queries.")]
 
-console = Console(soft_wrap=True, highlight=False)
+#: A job file has a few kilobytes; what is larger is something else.
+_LARGEST_FILE: Final = 256 * 2**10
+
+console = Terminal()
 
 
 @contextmanager
 def command() -> Iterator[None]:
-    """Run the body of a command; an error of ours becomes one message and its exit code."""
+    """Run the body of a command; what it raises becomes one message and its exit code."""
     _log_to_stderr()
     try:
         yield
-    except RerankError as error:
-        fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again to resume", ExitCode.INTERRUPTED)
+    except typer.Exit:
+        raise
+    except BaseException as error:
+        raise typer.Exit(told(error)) from None
 
 
-def fail(message: str, code: ExitCode) -> NoReturn:
-    """Say why on standard error, and leave."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(
-        f"[bold red]error:[/] {_escaped(message)}"
-    )
-    raise typer.Exit(int(code))
+def run_job(function: Callable[..., Any]) -> None:
+    """Entry point of ``python -m jobs.NAME``: the command line of one job."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(function)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Parse the command line, run it, and leave with the exit code that it ends with."""
+    guarded(lambda: _exit_with(typer.main.get_command(app).main(standalone_mode=False)))
 
 
 def read_config(
@@ -62,31 +74,76 @@ def read_config(
         ConfigurationError: the file is missing, or a setting is wrong.
     """
     assignments = [*(overrides or []), *([f"limit={limit}"] if limit is not None else [])]
-    if file is None:
-        return load_config(model, overrides=assignments)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--config {file}: {error.strerror}") from None
-    return load_config(model, text, source=str(file), overrides=assignments)
+    opened = with_settings if issubclass(model, JobConfig) else None
+    text, source = (None, "") if file is None else (_text(file), str(file))
+    return load_config(model, text, source=source, overrides=assignments, opened=opened)
 
 
 def show_config(config: BaseModel) -> None:
     """Print a resolved configuration as YAML."""
-    sys.stdout.write(to_yaml(config))
+    if sys.stdout is not None:
+        sys.stdout.write(to_yaml(config))
+
+
+def _exit_with(code: object) -> None:
+    if isinstance(code, int) and code:
+        raise typer.Exit(code)
+
+
+def _text(file: Path) -> str:
+    """Content of a job file.
+
+    Raises:
+        ConfigurationError: it is no file that can be read, is too large, or is not UTF-8.
+    """
+    name = f"--config {file}"
+    try:
+        data = _bytes(file, name)
+    except OSError as error:
+        raise ConfigurationError(f"{name}: {error.strerror}") from None
+    except ValueError as error:  # a NUL byte in the name
+        raise ConfigurationError(f"{name}: {error}") from None
+    if len(data) > _LARGEST_FILE:
+        raise ConfigurationError(
+            f"{name}: larger than {_LARGEST_FILE // 2**10} KiB; expected the YAML of a job"
+        )
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{name}: not UTF-8 (byte {error.start}); save the file as UTF-8"
+        ) from None
+
+
+def _bytes(file: Path, name: str) -> bytes:
+    """At most one byte more than is accepted."""
+    given = file.as_posix().startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/"))
+    kind = file.stat().st_mode
+    if stat.S_ISDIR(kind):
+        raise ConfigurationError(f"{name}: is a folder; give the YAML file of a job")
+    if not stat.S_ISREG(kind) and not given:  # opening a pipe waits for somebody to write to it
+        raise ConfigurationError(f"{name}: is no regular file; give a file, or /dev/stdin")
+    with file.open("rb") as opened:
+        return opened.read(_LARGEST_FILE + 1)
+
+
+class _PlainFormatter(logging.Formatter):
+    """Log lines that hold no secret and start where a line starts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = visible(redacted(super().format(record)), keep="\n")
+        return text.replace("\n", "\n    ")
 
 
 def _log_to_stderr() -> None:
     """Our own log lines; libraries' chatter keeps to Python's default of warnings and worse."""
+    formatter = _PlainFormatter("%(asctime)s %(levelname)s %(message)s")
     logger = logging.getLogger("pipeline")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    stream = sys.stderr if sys.stderr is not None else open(os.devnull, "w")  # noqa: PTH123, SIM115
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_PlainFormatter("%(message)s"))

@@ -10,8 +10,8 @@ from typing import Annotated
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from jobs.command import command, console, show_config
 from jobs.rerank import show_outcome, show_plan
@@ -91,7 +91,7 @@ def _write_candidates(path: str, queries: dict[str, str]) -> None:
     data = to_bytes(table)
     if not (exists(path) and read_bytes(path) == data):
         write_whole(path, data)
-    console.print(
+    console.say(
         f"corpus     {len(documents):,} documents of Python's standard library; BM25 top 100 for "
         f"{len(queries)} questions in {time.monotonic() - started:.1f} s"
     )
@@ -104,7 +104,7 @@ def _show_evaluation(outcome: Outcome, queries: dict[str, str]) -> None:
     before = evaluate(first_stage_run(table, "BM25"), qrels, _MEASURES)
     after = evaluate(ranked_run(table, "reranked"), qrels, _MEASURES)
     comparison = compare(before, after, examples=_SHOWN_QUERIES)
-    console.print()
+    console.say()
     console.print(comparison_table(comparison))
     ndcg = comparison.measures[0]
     # Two that got better and one that got worse: a demo that hides its losses teaches nothing.
@@ -119,7 +119,7 @@ def _show_question(
     rows = table.filter(pc.equal(table.column(schema.QUERY_ID), change.query_id))
     grid = Table(
         "", "BM25", "reranked", box=None, pad_edge=False, title_justify="left",
-        title=f"\n{query}   (nDCG@10 {change.before:.2f} -> {change.after:.2f})",
+        title=f"{query}   (nDCG@10 {change.before:.2f} -> {change.after:.2f})",
     )  # fmt: skip
     columns = [
         rows.sort_by(rank).column(schema.DOC_ID).to_pylist()[:_SHOWN_DOCUMENTS]
@@ -127,26 +127,29 @@ def _show_question(
     ]
     for place, pair in enumerate(zip(*columns, strict=True), start=1):
         grid.add_row(str(place), *(_graded(doc_id, relevance) for doc_id in pair))
+    console.say()
     console.print(grid)
 
 
-def _graded(doc_id: str, relevance: Mapping[str, int]) -> str:
+def _graded(doc_id: str, relevance: Mapping[str, int]) -> Text:
     grade = relevance.get(doc_id, 0)
-    return f"[bold]{escape(doc_id)}[/] {'*' * grade}" if grade else escape(doc_id)
+    return Text(doc_id, style="bold").append(f" {'*' * grade}") if grade else Text(doc_id)
 
 
 def _show_next(out: str, candidates: str, outcome: Outcome) -> None:
-    console.print(
-        f"""
-Stars are the grades of our own judgements (3 = the answer). Every file:
-  candidates  {candidates}
-  run         {outcome.folder}  (ranked/*.parquet, manifest.json, run.json)
-  questions   {conf_path("demo/queries.jsonl")}
-  judgements  {conf_path("demo/qrels.tsv")}
-
-Try next:
-  rerank demo --print-config > job.yaml     the job that just ran, to edit for your own lists
-  rerank run -c job.yaml --dry-run          check an input without scoring it
-  rerank status {out}/runs
-  rerank models"""
-    )
+    for line in (
+        "",
+        "Stars are the grades of our own judgements (3 = the answer). Every file:",
+        f"  candidates  {candidates}",
+        f"  run         {outcome.folder}  (ranked/*.parquet, manifest.json, run.json)",
+        f"  questions   {conf_path('demo/queries.jsonl')}",
+        f"  judgements  {conf_path('demo/qrels.tsv')}",
+        "",
+        "Try next:",
+        "  rerank demo --print-config > job.yaml     the job that just ran, to edit for your own "
+        "lists",
+        "  rerank run -c job.yaml --dry-run          check an input without scoring it",
+        f"  rerank status {out}/runs",
+        "  rerank models",
+    ):
+        console.say(line)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, so that what the imports below raise is told as well
+    from jobs.ending import run_module
+
+    run_module("jobs.distill")
+
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +18,7 @@ from jobs.command import (
     command,
     console,
     read_config,
+    run_job,
     show_config,
 )
 from jobs.export import show_exported
@@ -47,13 +53,13 @@ def distill_runs(
         prepared = prepare_distillation(job)
         show_prepared(prepared)
         if dry_run:
-            console.print("dry run: nothing was written")
+            console.say("dry run: nothing was written")
             return
         done = distill(prepared)
         show_distilled(done)
         for name, options in job.exports.items():
             show_exported(name, export_set(done.folder, name, options, ray=job.ray))
-        console.print(f"card       {write_card(done.folder)}")
+        console.say(f"card       {write_card(done.folder)}")
         if smoke_train:
             train_student(job, done)
 
@@ -63,7 +69,7 @@ def train_student(job: DistillConfig, done: Distilled) -> None:
     from pipeline.reports.student_table import student_table
     from pipeline.student.training import smoke_train, write_result
 
-    console.print("training   the student, on this machine's CPU")
+    console.say("training   the student, on this machine's CPU")
     trained = smoke_train(
         done.folder,
         job.student,
@@ -75,7 +81,7 @@ def train_student(job: DistillConfig, done: Distilled) -> None:
         f"lists of {trained.documents:.1f} documents"
     )
     console.print(student_table(trained.comparison, trained.teacher, notes))
-    console.print(f"output     {write_result(done.folder, job.student, trained)}")
+    console.say(f"output     {write_result(done.folder, job.student, trained)}")
 
 
 def show_prepared(prepared: Prepared) -> None:
@@ -83,38 +89,38 @@ def show_prepared(prepared: Prepared) -> None:
     for run in prepared.teachers:
         teacher = run.teacher
         licence = f", licence {teacher.licence}" if teacher.licence else ""
-        console.print(f"teacher    {teacher.name} ({teacher.score_scale}{licence}), {run.folder}")
+        console.say(f"teacher    {teacher.name} ({teacher.score_scale}{licence}), {run.folder}")
     documents = sum(unit.documents for unit in prepared.units)
-    console.print(f"plan       {len(prepared.units)} units, about {documents:,} documents")
-    console.print(f"set        {prepared.folder.path}")
+    console.say(f"plan       {len(prepared.units)} units, about {documents:,} documents")
+    console.say(f"set        {prepared.folder.path}")
 
 
 def show_distilled(done: Distilled) -> None:
     """Say what a distillation did."""
     manifest = done.manifest
     if done.already_finished:
-        console.print("finished   before; nothing to do")
+        console.say("finished   before; nothing to do")
     for split, counts in manifest["splits"].items():
-        console.print(f"{split:<10} {_counted(counts)}")
+        console.say(f"{split:<10} {_counted(counts)}")
     for level, key in (("queries", "queries_rejected"), ("candidates", "candidates_rejected")):
         for reason, number in sorted(manifest[key].items(), key=lambda item: -item[1]):
-            console.print(f"rejected   {number:,} {level}: {reason}")
+            console.say(f"rejected   {number:,} {level}: {reason}")
     for gap in manifest["coverage"]["teachers"]:
         if gap["unscored"] or gap["extra"]:
-            console.print(
+            console.say(
                 f"coverage   {gap['name']}: {gap['unscored']:,} candidates without a score, "
                 f"{gap['extra']:,} scored that are not in the first teacher's lists"
             )
     outside = manifest["positives_outside"]
     if outside["judged"]:
-        console.print(
+        console.say(
             f"coverage   {outside['judged']:,} judged positives stand in no list, "
             f"{outside['with_text']:,} of them have a text"
         )
     suggested = manifest["temperature"]["suggested"]
     if suggested is not None:
-        console.print(f"suggested  temperature {suggested:.4g}")
-    console.print(f"output     {done.folder}")
+        console.say(f"suggested  temperature {suggested:.4g}")
+    console.say(f"output     {done.folder}")
 
 
 def _counted(counts: dict[str, Any]) -> str:
@@ -126,8 +132,4 @@ def _counted(counts: dict[str, Any]) -> str:
 
 def main() -> None:
     """Entry point of ``python -m jobs.distill``."""
-    typer.run(distill_runs)
-
-
-if __name__ == "__main__":
-    main()
+    run_job(distill_runs)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, so that what the imports below raise is told as well
+    from jobs.ending import run_module
+
+    run_module("jobs.evaluate")
+
 import json
 from typing import Annotated
 
 import typer
 
-from jobs.command import command, console
+from jobs.command import command, console, run_job
 from pipeline import schema
 from pipeline.execution.ranked_reader import read_ranked
 from pipeline.execution.run_folder import find_run
@@ -76,8 +81,4 @@ def _runs(path: str) -> tuple[Run | None, Run]:
 
 def main() -> None:
     """Entry point of ``python -m jobs.evaluate``."""
-    typer.run(evaluate_run)
-
-
-if __name__ == "__main__":
-    main()
+    run_job(evaluate_run)

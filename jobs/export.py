@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, so that what the imports below raise is told as well
+    from jobs.ending import run_module
+
+    run_module("jobs.export")
+
 from typing import Annotated
 
 import typer
 
-from jobs.command import Overrides, command, console, read_config
+from jobs.command import Overrides, command, console, read_config, run_job
 from pipeline.config.export import ExportConfig
 from pipeline.execution.distill.card import write_card
 from pipeline.execution.distill.exports import Exported, export_set
@@ -31,23 +36,19 @@ def export(
         for name in formats:
             target = to if to is None or len(formats) == 1 else f"{to.rstrip('/')}/{name}"
             show_exported(name, export_set(folder, name, config.options, ray=config.ray, to=target))
-        console.print(f"card       {write_card(folder)}")
+        console.say(f"card       {write_card(folder)}")
 
 
 def show_exported(name: str, done: Exported) -> None:
     """Say what an export holds, and what it does not."""
     rows = ", ".join(f"{one['rows']:,} {split}" for split, one in done.summary["splits"].items())
     before = ", finished before" if done.already_finished else ""
-    console.print(f"export     {name}: {rows} rows{before}")
+    console.say(f"export     {name}: {rows} rows{before}")
     for code, number in done.summary["left_out"].items():
-        console.print(f"left out   {number:,} {LEFT_OUT[code]}")
-    console.print(f"output     {done.folder}")
+        console.say(f"left out   {number:,} {LEFT_OUT[code]}")
+    console.say(f"output     {done.folder}")
 
 
 def main() -> None:
     """Entry point of ``python -m jobs.export``."""
-    typer.run(export)
-
-
-if __name__ == "__main__":
-    main()
+    run_job(export)

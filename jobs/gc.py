@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, so that what the imports below raise is told as well
+    from jobs.ending import run_module
+
+    run_module("jobs.gc")
+
 from typing import Annotated
 
 import typer
 
-from jobs.command import command, console
+from jobs.command import command, console, run_job
 from pipeline.execution.garbage import collect, find_garbage
 
 
@@ -21,20 +26,16 @@ def gc(
     with command():
         found = find_garbage(path, older_than_h=older_than_h)
         for item in found:
-            console.print(f"{item.kind:<10}{item.path}")
+            console.say(f"{item.kind:<10}{item.path}")
         if not found:
-            console.print("nothing to remove")
+            console.say("nothing to remove")
         elif delete:
             collect(found)
-            console.print(f"removed {len(found)}")
+            console.say(f"removed {len(found)}")
         else:
-            console.print(f"{len(found)} to remove; --delete removes them")
+            console.say(f"{len(found)} to remove; --delete removes them")
 
 
 def main() -> None:
     """Entry point of ``python -m jobs.gc``."""
-    typer.run(gc)
-
-
-if __name__ == "__main__":
-    main()
+    run_job(gc)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, so that what the imports below raise is told as well
+    from jobs.ending import run_module
+
+    run_module("jobs.rerank")
+
 from typing import Annotated
 
 import typer
@@ -14,6 +19,7 @@ from jobs.command import (
     command,
     console,
     read_config,
+    run_job,
     show_config,
 )
 from pipeline.config import JobConfig
@@ -39,7 +45,7 @@ def run(
         prepared = prepare(job)
         show_plan(prepared)
         if dry_run:
-            console.print("dry run: nothing was scored or written")
+            console.say("dry run: nothing was scored or written")
             return
         show_outcome(execute(prepared))
 
@@ -49,15 +55,15 @@ def show_plan(prepared: Prepared) -> None:
     plan, model = prepared.plan, prepared.model
     files = len(prepared.source.files)
     licence = f", licence {model.licence}" if model.licence else ""
-    console.print(
+    console.say(
         f"model      {model.name} ({model.family}, {model.dtype}, {model.score_scale}{licence})"
     )
-    console.print(
+    console.say(
         f"input      {files} file{'s' * (files != 1)}, {prepared.source.rows:,} rows, "
         f"{prepared.source.columns.layout} layout"
     )
-    console.print(f"plan       {len(plan.units)} units, about {plan.documents:,} documents")
-    console.print(f"run        {prepared.folder.path}")
+    console.say(f"plan       {len(plan.units)} units, about {plan.documents:,} documents")
+    console.say(f"run        {prepared.folder.path}")
 
 
 def show_outcome(outcome: Outcome) -> None:
@@ -68,20 +74,16 @@ def show_outcome(outcome: Outcome) -> None:
         f"{manifest['quarantined']:,} quarantined"
     )
     if outcome.already_finished:
-        console.print(f"finished   before; nothing to do ({counts})")
+        console.say(f"finished   before; nothing to do ({counts})")
     elif outcome.units_run == 0:
-        console.print(f"published  every unit was there already ({counts})")
+        console.say(f"published  every unit was there already ({counts})")
     else:
-        console.print(f"ranked     {counts} in {outcome.seconds:,.1f} s")
+        console.say(f"ranked     {counts} in {outcome.seconds:,.1f} s")
     for reason, number in manifest["reasons"].items():
-        console.print(f"           {reason}: {number:,}")
-    console.print(f"output     {outcome.folder}/ranked")
+        console.say(f"           {reason}: {number:,}")
+    console.say(f"output     {outcome.folder}/ranked")
 
 
 def main() -> None:
     """Entry point of ``python -m jobs.rerank``."""
-    typer.run(run)
-
-
-if __name__ == "__main__":
-    main()
+    run_job(run)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, so that what the imports below raise is told as well
+    from jobs.ending import run_module
+
+    run_module("jobs.resume")
+
 from typing import Annotated
 
 import typer
 
-from jobs.command import Overrides, command
+from jobs.command import Overrides, command, run_job
 from jobs.rerank import show_outcome, show_plan
 from pipeline.execution.resuming import prepare_again
 from pipeline.execution.run import execute
@@ -26,8 +31,4 @@ def resume(
 
 def main() -> None:
     """Entry point of ``python -m jobs.resume``."""
-    typer.run(resume)
-
-
-if __name__ == "__main__":
-    main()
+    run_job(resume)

@@ -30,6 +30,7 @@ from pipeline.execution.submission import (
     job_environment,
     refuse_paths_of_this_machine,
 )
+from pipeline.plain_text import holds_credentials, redacted, visible, without_colours
 
 _SECOND_CHANCE_S = 3
 
@@ -86,6 +87,11 @@ def submit(
 ) -> None:
     """Send a job to a Ray cluster, follow it, and return its exit code."""
     with command():
+        if holds_credentials(address):
+            raise ConfigurationError(
+                "--address: the URI holds credentials; a cluster's token comes from "
+                "RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token"
+            )
         job = read_config(JobConfig, config, overrides, limit=limit)
         refuse_paths_of_this_machine(job, uploaded=working_dir is not None)
         environment = job_environment(env or [], grace_s=grace)
@@ -94,18 +100,18 @@ def submit(
             server = JobServer.connect(address)
             entrypoint = command_line(python, file, overrides or [], limit=limit)
             name = server.submit(entrypoint, working_dir=folder, environment=environment)
-        console.print(f"job        {name}")
+        console.say(f"job        {name}")
         if not wait:
-            console.print(f"follow     ray job logs --address {address} --follow {name}")
+            console.say(f"follow     ray job logs --address {address} --follow {name}")
             return
         end = _follow(server, name)
-        console.print(f"ended      {end.status}, exit code {end.code}")
+        console.say(f"ended      {end.status}, exit code {end.code}")
         if end.code:
             if end.exit_code is None and end.status != "STOPPED":
                 raise RunFailedError(f"the job never ran: {end.message}")
             raise typer.Exit(end.code)
         if verify:
-            console.print(f"published  {check_published(end).path}")
+            console.say(f"published  {check_published(end).path}")
 
 
 @contextmanager
@@ -132,16 +138,15 @@ def _follow(server: JobServer, job: str) -> JobEnd:
         return server.follow(job, _write, log)
     except KeyboardInterrupt:
         with _interrupts_noted() as again:
-            console.print(
-                f"\nstopping   {job} in {_SECOND_CHANCE_S} s; Ctrl-C again leaves it running"
-            )
+            console.say()
+            console.say(f"stopping   {job} in {_SECOND_CHANCE_S} s; Ctrl-C again leaves it running")
             again.wait(_SECOND_CHANCE_S)
     if again.is_set():
-        console.print(f"left       {job} goes on; `ray job stop {job}` stops it")
+        console.say(f"left       {job} goes on; `ray job stop {job}` stops it")
         raise typer.Exit(int(ExitCode.INTERRUPTED))
     server.stop(job)
     end = server.follow(job, _write, log)
-    console.print(f"ended      {end.status}; submit the same job again to resume")
+    console.say(f"ended      {end.status}; submit the same job again to resume")
     raise typer.Exit(int(ExitCode.INTERRUPTED))
 
 
@@ -157,5 +162,7 @@ def _interrupts_noted() -> Iterator[threading.Event]:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Pass on what the job prints, which comes from another machine."""
+    if sys.stdout is not None:
+        sys.stdout.write(visible(redacted(without_colours(text)), keep="\n\t"))
+        sys.stdout.flush()

@@ -50,7 +50,7 @@ def verify_model(
                 f"{check.difference:.5f}",
                 "pass" if check.passed else "FAIL",
             )
-        console.print(f"published  {card.example.source}")
+        console.say(f"published  {card.example.source}")
         console.print(table)
         failed = sum(not check.passed for check in checks)
         tolerance = f"{card.example.tolerance:g} ({_unit(card.example)})"
@@ -59,7 +59,7 @@ def verify_model(
                 f"{failed} of {len(checks)} scores differ by more than {tolerance}: the "
                 f"checkpoint is not the published '{model}', or is run wrongly"
             )
-        console.print(f"pass       all {len(checks)} within {tolerance}")
+        console.say(f"pass       all {len(checks)} within {tolerance}")
 
 
 def _unit(example: cards.Example) -> str:

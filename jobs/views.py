@@ -6,7 +6,6 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from jobs.command import ConfigFile, Limit, Overrides, command, console, read_config
@@ -15,6 +14,7 @@ from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run_folder import find_run
 from pipeline.execution.state import lines, run_state
+from pipeline.reports.terminal import Terminal
 from pipeline.rerankers.support import cards
 
 #: A name that is cut cannot be copied; a narrow terminal wraps the line instead.
@@ -70,7 +70,7 @@ def status(
             typer.echo(json.dumps(state, indent=2))
             return
         for heading, text in lines(state):
-            console.print(f"{heading:<13}{text}")
+            console.say(f"{heading:<13}{text}")
 
 
 def models(
@@ -88,4 +88,4 @@ def models(
         for card in known:
             tokens = "" if card.max_tokens is None else f"{card.max_tokens:,}"
             table.add_row(card.name, card.family, card.score_scale, tokens, card.licence)
-        Console(width=_WIDE).print(table)
+        Terminal(width=_WIDE).print(table)

@@ -1,63 +1,27 @@
-"""The ``rerank`` command. Each subcommand is a job's function; heavy imports happen inside them."""
+"""The ``rerank`` command: the commands are imported where it can tell what fails in that."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any, NoReturn
 
-import typer
-
-import jobs.bench
-import jobs.demo
-import jobs.distill
-import jobs.evaluate
-import jobs.export
-import jobs.gc
-import jobs.rerank
-import jobs.resume
-import jobs.submit
-import jobs.verify
-import jobs.views
-import pipeline
-
-app = typer.Typer(
-    name="rerank",
-    help="Rerank candidate lists offline: Parquet in, ranked and scored Parquet out.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("demo")(jobs.demo.demo)
-app.command("run")(jobs.rerank.run)
-app.command("submit")(jobs.submit.submit)
-app.command("plan")(jobs.views.plan)
-app.command("status")(jobs.views.status)
-app.command("resume")(jobs.resume.resume)
-app.command("gc")(jobs.gc.gc)
-app.command("evaluate")(jobs.evaluate.evaluate_run)
-app.command("distill")(jobs.distill.distill_runs)
-app.command("export")(jobs.export.export)
-app.command("bench")(jobs.bench.bench)
-app.command("verify")(jobs.verify.verify_model)
-app.command("models")(jobs.views.models)
+from jobs.ending import guarded
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"rerank-pipeline {pipeline.__version__}")
-        raise typer.Exit
+def main() -> NoReturn:
+    """Entry point of the console script; leaves with a code of the README's table."""
+
+    def run() -> None:
+        from jobs.command import run_app
+        from pipeline.commands import app
+
+        run_app(app)
+
+    guarded(run)
 
 
-@app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
-    ] = False,
-) -> None:
-    pass
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from pipeline.commands import app
 
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

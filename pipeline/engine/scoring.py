@@ -1,4 +1,4 @@
-"""What of a unit goes through the model, and one score and possibly one reason per document back."""
+"""What of a unit goes through the model; and back, one score and maybe a reason per document."""
 
 from __future__ import annotations
 

@@ -93,16 +93,16 @@ class LogReporter:
 @contextmanager
 def reporter(progress: Progress, interval_s: float) -> Iterator[Reporter]:
     """A live line on a terminal, log lines elsewhere."""
-    from rich.console import Console
+    from pipeline.reports.terminal import Terminal
 
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     if not console.is_terminal:
         yield LogReporter(interval_s)
         return
     from rich.progress import Progress as Bar
     from rich.progress import SpinnerColumn, TextColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False))
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task(f"units {progress.units_done}/{progress.units}, starting workers")
 

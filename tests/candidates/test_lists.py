@@ -32,9 +32,7 @@ def shown(lists: CandidateLists) -> list[tuple[object, ...]]:
     rows = lists.queries.to_pylist()
     return [
         (rows[query].get("query"), rows[query].get("image"), row.get("text"), row.get("image"))
-        for query, row in zip(
-            lists.query_of_document, lists.documents.to_pylist(), strict=True
-        )
+        for query, row in zip(lists.query_of_document, lists.documents.to_pylist(), strict=True)
     ]
 
 

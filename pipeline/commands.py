@@ -1,0 +1,58 @@
+"""The commands of ``rerank``: each is a job's function, with heavy imports inside it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import jobs.bench
+import jobs.demo
+import jobs.distill
+import jobs.evaluate
+import jobs.export
+import jobs.gc
+import jobs.rerank
+import jobs.resume
+import jobs.submit
+import jobs.verify
+import jobs.views
+import pipeline
+
+app = typer.Typer(
+    name="rerank",
+    help="Rerank candidate lists offline: Parquet in, ranked and scored Parquet out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(jobs.demo.demo)
+app.command("run")(jobs.rerank.run)
+app.command("submit")(jobs.submit.submit)
+app.command("plan")(jobs.views.plan)
+app.command("status")(jobs.views.status)
+app.command("resume")(jobs.resume.resume)
+app.command("gc")(jobs.gc.gc)
+app.command("evaluate")(jobs.evaluate.evaluate_run)
+app.command("distill")(jobs.distill.distill_runs)
+app.command("export")(jobs.export.export)
+app.command("bench")(jobs.bench.bench)
+app.command("verify")(jobs.verify.verify_model)
+app.command("models")(jobs.views.models)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rerank-pipeline {pipeline.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
