@@ -26,7 +26,7 @@ from pipeline.engine.device import best_device_kind
 from pipeline.errors import RerankError
 from pipeline.reports.bench_table import bench_tables
 from pipeline.reports.terminal import Terminal
-from pipeline.rerankers.support.checkpoint import cache_root
+from pipeline.rerankers.support.weights_cache import cache_root
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.errors import ConfigurationError, NotFoundError
+from pipeline.storage.home import home_path
 
 #: Asks for the id of the cluster, which every client needs before anything else.
 _CLUSTER_ID = "/ray.rpc.NodeInfoGcsService/GetClusterId"
@@ -51,6 +52,14 @@ def secure_local_ray(*, insecure: bool) -> None:
     protect_token_file()
 
 
+def _token_path() -> Path:
+    return home_path(
+        ".ray",
+        "auth_token",
+        instead="RAY_AUTH_TOKEN_PATH to a file of yours with a long random text",
+    )
+
+
 def protect_token_file() -> None:
     """Make sure that the token file, where one is used, exists and is ours alone.
 
@@ -62,7 +71,7 @@ def protect_token_file() -> None:
     if os.environ.get("RAY_AUTH_TOKEN"):
         return
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    path = Path(named) if named else _token_path()
     try:
         if path.is_file():
             status = path.stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable
 
@@ -30,6 +31,10 @@ class Terminal(Console):
     def say(self, text: str = "") -> None:
         """Print one line; line breaks in it are shown as escapes."""
         self.print(self.encodable(visible(redacted(text))))
+
+    def on_broken_pipe(self) -> None:
+        """Tell the caller, where rich would leave the process with code 1."""
+        raise BrokenPipeError(errno.EPIPE, "its reader has gone")
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

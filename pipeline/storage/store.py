@@ -21,6 +21,7 @@ from pipeline.errors import NotFoundError
 from pipeline.storage.backend import Backend
 from pipeline.storage.content import identify_content
 from pipeline.storage.files import FileIdentity, Temporary, Upload
+from pipeline.storage.home import absolute_path
 
 __all__ = [
     "FileIdentity",
@@ -232,8 +233,12 @@ def join(folder: str, *names: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """A local path made absolute; a URI as it is."""
-    return path if "://" in path else str(Path(path).expanduser().resolve())
+    """A local path made absolute; a URI as it is.
+
+    Raises:
+        NotFoundError: there is no home folder, or no working folder, to start from.
+    """
+    return path if "://" in path else absolute_path(path)
 
 
 def files_below(folder: str) -> list[FileIdentity]:

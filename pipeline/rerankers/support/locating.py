@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.rerankers.support import weights_cache
 from pipeline.rerankers.support.checkpoint import Checkpoint
+from pipeline.storage.home import expanded, home_path
 
 
 def locate(
@@ -33,7 +35,7 @@ def locate(
     scheme, separator, rest = weights.partition("://")
     if separator and scheme not in ("file", "local"):
         return _checked(_copied(weights, files), weights)
-    folder = Path(rest if separator else weights).expanduser()
+    folder = expanded(rest if separator else weights, setting="model.weights")
     if folder.is_dir():
         return _checked(Checkpoint(folder.resolve(), expected=files), weights)
     if weights.count("/") == 1 and not weights.startswith((".", "/", "~")):
@@ -77,6 +79,8 @@ def _from_hub(repo: str, revision: str | None) -> Path:
             f"model.revision: '{repo}' is a hub id and needs the commit to load, so that the run "
             "can be repeated; set it to the commit shown on the model's page"
         )
+    if not (os.environ.get("HF_HUB_CACHE") or os.environ.get("HF_HOME")):
+        home_path(".cache", "huggingface", instead="HF_HOME to a folder for the hub's files")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import ModelError, NotFoundError
 from pipeline.rerankers.support.checkpoint import Checkpoint
+from pipeline.storage.home import expanded
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ class AdaptedCheckpoint(Checkpoint):
         Raises:
             NotFoundError: there is no adapter at that place.
         """
-        folder = Path(adapter.removeprefix("file://")).expanduser()
+        folder = expanded(adapter.removeprefix("file://"), setting="model.settings.adapter")
         if not (folder / "adapter_config.json").is_file():
             raise NotFoundError(
                 f"model.settings.adapter: no adapter_config.json in '{adapter}'; expected the "

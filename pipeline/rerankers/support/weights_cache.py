@@ -29,6 +29,7 @@ from pathlib import Path
 from pipeline.errors import InputContractError, ModelError, NotFoundError
 from pipeline.rerankers.support.checkpoint_files import digest_of, hash_files, may_matter
 from pipeline.rerankers.support.safetensors_file import other_content
+from pipeline.storage.home import home_path
 from pipeline.storage.store import FileIdentity, fetch_files, files_below
 
 
@@ -47,9 +48,15 @@ class Cached:
 
 
 def cache_root() -> Path:
-    """Where copies are kept: ``RERANK_CACHE``, or a folder of the user's cache."""
-    root = os.environ.get("RERANK_CACHE") or Path.home() / ".cache" / "rerank-pipeline"
-    return Path(root)
+    """Where copies are kept: ``RERANK_CACHE``, or a folder of the user's cache.
+
+    Raises:
+        NotFoundError: there is neither.
+    """
+    root = os.environ.get("RERANK_CACHE")
+    if root:
+        return Path(root)
+    return home_path(".cache", "rerank-pipeline", instead="RERANK_CACHE to one for copies")
 
 
 def newest(uri: str) -> Cached:

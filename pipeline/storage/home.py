@@ -1,0 +1,60 @@
+"""The user's own folders, which a process without a home or with a deleted folder does not have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.errors import NotFoundError
+
+
+def home_path(*names: str, instead: str) -> Path:
+    """A path below the home folder.
+
+    Args:
+        names: folders below it.
+        instead: what to set where there is no home folder; goes into the message.
+
+    Raises:
+        NotFoundError: HOME is not set, and the user has no entry in the password database.
+    """
+    try:
+        return Path.home().joinpath(*names)
+    except RuntimeError:
+        raise NotFoundError(_no_home("/".join(["~", *names]), instead)) from None
+
+
+def expanded(path: str, *, setting: str = "") -> Path:
+    """A local path with ``~`` and ``~user`` replaced.
+
+    Raises:
+        NotFoundError: there is no such home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        named = f"{setting}: '{path}'" if setting else f"'{path}'"
+        raise NotFoundError(_no_home(named, "give the whole path")) from None
+
+
+def absolute_path(path: str) -> str:
+    """A local path made absolute, ``~`` replaced and links followed.
+
+    Raises:
+        NotFoundError: it needs a home folder, or the folder that the process works in is gone.
+    """
+    local = expanded(path)
+    try:
+        return str(local.resolve())
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"'{path}': relative to the folder that this process works in, which has been deleted; "
+            "change to another folder, or give the whole path"
+        ) from None
+
+
+def _no_home(named: str, instead: str) -> str:
+    return (
+        f"{named}: there is no home folder: HOME is not set, and user id {os.getuid()} has no "
+        f"entry in the password database. Set HOME to a folder of yours, or {instead}"
+    )
