@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipeline import schema
+from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import EngineConfig, ModelConfig
+from pipeline.config.loading import validate
 from pipeline.engine.build import build_engine, build_reranker
-from pipeline.engine.device import best_device_kind
+from pipeline.engine.device import best_device_kind, kind_of_place
 from pipeline.engine.engine import Engine
 from pipeline.engine.scoring import Scoreable
+from pipeline.errors import ConfigurationError
 from pipeline.ranking.ranks import rank_lists
 from pipeline.rerankers.support import cards
+
+#: Texts by position; any iterable of them.
+Documents = Iterable[str | None]
+
+#: Classes of pandas' and NumPy's marks for a missing value.
+_MISSING = frozenset({"NAType", "NaTType", "MaskedConstant"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +49,10 @@ class RankedDocument:
 
 
 class Ranker:
-    """A loaded model that scores documents for a query, in this process."""
+    """A loaded model that scores documents for a query, in this process.
+
+    One thread at a time: neither a model nor its statistics are guarded against several.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -48,12 +62,24 @@ class Ranker:
         """What a score is: logit, cosine, probability, preference or overlap."""
         return self.engine.reranker.score_scale
 
-    def score(self, query: str, documents: Sequence[str | None]) -> npt.NDArray[np.float32]:
-        """float32 [N] raw scores in input order; NaN for a None document."""
-        return self.score_lists(CandidateLists.from_texts(query, list(documents)))
+    def score(self, query: str, documents: Documents) -> npt.NDArray[np.float32]:
+        """float32 [N] raw scores in input order; NaN for a document that is missing.
+
+        Args:
+            query: its text.
+            documents: texts, taken one after the other whatever index they have: a list, tuple,
+                iterator, pandas Series, NumPy or Arrow array. None, NaN and pandas' NA are missing.
+
+        Raises:
+            ConfigurationError: the query or a document is no text; names the place.
+        """
+        return self.score_lists(_lists(query, _texts(documents)))
 
     def score_lists(self, lists: CandidateLists) -> npt.NDArray[np.float32]:
-        """float32 [N] raw scores of many lists at once, in document order; NaN where rejected."""
+        """float32 [N] raw scores of many lists at once, in document order; NaN where rejected.
+
+        Equal pairs of a query and a document have equal scores where the family is pointwise.
+        """
         reranker = self.engine.reranker
         scoreable = Scoreable.of(lists, reranker)
         sequences = reranker.encode(scoreable.lists)
@@ -63,10 +89,21 @@ class Ranker:
         return scores
 
     def rank(
-        self, query: str, documents: Sequence[str | None], *, top_k: int | None = None
+        self, query: str, documents: Documents, *, top_k: int | None = None
     ) -> list[RankedDocument]:
-        """The documents best first; ties keep the input order."""
-        lists = CandidateLists.from_texts(query, list(documents))
+        """The documents best first; ties keep the input order, and missing documents come last.
+
+        Args:
+            query: as for :meth:`score`.
+            documents: as for :meth:`score`.
+            top_k: only the best so many; None, or more than there are, gives all.
+
+        Raises:
+            ConfigurationError: as :meth:`score`, or ``top_k`` is no whole number from 0.
+        """
+        most = _whole_number(top_k)
+        texts = _texts(documents)
+        lists = _lists(query, texts)
         scores = self.score_lists(lists)
         first_ranks = lists.documents.column(schema.FIRST_STAGE_RANK).to_numpy()
         doc_ids = lists.documents.column(schema.DOC_ID).combine_chunks()
@@ -76,21 +113,21 @@ class Ranker:
                 index=int(index),
                 rank=int(rank),
                 score=None if np.isnan(scores[index]) else float(scores[index]),
-                document=documents[index],
+                document=texts[index],
             )
             for index, rank in zip(order, ranks, strict=True)
         ]
-        return rows[:top_k]
+        return rows[:most]
 
 
 def load(
-    model: str,
+    model: str | PathLike[str],
     *,
     family: str | None = None,
     revision: str | None = None,
     sha256: str | None = None,
-    device: str | None = None,
-    dtype: str = "auto",
+    device: Any = None,
+    dtype: Any = "auto",
     token_budget: int | None = None,
     packing: str = "auto",
     share_prefixes: bool = True,
@@ -103,33 +140,117 @@ def load(
         family: the file in ``pipeline/rerankers`` that runs the model; a card knows its own.
         revision: commit of a hub id.
         sha256: as ``model.sha256`` of a job.
-        device: ``cpu`` or ``cuda``; default: cuda where torch sees one.
-        dtype: as ``engine.dtype`` of a job.
+        device: ``cpu``, ``cuda`` or ``cuda:N``, as text or as torch's own; default: cuda where
+            torch sees one.
+        dtype: as ``engine.dtype`` of a job, or torch's own.
         token_budget: as ``engine.token_budget`` of a job.
         packing: as ``engine.packing`` of a job.
         share_prefixes: as ``engine.share_prefixes`` of a job.
         **settings: the family's settings, such as ``max_length``.
 
     Raises:
-        ConfigurationError: unknown card, family or setting.
+        ConfigurationError: unknown card, family, device or setting.
         NotFoundError: no checkpoint there.
         ModelError: the checkpoint does not fit the family.
     """
-    engine = EngineConfig.model_validate(
-        {
-            "dtype": dtype,
-            "token_budget": token_budget,
-            "packing": packing,
-            "share_prefixes": share_prefixes,
-        }
-    )
+    asked = {
+        "dtype": str(dtype).removeprefix("torch."),
+        "token_budget": token_budget,
+        "packing": packing,
+        "share_prefixes": share_prefixes,
+    }
+    engine = validate(EngineConfig, asked, prefix="engine")
+    name = _model_name(model)
+    named = {"revision": revision, "sha256": sha256, "settings": settings}
     if family is None:
-        config = cards.resolve(
-            ModelConfig(name=model, revision=revision, sha256=sha256, settings=settings)
-        )
+        section = {"name": name, **named}
+        config = cards.resolve(validate(ModelConfig, section, prefix="model"))
     else:
-        config = ModelConfig(
-            family=family, weights=model, revision=revision, sha256=sha256, settings=settings
+        section = {"family": family, "weights": name, **named}
+        config = validate(ModelConfig, section, prefix="model")
+    place = best_device_kind() if device is None else str(device)
+    kind_of_place(place)
+    return Ranker(build_engine(build_reranker(config), engine, place))
+
+
+def _model_name(model: object) -> str:
+    name = fspath(model) if isinstance(model, PathLike) else model
+    if isinstance(name, str):
+        return str.__str__(name)  # of an enumeration the value, not the name
+    raise ConfigurationError(
+        f"model: {type(model).__name__}, expected the name of a card, or with family the folder, "
+        "URI or hub id of a checkpoint"
+    )
+
+
+def _texts(documents: Documents) -> list[str | None]:
+    """Documents as a list of plain strings, None where one is missing.
+
+    Raises:
+        ConfigurationError: they are a single text or no sequence, or one of them is no text.
+    """
+    if isinstance(documents, (str, bytes, bytearray)):
+        raise ConfigurationError(
+            f"documents: a single {type(documents).__name__}; give a list of texts, e.g. [text]"
         )
-    kind = device or best_device_kind()
-    return Ranker(build_engine(build_reranker(config), engine, kind))
+    if isinstance(documents, (Mapping, Set)) or getattr(documents, "ndim", 1) != 1:
+        raise ConfigurationError(
+            f"documents: {type(documents).__name__} is no sequence of texts; give a list of them, "
+            "such as one column of a table"
+        )
+    try:
+        values = iter(documents)
+    except TypeError:
+        raise ConfigurationError(
+            f"documents: {type(documents).__name__}, expected a sequence of texts"
+        ) from None
+    return [_document(value, place) for place, value in enumerate(values)]
+
+
+def _document(value: object, place: int) -> str | None:
+    if isinstance(value, str):
+        return _text(value, f"documents[{place}]")
+    try:
+        plain = value.as_py() if hasattr(value, "as_py") else value  # an Arrow scalar
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"documents[{place}]: not valid UTF-8") from None
+    if plain is None or type(plain).__name__ in _MISSING:
+        return None
+    if isinstance(plain, (float, np.floating)) and np.isnan(plain):
+        return None
+    if isinstance(plain, str):
+        return _text(plain, f"documents[{place}]")
+    raise ConfigurationError(
+        f"documents[{place}]: {type(value).__name__}, expected a text, or None where it is missing"
+    )
+
+
+def _text(value: str, name: str) -> str:
+    """A plain string that can be encoded: subclasses may do what they want when they are read."""
+    text = str.__str__(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(
+            f"{name}: character {error.start} is half of a surrogate pair, which is no text; "
+            "decode the bytes that it came from with errors='replace'"
+        ) from None
+    return text
+
+
+def _lists(query: object, texts: list[str | None]) -> CandidateLists:
+    if not isinstance(query, str):
+        raise ConfigurationError(f"query: {type(query).__name__}, expected a text")
+    lists = CandidateLists.from_texts(_text(query, "query"), texts)
+    missing = [reasons.NULL_TEXT if text is None else None for text in texts]
+    index = lists.documents.column_names.index(schema.REASON)
+    column = pa.array(missing, pa.string())
+    return replace(lists, documents=lists.documents.set_column(index, schema.REASON, column))
+
+
+def _whole_number(top_k: object) -> int | None:
+    if top_k is None:
+        return None
+    if isinstance(top_k, (int, np.integer)) and not isinstance(top_k, bool) and top_k >= 0:
+        return int(top_k)
+    raise ConfigurationError(f"top_k: {top_k!r}, expected a whole number from 0, or None for all")

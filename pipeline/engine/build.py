@@ -9,6 +9,7 @@ from pipeline.config import EngineConfig, ModelConfig
 from pipeline.engine.device import (
     DEFAULT_TOKEN_BUDGET,
     dtype_name,
+    kind_of_place,
     torch_device,
     torch_dtype,
     use_deterministic_kernels,
@@ -60,7 +61,7 @@ def build_engine(
     Args:
         reranker: from :func:`build_reranker`.
         config: precision, packing and token budget.
-        kind: ``cpu`` or ``cuda``.
+        kind: ``cpu``, ``cuda`` or ``cuda:N``.
         device_share: part of the device that this replica may fill.
 
     Raises:
@@ -72,7 +73,7 @@ def build_engine(
     device = torch_device(kind if reranker.needs_weights else "cpu")
     if config.deterministic:
         use_deterministic_kernels()
-    dtype = torch_dtype(dtype_name(config.dtype, kind))
+    dtype = torch_dtype(dtype_name(config.dtype, kind_of_place(kind)))
     reranker.packed = config.packing != "padded" and reranker.can_pack
     if config.packing == "packed" and not reranker.packed:
         raise ConfigurationError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pipeline.errors import ConfigurationError
+
 if TYPE_CHECKING:
     import torch
 
@@ -31,6 +33,22 @@ def dtype_name(asked: str, kind: str) -> str:
     if asked != "auto":
         return asked
     return "bfloat16" if kind == "cuda" else "float32"
+
+
+def kind_of_place(place: str) -> str:
+    """``cpu`` or ``cuda`` of a device's name.
+
+    Raises:
+        ConfigurationError: it names neither.
+    """
+    kind, separator, number = place.partition(":")
+    if kind == "cpu" and not number.strip("0"):
+        return kind
+    if kind == "cuda" and bool(separator) == number.isdecimal():
+        return kind
+    raise ConfigurationError(
+        f"device: '{place}' is not one that is run here; known: cpu, cuda, cuda:N"
+    )
 
 
 def use_threads(count: float) -> None:
@@ -63,19 +81,28 @@ def torch_dtype(name: str) -> torch.dtype:
     return dtype
 
 
-def torch_device(kind: str) -> torch.device:
+def torch_device(place: str) -> torch.device:
     """The device of this process.
 
+    Args:
+        place: ``cpu``, ``cuda`` (torch's current GPU) or ``cuda:N``.
+
     Raises:
-        ConfigurationError: a GPU is asked for and torch sees none.
+        ConfigurationError: it is none of these, or torch sees no such GPU.
     """
     import torch
 
-    from pipeline.errors import ConfigurationError
-
-    if kind == "cuda" and not torch.cuda.is_available():
+    if kind_of_place(place) == "cpu":
+        return torch.device("cpu")
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not seen:
         raise ConfigurationError(
-            "replicas.num_gpus: torch sees no GPU in the worker; set it to 0, or install a CUDA "
-            "build of torch on the GPU nodes"
+            "replicas.num_gpus: torch sees no GPU in this process; set it to 0 (in Python: "
+            "device='cpu'), or install a CUDA build of torch on the GPU nodes"
         )
-    return torch.device(kind)
+    number = place.partition(":")[2]
+    if number and int(number) >= seen:
+        raise ConfigurationError(
+            f"device: '{place}' does not exist; torch sees {seen}, counted from cuda:0"
+        )
+    return torch.device(place)

@@ -168,6 +168,12 @@ def test_equal_documents_have_equal_scores_and_keep_their_order(
     assert Scoreable.of(lists, ranker.engine.reranker).lists.documents.num_rows == 12
 
 
+def test_a_missing_document_has_no_score_and_leaves_the_others_alone(ranker: Ranker) -> None:
+    scores = ranker.score(QUERIES[0], [None, *DOCUMENTS[:2]])
+    assert np.isnan(scores[0])
+    np.testing.assert_allclose(scores[1:], ranker.score(QUERIES[0], DOCUMENTS[:2]), atol=1e-6)
+
+
 def test_one_document_and_none(ranker: Ranker) -> None:
     assert ranker.score(QUERIES[0], DOCUMENTS[:1]).shape == (1,)
     assert ranker.score(QUERIES[0], []).shape == (0,)
