@@ -33,7 +33,7 @@ _PLAIN_USERS: Final = frozenset(
 #: port number follows belongs to a user, so a secret with slashes in it is found as well.
 _USER: Final = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://"
-    r"(?P<user>[^\s/?#@:]*:(?!\d{1,5}(?:[/?#'\"\s]|$))[^\s]*?@(?=[^@/\s]*(?:[/?#:'\"\s]|$))"
+    r"(?P<user>[^\s/?#@:\[]*:(?!\d{1,5}(?:[/?#'\"\s]|$))[^\s]*?@(?=[^@/\s]*(?:[/?#:'\"\s]|$))"
     r"|[^\s/?#]*@)"
 )
 _PARAMETER: Final = re.compile(r"(?P<name>[?&;][\w.%\-]+)=(?P<value>[^\s&;#'\"<>]+)")

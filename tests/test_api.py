@@ -32,7 +32,7 @@ class Text(str):
         return "something else"
 
 
-class Card(str, enum.Enum):
+class Card(enum.StrEnum):
     CHEAP = "lexical"
 
 
@@ -92,7 +92,7 @@ def test_top_k(lexical: Ranker, top_k: int | None, count: int) -> None:
 
 @pytest.mark.parametrize("top_k", [-1, 1.5, "2", True])
 def test_top_k_that_is_no_count_is_refused(lexical: Ranker, top_k: Any) -> None:
-    with pytest.raises(ConfigurationError, match="top_k.*expected a whole number from 0"):
+    with pytest.raises(ConfigurationError, match=r"top_k.*expected a whole number from 0"):
         lexical.rank(QUERY, TEXTS, top_k=top_k)
 
 

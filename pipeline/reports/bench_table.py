@@ -10,6 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.plain_text import visible
+
 Result = Mapping[str, Any]
 
 _NONE = "–"
@@ -41,7 +43,7 @@ def _subject(result: Result) -> Text:
     ]
     if model["scale"] == "tiny":
         lines.append("tiny network: this proves that everything runs and says nothing about speed")
-    return Text("\n".join(lines))
+    return Text("\n".join(map(visible, lines)))
 
 
 def _speeds(result: Result) -> Table:
@@ -122,7 +124,7 @@ def _ratios(result: Result) -> Table | Text:
         )
     if any(row["wall"] is None for row in result["ratios"]):
         lines.append(f"no ratios: {result['rounds']} rounds are too few, at least 3 are needed")
-        return Text("\n".join(lines))
+        return Text("\n".join(map(visible, lines)))
     table = _table(f"How many times faster {result['base']} is (median, least to most)")
     table.add_column("than", no_wrap=True)
     for heading in ("by the clock", "by CPU time", "our network alone"):
@@ -191,4 +193,6 @@ def _percent(share: float | None) -> str:
 
 
 def _table(title: str) -> Table:
-    return Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    return Table(
+        title=Text(visible(title)), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.plain_text import visible
 from pipeline.ranking.evaluation import Comparison, Evaluation, MeasureComparison
 
 _TESTS = ("p\nt-test", "p\nrandom.")
@@ -29,7 +30,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Group:
     table = _table("Evaluation")
     table.add_column("measure", no_wrap=True)
     for name in names:
-        table.add_column(Text(name), justify="right")
+        table.add_column(Text(visible(name)), justify="right")
     for measure in evaluations[0].measures:
         table.add_row(Text(measure), *(f"{each.means[measure]:.4f}" for each in evaluations))
     return Group(table, _coverage(evaluations))
@@ -73,7 +74,9 @@ def changes_table(row: MeasureComparison) -> Table:
     for section in (row.biggest_wins, row.biggest_losses):
         for query in section:
             change = f"{query.after - query.before:+.4f}"
-            table.add_row(Text(query.query_id), f"{query.before:.4f}", f"{query.after:.4f}", change)
+            table.add_row(
+                Text(visible(query.query_id)), f"{query.before:.4f}", f"{query.after:.4f}", change
+            )
         table.add_section()
     return table
 
@@ -113,7 +116,9 @@ def as_json(
 
 def _table(title: str) -> Table:
     """Narrow enough for 80 columns with seven columns."""
-    return Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    return Table(
+        title=Text(visible(title)), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
 
 
 def _measure_json(row: MeasureComparison) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def _coverage(evaluations: Sequence[Evaluation]) -> Text:
             lines.append(f"{each.run}: {len(each.missing)} judged queries not in it, counted as 0")
         if each.unjudged:
             lines.append(f"{each.run}: {each.unjudged} queries without judgements left out")
-    return Text("\n".join(lines))
+    return Text("\n".join(map(visible, lines)))
 
 
 def _p(value: float | None) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from pipeline.plain_text import redacted, visible
 
@@ -35,6 +37,10 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Tell the caller, where rich would leave the process with code 1."""
         raise BrokenPipeError(errno.EPIPE, "its reader has gone")
+
+    def render_str(self, text: str, *arguments: Any, **options: Any) -> Text:
+        """Plain text of a cell or title; rich itself would drop some control characters."""
+        return super().render_str(visible(text, keep=_LAYOUT), *arguments, **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
