@@ -20,7 +20,7 @@ import typer
 from jobs.command import Limit, Overrides, command, console, read_config
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
-from pipeline.execution.cluster_access import refuse_open_dashboard
+from pipeline.execution.job_server_access import check_job_server
 from pipeline.execution.submission import (
     JobEnd,
     JobLog,
@@ -71,6 +71,14 @@ def submit(
         int,
         typer.Option("--grace", min=1, help="Seconds that a stopped job gets to finish its units."),
     ] = 60,
+    plain_http: Annotated[
+        bool,
+        typer.Option(
+            "--plain-http",
+            help="Send the cluster's token unencrypted to another machine, where --address is "
+            "http:// and the network is private to the cluster.",
+        ),
+    ] = False,
     python: Annotated[
         str, typer.Option("--python", help="The Python of the cluster that runs the job.")
     ] = "python",
@@ -96,7 +104,7 @@ def submit(
         refuse_paths_of_this_machine(job, uploaded=working_dir is not None)
         environment = job_environment(env or [], grace_s=grace)
         with _folder(config, working_dir) as (folder, file):
-            refuse_open_dashboard(address, insecure=job.ray.insecure_cluster)
+            check_job_server(address, insecure=job.ray.insecure_cluster, plain_http=plain_http)
             server = JobServer.connect(address)
             entrypoint = command_line(python, file, overrides or [], limit=limit)
             name = server.submit(entrypoint, working_dir=folder, environment=environment)

@@ -11,13 +11,12 @@ import contextlib
 import ipaddress
 import os
 import secrets
+import socket
 import stat
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.storage.home import home_path
@@ -27,7 +26,7 @@ _CLUSTER_ID = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 
 _TIMEOUT_S = 20.0
 
-_HOW_TO_SECURE = (
+HOW_TO_SECURE = (
     "start it with RAY_AUTH_MODE=token in the environment of every node, and give this command the "
     "same token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH=FILE; see docs/clusters.md). Where the "
     "network itself keeps strangers out, set ray.insecure_cluster to true"
@@ -102,52 +101,37 @@ def _create_whole(path: Path, data: bytes) -> None:
 def refuse_open_cluster(address: str, *, insecure: bool) -> None:
     """Refuse the cluster at ``host:port`` when it obeys without a token and is not loopback.
 
-    Where it asks for a token, this process is told to send one.
+    Where it asks for a token, this process is told to send one. Ray sends it unencrypted: to
+    another machine only where the environment says already that tokens are to be sent.
 
     Raises:
-        ConfigurationError: it obeys strangers.
+        ConfigurationError: it obeys strangers, or would get a token that nobody meant to send.
         NotFoundError: it does not answer.
     """
+    host = address.rpartition(":")[0]
     closed = _asks_for_token(address)
     if closed:
+        if not (sends_tokens() or is_this_machine(host)):
+            raise ConfigurationError(
+                f"ray.address: the cluster at '{address}' asks for a token, which would cross the "
+                "network unencrypted. Where that network is the cluster's own, set "
+                "RAY_AUTH_MODE=token in the environment of this command; elsewhere, send the job "
+                "with `rerank submit` through a tunnel (see docs/clusters.md)"
+            )
         use_token()
-    elif not (insecure or is_loopback(address.rpartition(":")[0])):
+    elif not (insecure or is_loopback(host)):
         raise ConfigurationError(
             f"ray.address: the cluster at '{address}' obeys whoever reaches it, for it runs "
-            f"without token authentication; {_HOW_TO_SECURE}"
+            f"without token authentication; {HOW_TO_SECURE}"
         )
 
 
-def refuse_open_dashboard(url: str, *, insecure: bool) -> None:
-    """The same for a job server at ``http(s)://host:port``.
+def answers(address: str) -> bool:
+    """Whether a cluster's head lives at ``host:port``, though it may refuse strangers.
 
-    Raises:
-        ConfigurationError: it obeys strangers, or ``url`` is none.
-        NotFoundError: it does not answer.
+    Takes a few seconds at most.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(
-            f"--address {url}: give the job server of the cluster, http://HOST:8265"
-        )
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/api/jobs/", timeout=_TIMEOUT_S):
-            closed = False
-    except urllib.error.HTTPError as error:
-        closed = error.code in (401, 403)
-        if not closed:
-            raise NotFoundError(
-                f"--address {url}: no Ray job server answers there (HTTP {error.code})"
-            ) from None
-    except OSError as error:
-        raise NotFoundError(f"--address {url}: no job server answers there ({error})") from None
-    if closed:
-        use_token()
-    elif not (insecure or is_loopback(parts.hostname)):
-        raise ConfigurationError(
-            f"--address {url}: this job server obeys whoever reaches it, for its cluster runs "
-            f"without token authentication; {_HOW_TO_SECURE}"
-        )
+    return _ask(address, timeout_s=3.0) not in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 def use_token() -> None:
@@ -160,10 +144,15 @@ def use_token() -> None:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
+def sends_tokens() -> bool:
+    """Whether the environment says that Ray sends tokens."""
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
+
+
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is reached from this machine only."""
     name = host.strip("[]")
-    if name == "localhost":
+    if name.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(name).is_loopback
@@ -171,7 +160,33 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether what is sent to ``host`` stays on this machine."""
+    if is_loopback(host):
+        return True
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), 9, type=socket.SOCK_DGRAM)
+        return bool(found) and all(_is_ours(family, place) for family, _, _, _, place in found)
+    except OSError:
+        return False
+
+
+def _is_ours(family: int, place: Any) -> bool:
+    """The kernel reaches an address of its own from that address."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(place)  # sends nothing
+        return bool(probe.getsockname()[0] == place[0])
+
+
 def _asks_for_token(address: str) -> bool:
+    status = _ask(address, timeout_s=_TIMEOUT_S)
+    if status not in ("OK", "UNAUTHENTICATED"):
+        raise NotFoundError(f"ray.address: no Ray cluster answers at '{address}' ({status})")
+    return status == "UNAUTHENTICATED"
+
+
+def _ask(address: str, *, timeout_s: float) -> str:
+    """The name of the gRPC status that a stranger gets for asking who the cluster is."""
     try:
         import grpc
     except ImportError:
@@ -180,11 +195,7 @@ def _asks_for_token(address: str) -> bool:
         ) from None
     with grpc.insecure_channel(address) as channel:
         try:
-            channel.unary_unary(_CLUSTER_ID)(b"", timeout=_TIMEOUT_S)
+            channel.unary_unary(_CLUSTER_ID)(b"", timeout=timeout_s)
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                return True
-            raise NotFoundError(
-                f"ray.address: no Ray cluster answers at '{address}' ({error.code().name})"
-            ) from None
-    return False
+            return str(error.code().name)
+    return "OK"

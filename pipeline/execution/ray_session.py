@@ -6,16 +6,38 @@ import logging
 import math
 import os
 import re
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from pipeline.config import RayConfig, ReplicasConfig
-from pipeline.errors import ConfigurationError, NotFoundError, RerankError, RunFailedError
-from pipeline.execution.cluster_access import refuse_open_cluster, secure_local_ray
+from pipeline.errors import (
+    ConfigurationError,
+    NotFoundError,
+    RerankError,
+    RunFailedError,
+    TerminatedError,
+)
+from pipeline.execution.cluster_access import answers, refuse_open_cluster, secure_local_ray
+from pipeline.execution.guarded_folder import GuardedFolder, Guardian, base_for_sockets
+from pipeline.execution.guardian import KEEP
+from pipeline.execution.ray_address import (
+    check_reachable,
+    cluster_address,
+    found_cluster,
+    setting_of,
+)
+from pipeline.execution.ray_watch import JoinedLook, RayWatch, head_silent_s, local_look
+
+#: Ray's folder within the one that is ours.
+_RAYS_OWN: Final = "r"
+
+#: Bytes that the path of Ray's longest socket takes below the folder for temporary files.
+_BELOW_BASE: Final = len(
+    f"/rerank-12345678/{_RAYS_OWN}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+)
 
 #: Ray Data stops a run in which no task finishes for this long; a unit of long documents on a
 #: small machine takes far longer than its default of 30 minutes.
@@ -46,36 +68,88 @@ def ray_session(config: RayJob) -> Iterator[None]:
     """A connection to Ray for one run; a local Ray is shut down afterwards, a joined one left.
 
     A run inside a Ray job joins the cluster of that job, whose address is in the environment.
+    Nothing of a local Ray outlives this process, however it ends.
 
     Raises:
         NotFoundError: the cluster at ``ray.address`` cannot be reached.
         ConfigurationError: the cluster obeys strangers, or the address is not one.
+        RunFailedError: Ray does not start, or is lost while the body runs.
     """
     # Read by Ray's C++ code when it starts; errors of ours come back as exceptions.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
-    already = "ray" in sys.modules and sys.modules["ray"].is_initialized()
-    if not already:
-        address = _cluster_address(config)
-        if address is None:
-            secure_local_ray(insecure=config.ray.insecure_cluster)
-        elif address != "auto":
-            _check_reachable(address)
-            refuse_open_cluster(address, insecure=config.ray.insecure_cluster)
-        with _stderr_held_back():
-            if address is None:
-                _start(config)
-            else:
-                _join(address, config)
-    import ray
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        _quiet()
+        yield
+        return
+    address = cluster_address(config.ray)
+    if address is None:
+        secure_local_ray(insecure=config.ray.insecure_cluster)
+        with _local(config):
+            yield
+    else:
+        with _joined(address, config):
+            yield
 
-    _quiet()
+
+@contextmanager
+def _local(config: RayJob) -> Iterator[None]:
+    """A Ray of our own in a folder of our own; its logs are kept when it failed."""
+    folder = GuardedFolder(base_for_sockets(_BELOW_BASE))
+    hint = f"; Ray's logs are kept in {folder.path}"
+    failed = False
+    try:
+        watch = RayWatch(local_look, hint=hint, before_exit=lambda: folder.say(keep_logs=True))
+        with _watched(watch):
+            with _stderr_held_back(), folder.marking():
+                _start(config, folder.path)
+            _quiet()
+            yield
+    except BaseException as error:
+        failed = isinstance(error, Exception) and not isinstance(error, TerminatedError)
+        raise
+    finally:
+        folder.close(keep_logs=failed)
+
+
+@contextmanager
+def _joined(address: str, config: RayJob) -> Iterator[None]:
+    """A cluster that goes on without us, once it has shown who may give it orders."""
+    found = found_cluster() if address == "auto" else address
+    check_reachable(found, setting_of(config.ray))
+    refuse_open_cluster(found, insecure=config.ray.insecure_cluster)
+    guardian = Guardian()
+    try:
+        look = JoinedLook(found, answers)
+        watch = RayWatch(look, hint="", before_exit=lambda: guardian.say(KEEP))
+        with _watched(watch):
+            with _stderr_held_back():
+                _join(address)
+            _quiet()
+            look.silent_s = head_silent_s()
+            watch.limit(look.silent_s)
+            yield
+    finally:
+        guardian.say(KEEP)
+        guardian.wait()
+
+
+@contextmanager
+def _watched(watch: RayWatch) -> Iterator[None]:
+    """Start and use Ray in the body; it is shut down, and where it was lost, that is raised."""
     try:
         yield
+    except BaseException as error:
+        explained = watch.explained(error)
+        if explained is error:
+            raise
+        raise explained from None
     finally:
-        if not already:
-            ray.shutdown()
+        watch.leave()
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
+        watch.stop()
 
 
 def explain(error: Exception) -> RunFailedError:
@@ -87,8 +161,14 @@ def explain(error: Exception) -> RunFailedError:
     cause = named[-1] if named else next((line for line in lines if line), type(error).__name__)
     return RunFailedError(
         f"a worker failed: {cause}. Committed units are kept: run the same command again to "
-        "resume; the worker's log is in Ray's session folder"
+        f"resume; the worker's log is in {_logs()}"
     )
+
+
+def _logs() -> str:
+    """The folder with the logs of Ray's processes on this node."""
+    node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
+    return "Ray's session folder" if node is None else str(node.get_logs_dir_path())
 
 
 @contextmanager
@@ -109,23 +189,45 @@ def _stderr_held_back() -> Iterator[None]:
             os.close(saved)
 
 
-def _start(config: RayJob) -> None:
+def _start(config: RayJob, folder: str) -> None:
+    """Start Ray below ``folder``.
+
+    Raises:
+        ConfigurationError: Ray refuses the size of its object store.
+        RunFailedError: it does not start.
+    """
     import ray
 
     memory = config.ray.object_store_gib
-    ray.init(
-        # Without this, Ray would join whatever cluster was started last on this machine.
-        address="local",
-        num_cpus=_logical_cpus(config),
-        num_gpus=None if config.replicas.num_gpus else 0,
-        include_dashboard=False,
-        object_store_memory=None if memory is None else int(memory * 2**30),
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    try:
+        ray.init(
+            # Without this, Ray would join whatever cluster was started last on this machine.
+            address="local",
+            num_cpus=_logical_cpus(config),
+            num_gpus=None if config.replicas.num_gpus else 0,
+            include_dashboard=False,
+            object_store_memory=None if memory is None else int(memory * 2**30),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            # Ray opens this folder to everybody; the one around it is ours alone.
+            _temp_dir=f"{folder}/{_RAYS_OWN}",
+        )
+    except RerankError:
+        raise
+    except Exception as error:  # Ray raises plain Exception when its processes do not come up
+        if isinstance(error, ValueError) and "object store" in str(error).lower():
+            raise ConfigurationError(
+                f"ray.object_store_gib: Ray refuses {memory or 'its default'} on this machine "
+                f"({_first_line(error)})"
+            ) from None
+        raise RunFailedError(
+            f"Ray did not start on this machine ({_first_line(error)}). Where the machine was only "
+            f"busy, run the same command again; else see Ray's logs, which are kept in {folder}, "
+            "or set ray.mode to in_process"
+        ) from None
 
 
-def _join(address: str, config: RayJob) -> None:
+def _join(address: str) -> None:
     import ray
 
     try:
@@ -136,40 +238,10 @@ def _join(address: str, config: RayJob) -> None:
             "`ray start --head`, or set ray.address to null for a local run. Where the cluster "
             "asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
         ) from None
-    if address == "auto":
-        try:
-            found = ray.get_runtime_context().gcs_address
-            refuse_open_cluster(found, insecure=config.ray.insecure_cluster)
-        except RerankError:
-            ray.shutdown()
-            raise
 
 
-def _cluster_address(config: RayJob) -> str | None:
-    """The cluster to join: the configured one, or the one that this process is a job of."""
-    address = config.ray.address or os.environ.get("RAY_ADDRESS") or None
-    if address is not None and "://" in address:
-        raise ConfigurationError(
-            f"ray.address: '{address}' is no address of a cluster; give host:port or auto from a "
-            "node of it, or send the job there with `rerank submit`"
-        )
-    return None if address == "local" else address
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse a host:port where nobody listens; Ray itself would try for minutes.
-
-    Raises:
-        NotFoundError: no connection within ten seconds.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, ValueError) as error:
-        raise NotFoundError(
-            f"ray.address: no cluster at '{address}' ({error}); give host:port or auto, start one "
-            "with `ray start --head`, or set ray.address to null for a local run"
-        ) from None
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _logical_cpus(config: RayJob) -> int:

@@ -139,9 +139,7 @@ class JobServer:
         from ray.exceptions import AuthenticationError
 
         try:
-            from ray.job_submission import JobSubmissionClient
-
-            client = JobSubmissionClient(url)
+            client = _client(url)
             client.get_version()  # the first request, which is where a token is refused
             return cls(client)
         except (RuntimeError, AuthenticationError) as error:
@@ -211,6 +209,23 @@ class JobServer:
             message=details.message or "",
             folder=log.folder,
         )
+
+
+def _client(url: str) -> JobSubmissionClient:
+    """Ray's client, but one that follows no redirect: neither token nor code goes on elsewhere."""
+    from ray.job_submission import JobSubmissionClient
+
+    class Direct(JobSubmissionClient):
+        def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
+            reply = super()._do_request(method, endpoint, allow_redirects=False, **more)
+            if reply.is_redirect:
+                raise RuntimeError(
+                    f"the job server sends us on to {reply.headers['Location']!r}; give its own "
+                    "address"
+                )
+            return reply
+
+    return Direct(url)
 
 
 class JobLog:
