@@ -41,7 +41,14 @@ class Ward(Protocol):
         """End the process."""
 
 
-def isolate(ward: Ward, number: int, *, limit_s: float, most_culprits: float) -> pa.Table:
+def isolate(
+    ward: Ward,
+    number: int,
+    *,
+    limit_s: float,
+    most_culprits: float,
+    note: Callable[[dict[str, float]], None],
+) -> pa.Table:
     """Finish a unit whatever its queries do.
 
     Args:
@@ -49,6 +56,7 @@ def isolate(ward: Ward, number: int, *, limit_s: float, most_culprits: float) ->
         number: the unit's place in ``job.units``.
         limit_s: seconds for the whole unit.
         most_culprits: share of its queries past which the model is to blame, not they.
+        note: takes the statistics of attempts that do not become the unit's row.
 
     Returns:
         The unit's status row.
@@ -56,9 +64,10 @@ def isolate(ward: Ward, number: int, *, limit_s: float, most_culprits: float) ->
     Raises:
         RunFailedError: too many culprits, or the unit fails though each of its queries passes.
     """
-    done = _survived(ward, ward.attempt(number, crashed=(), put=True, limit_s=limit_s))
-    if done is not None:
+    tried = ward.attempt(number, crashed=(), put=True, limit_s=limit_s)
+    if (done := _survived(ward, tried)) is not None:
         return done
+    _note(note, tried)
     count = _queries(ward, number)
 
     def survives(group: Sequence[int]) -> bool:
@@ -66,6 +75,7 @@ def isolate(ward: Ward, number: int, *, limit_s: float, most_culprits: float) ->
         share = max(_FLOOR_S, limit_s * len(group) / count)
         for _ in range(_CONFIRMED if len(group) == 1 else 1):
             tried = ward.attempt(number, crashed=others, put=False, limit_s=min(limit_s, share))
+            _note(note, tried)
             if _survived(ward, tried) is not None:
                 return True
         return False
@@ -76,8 +86,10 @@ def isolate(ward: Ward, number: int, *, limit_s: float, most_culprits: float) ->
             f"more than {most_culprits:.0%} of a unit's {count} queries crash their worker or make "
             f"the model raise, each even alone; the run stops. Last words:\n{ward.words}"
         )
-    done = _survived(ward, ward.attempt(number, crashed=culprits, put=True, limit_s=limit_s))
+    tried = ward.attempt(number, crashed=culprits, put=True, limit_s=limit_s)
+    done = _survived(ward, tried)
     if done is None:
+        _note(note, tried)
         raise RunFailedError(
             f"a unit of {count} queries crashes its worker as a whole, though its queries pass in "
             "parts; lower units.documents (memory), or raise units.time_limit_s (a hang?). Last "
@@ -122,6 +134,11 @@ def find_culprits(
         if len(culprits) > most:
             return None
     return culprits
+
+
+def _note(note: Callable[[dict[str, float]], None], tried: pa.Table | None) -> None:
+    if tried is not None:
+        note(rows.statistics(tried))
 
 
 def _survived(ward: Ward, tried: pa.Table | None) -> pa.Table | None:

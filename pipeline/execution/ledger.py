@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.candidates.reading import split_query_error
 from pipeline.errors import QuarantineError, RunFailedError
+from pipeline.execution import rows
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.rows import Suspicion
@@ -51,7 +52,7 @@ class Ledger:
         self._different: list[str] = []
         self._repaired: list[str] = []
         self._failures = 0
-        self._store_before = counters.snapshot()
+        counters.take()  # what happened before this session is not its own
         self._cpu_before = time.process_time()
 
     def add(self, counts: UnitCounts, *, resumed: bool = False) -> None:
@@ -90,6 +91,10 @@ class Ledger:
         if stats.get("repaired"):
             self._repaired.append(unit)
             logger.warning("unit %s: its file was damaged, and is whole again", unit)
+
+    def note_events(self, stats: dict[str, float]) -> None:
+        """Add the store events of a row that is no committed unit's."""
+        self._totals.update(rows.events_of(stats))
 
     def suspect(self, suspicion: Suspicion) -> None:
         """Set a unit aside for later.
@@ -135,8 +140,9 @@ class Ledger:
     def report(self) -> dict[str, Any]:
         """What this session did, in numbers."""
         totals = dict(self._totals)
-        store = Counter(counters.since(self._store_before))
-        store.update({n[8:]: int(v) for n, v in totals.items() if n.startswith("storage_")})
+        store = Counter(counters.take())
+        named = rows.events_of(totals).items()
+        store.update({n.removeprefix(rows.STORE_EVENT): int(v) for n, v in named})
         cpu = {n[:-6]: round(v, 3) for n, v in totals.items() if n.endswith("_cpu_s")}
         seconds = self._unit_seconds
         return {

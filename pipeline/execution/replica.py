@@ -18,7 +18,7 @@ from pipeline.execution.attempts import time_limit
 from pipeline.execution.model_code import ModelCodeError, model_code
 from pipeline.execution.patience import be_patient_as
 from pipeline.execution.stages import Job, pack_readouts, reranker_of, unpack
-from pipeline.execution.worker import score_unit
+from pipeline.execution.worker import score_unit, store_events
 from pipeline.rerankers.base import Sequences
 
 
@@ -103,7 +103,7 @@ class IsolatedReplica(Replica):
             limit_s: seconds after which this process kills itself.
 
         Returns:
-            A status row; a suspected one where the model raised.
+            A status row; a suspected one where the model raised. Each with its store events.
         """
         unit = self.job.units[number].name
         try:
@@ -112,11 +112,12 @@ class IsolatedReplica(Replica):
                 if crashed:
                     batch = stages.without_queries(batch, crashed)
                 batch = self.score(stages.encode(batch, self.job))
-                return stages.commit(batch, self.job, put=put)
+                done = stages.commit(batch, self.job, put=put)
         except ModelCodeError as error:
-            return rows.suspected(unit, failures=1, words=str(error))
+            done = rows.suspected(unit, failures=1, words=str(error))
         except RerankError as error:
-            return rows.failed(error)
+            done = rows.failed(error)
+        return rows.with_statistics(done, store_events())
 
 
 def not_finite(sequences: Sequences, readouts: Readouts) -> npt.NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ COUNTS: Final = "counts"
 ERROR: Final = "error"
 SUSPECT: Final = "suspect"
 SKIPPED: Final = "skipped"
+
+#: Beginning of the names of statistics that count what happened between workers and stores.
+STORE_EVENT: Final = "storage_"
 
 _FINAL: Final = frozenset({COUNTS, ERROR, SUSPECT, SKIPPED})
 
@@ -102,6 +106,11 @@ def with_statistics(batch: pa.Table, more: dict[str, float]) -> pa.Table:
     merged = known | {name: known.get(name, 0) + value for name, value in more.items()}
     rest = batch.drop_columns([STATS]) if known else batch
     return rest.append_column(STATS, pa.array([json.dumps(merged)]))
+
+
+def events_of(noted: Mapping[str, float]) -> dict[str, float]:
+    """The store events among a row's statistics."""
+    return {name: number for name, number in noted.items() if name.startswith(STORE_EVENT)}
 
 
 def unit_of(batch: pa.Table) -> str:

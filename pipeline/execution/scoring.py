@@ -57,6 +57,9 @@ def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
     """Count one row; returns the unit that it speaks of."""
     if session.lease.lost:
         raise fenced(session.prepared.folder.path, session.lease.epoch)
+    stats = json.loads(row.get(rows.STATS) or "{}")
+    if row.get(rows.COUNTS) is None:
+        session.ledger.note_events(stats)
     rows.raise_if_failed(row)
     if row.get(rows.SKIPPED) is not None:
         if not session.termination.requested:
@@ -67,7 +70,7 @@ def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
         session.ledger.suspect(suspicion)
         return suspicion.unit
     counts = UnitCounts.from_metadata(row[rows.COUNTS])
-    session.ledger.note(counts.unit, json.loads(row[rows.STATS]))
+    session.ledger.note(counts.unit, stats)
     session.ledger.add(counts)
     report.update(session.ledger.progress)
     return counts.unit
@@ -87,6 +90,7 @@ def _isolate_suspects(session: Session, crew: Workers, job: Job, report: Reporte
                 number,
                 limit_s=job.config.units.time_limit_s,
                 most_culprits=max(limits.max_unit_error_rate, limits.max_error_rate),
+                note=ledger.note_events,
             )
             [row] = done.to_pylist()
             _judge(session, row, report)

@@ -32,45 +32,65 @@ def score_unit(batch: pa.Table, work: Callable[[pa.Table], pa.Table], *, job: Jo
     """An encoded unit -> the same row with readouts, which ``work`` makes."""
     if rows.is_final(batch):
         return batch
-    return run_stage(SCORE, rows.unit_of(batch), lambda: work(batch), job)
+    return run_stage(SCORE, rows.unit_of(batch), lambda: work(batch), job, batch)
 
 
 def commit_unit(batch: pa.Table, *, job: Job) -> pa.Table:
     """A scored unit -> its status, once its files are written."""
     if rows.is_final(batch):
         return batch
-    return run_stage(COMMIT, rows.unit_of(batch), lambda: stages.commit(batch, job), job)
+    return run_stage(COMMIT, rows.unit_of(batch), lambda: stages.commit(batch, job), job, batch)
 
 
-def run_stage(name: str, unit: str, work: Callable[[], pa.Table], job: Job) -> pa.Table:
+def run_stage(
+    name: str,
+    unit: str,
+    work: Callable[[], pa.Table],
+    job: Job,
+    batch: pa.Table | None = None,
+) -> pa.Table:
     """Run one stage of one unit.
+
+    Args:
+        name: the stage.
+        unit: the unit's name.
+        work: does it.
+        job: the job.
+        batch: the row that earlier stages made of the unit.
 
     Returns:
         What ``work`` returns with the stage's seconds and store events noted; or a status row when
         the unit is not begun because the driver stops, when it crashes its workers or makes the
-        model raise, or when ``work`` raised an error of ours.
+        model raise, or when ``work`` raised an error of ours; with the store events alone.
     """
     be_patient_as(job.config.storage)
-    before, wall, cpu = counters.snapshot(), time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), time.process_time()
     try:
         # What is scored already is written even when the driver stops: that is less work lost.
         if name != COMMIT and not may_begin(job.folder, job.epoch):
-            return rows.skipped(unit)
+            return _ended(rows.skipped(unit), batch)
         with attempt(job.folder, unit, name), time_limit(job.config.units.time_limit_s):
             failpoints.reached("unit.begun")
             done = work()
     except WorkersKilledError as error:
-        return rows.suspected(unit, failures=MOST, words=str(error))
+        return _ended(rows.suspected(unit, failures=MOST, words=str(error)), batch)
     except ModelCodeError as error:
-        return rows.suspected(unit, failures=1, words=str(error))
+        return _ended(rows.suspected(unit, failures=1, words=str(error)), batch)
     except RerankError as error:
-        return rows.failed(error)
+        return _ended(rows.failed(error), batch)
     noted: dict[str, float] = {
         f"{name}_s": time.perf_counter() - wall,
         f"{name}_cpu_s": time.process_time() - cpu,
     }
-    return rows.with_statistics(done, noted | _store_events(before))
+    return rows.with_statistics(done, noted | store_events())
 
 
-def _store_events(before: dict[str, int]) -> dict[str, float]:
-    return {f"storage_{event}": number for event, number in counters.since(before).items()}
+def store_events() -> dict[str, float]:
+    """Statistics of a row: what happened between this process and its stores since last asked."""
+    return {f"{rows.STORE_EVENT}{event}": number for event, number in counters.take().items()}
+
+
+def _ended(ending: pa.Table, batch: pa.Table | None) -> pa.Table:
+    """A status row with the store events of every stage so far, which happened all the same."""
+    earlier = {} if batch is None else rows.events_of(rows.statistics(batch))
+    return rows.with_statistics(rows.with_statistics(ending, earlier), store_events())

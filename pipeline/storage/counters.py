@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
 from enum import StrEnum
 
 
 class Event(StrEnum):
-    """What is counted; the values are the keys of :func:`snapshot`."""
+    """What is counted; the values are the keys of :func:`take`."""
 
     THROTTLED = "retries_throttled"  # 503 SlowDown, 429
     SERVER = "retries_server_error"  # other 5xx, RequestTimeout, an answer that is no XML
@@ -31,13 +30,13 @@ def count(event: Event) -> None:
         _counts[event.value] += 1
 
 
-def snapshot() -> dict[str, int]:
-    """Counts of this process since it started, every event named."""
+def take() -> dict[str, int]:
+    """Counts of this process since the last call, events that did not happen left out.
+
+    Each event is handed out once: whoever takes it reports it. A driver and the stages that it
+    runs itself share these counts, as do stages that one worker runs one after the other.
+    """
+    global _counts
     with _lock:
-        return {event.value: _counts[event.value] for event in Event}
-
-
-def since(before: Mapping[str, int]) -> dict[str, int]:
-    """Counts since an earlier snapshot; events that did not happen are left out."""
-    delta = {name: value - before.get(name, 0) for name, value in snapshot().items()}
-    return {name: value for name, value in delta.items() if value}
+        taken, _counts = _counts, Counter()
+    return dict(taken)

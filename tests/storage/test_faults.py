@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ import pytest
 
 from pipeline.errors import AccessDeniedError, InputContractError, StorageError
 from pipeline.storage import store
-from pipeline.storage.counters import since, snapshot
+from pipeline.storage.counters import take
 from pipeline.storage.parquet import read_rows, read_table, to_bytes
 from pipeline.storage.policy import StoragePolicy, use_policy
 from pipeline.storage.probe import probe
@@ -52,8 +53,14 @@ IMPATIENT = StoragePolicy(backoff_s=0.01, stall_s=0.7, min_bytes_per_s=1 << 20)
 @pytest.fixture
 def events() -> Iterator[Callable[[], dict[str, int]]]:
     """What was counted since the test began."""
-    before = snapshot()
-    yield lambda: since(before)
+    counted: Counter[str] = Counter()
+
+    def so_far() -> dict[str, int]:
+        counted.update(take())
+        return dict(counted)
+
+    take()
+    yield so_far
 
 
 class Storm:
