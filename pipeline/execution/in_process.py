@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.execution import guardian
 from pipeline.execution.attempts import last_words
+from pipeline.execution.guarded_folder import GuardedFolder
 from pipeline.execution.replica import IsolatedReplica, Replica
 from pipeline.execution.stages import Job
 from pipeline.execution.worker import commit_unit, encode_unit
@@ -28,14 +31,19 @@ def status_rows(job: Job) -> Iterator[dict[str, Any]]:
 
 
 class ChildWard:
-    """See :class:`pipeline.execution.isolation.Ward`: a child process that may be lost."""
+    """See :class:`pipeline.execution.isolation.Ward`: a child process that may be lost.
+
+    It belongs to a guarded folder, where its standard error goes, so that neither it nor processes
+    that the model's code starts outlive this one.
+    """
 
     def __init__(self, job: Job) -> None:
         self.words = ""
         self._job = job
         self._child: Any = None
         self._pipe: Connection | None = None
-        self._stderr = ""
+        self._stderr = Path()
+        self._folder: GuardedFolder | None = None
 
     def queries(self, number: int) -> int | None:
         """Candidate lists of a unit; None when the child died."""
@@ -50,12 +58,17 @@ class ChildWard:
         return done
 
     def close(self) -> None:
-        """End the child."""
+        """End the child, and all that it started."""
+        self._end_child()
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def _end_child(self) -> None:
         if self._child is not None:
             self._child.kill()
             self._child.join()
             self._child = None
-            Path(self._stderr).unlink()
 
     def _call(self, method: str, *arguments: object) -> Any:
         if self._child is None:
@@ -65,12 +78,14 @@ class ChildWard:
             self._pipe.send((method, arguments))
             return self._pipe.recv()
         except (EOFError, ConnectionError):
-            self.words = last_words(self._stderr, "")
-            self.close()
+            self.words = last_words(str(self._stderr), socket.gethostname())
+            self._end_child()
             return None
 
     def _start(self) -> None:
-        handle, self._stderr = tempfile.mkstemp(prefix="rerank-", suffix=".err")
+        if self._folder is None:
+            self._folder = GuardedFolder(tempfile.gettempdir())
+        self._stderr = Path(self._folder.path, "stderr")
         # Forked from a server without threads, which imports torch once for all children.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch", __name__])
@@ -78,11 +93,11 @@ class ChildWard:
         self._child = context.Process(target=_serve, args=(self._job, theirs, self._stderr))
         self._child.start()
         theirs.close()
-        os.close(handle)
 
 
-def _serve(job: Job, pipe: Connection, stderr: str) -> None:
-    with Path(stderr).open("w") as file:
+def _serve(job: Job, pipe: Connection, stderr: Path) -> None:
+    os.environ[guardian.VARIABLE] = str(stderr.parent)
+    with stderr.open("w") as file:
         os.dup2(file.fileno(), 2)
     sys.stderr = os.fdopen(2, "w")
     replica = IsolatedReplica(job)

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -64,11 +64,16 @@ class RayJob(Protocol):
 
 
 @contextmanager
-def ray_session(config: RayJob) -> Iterator[None]:
+def ray_session(config: RayJob, *, on_exit: Callable[[], None] | None = None) -> Iterator[None]:
     """A connection to Ray for one run; a local Ray is shut down afterwards, a joined one left.
 
     A run inside a Ray job joins the cluster of that job, whose address is in the environment.
     Nothing of a local Ray outlives this process, however it ends.
+
+    Args:
+        config: the job.
+        on_exit: gives back what this process holds, should it have to be ended the hard way because
+            Ray is lost and does not let go of the main thread.
 
     Raises:
         NotFoundError: the cluster at ``ray.address`` cannot be reached.
@@ -86,21 +91,23 @@ def ray_session(config: RayJob) -> Iterator[None]:
     address = cluster_address(config.ray)
     if address is None:
         secure_local_ray(insecure=config.ray.insecure_cluster)
-        with _local(config):
+        with _local(config, on_exit):
             yield
     else:
-        with _joined(address, config):
+        with _joined(address, config, on_exit):
             yield
 
 
 @contextmanager
-def _local(config: RayJob) -> Iterator[None]:
+def _local(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]:
     """A Ray of our own in a folder of our own; its logs are kept when it failed."""
     folder = GuardedFolder(base_for_sockets(_BELOW_BASE))
     hint = f"; Ray's logs are kept in {folder.path}"
     failed = False
     try:
-        watch = RayWatch(local_look, hint=hint, before_exit=lambda: folder.say(keep_logs=True))
+        watch = RayWatch(
+            local_look, hint=hint, on_exit=[on_exit, lambda: folder.say(keep_logs=True)]
+        )
         with _watched(watch):
             with _stderr_held_back(), folder.marking():
                 _start(config, folder.path)
@@ -114,7 +121,7 @@ def _local(config: RayJob) -> Iterator[None]:
 
 
 @contextmanager
-def _joined(address: str, config: RayJob) -> Iterator[None]:
+def _joined(address: str, config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]:
     """A cluster that goes on without us, once it has shown who may give it orders."""
     found = found_cluster() if address == "auto" else address
     check_reachable(found, setting_of(config.ray))
@@ -122,7 +129,7 @@ def _joined(address: str, config: RayJob) -> Iterator[None]:
     guardian = Guardian()
     try:
         look = JoinedLook(found, answers)
-        watch = RayWatch(look, hint="", before_exit=lambda: guardian.say(KEEP))
+        watch = RayWatch(look, hint="", on_exit=[on_exit, lambda: guardian.say(KEEP)])
         with _watched(watch):
             with _stderr_held_back():
                 _join(address)

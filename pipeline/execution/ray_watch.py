@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -29,6 +29,9 @@ LOOK_S: Final = 0.5
 
 #: Seconds that the main thread gets to leave in order, where Ray leaves us that long.
 _LEAVE_S: Final = 30.0
+
+#: Seconds that giving back the lease may take when the process is ended the hard way.
+_GIVE_BACK_S: Final = 3.0
 
 #: Seconds between two attempts to raise the error in the main thread, which may swallow one.
 _RAISE_S: Final = 2.0
@@ -62,15 +65,17 @@ class RayWatch:
     Args:
         look: says what died; never raises.
         hint: where Ray's logs are, as the end of a sentence.
-        before_exit: called before the process is ended the hard way; None where the process is
-            not ours to end.
+        on_exit: called, where there is something to call, before the process is ended the hard way;
+            together they get a few seconds.
     """
 
-    def __init__(self, look: Look, *, hint: str, before_exit: Callable[[], None] | None) -> None:
+    def __init__(
+        self, look: Look, *, hint: str, on_exit: Sequence[Callable[[], None] | None]
+    ) -> None:
         self.lost: str | None = None
         self._look = look
         self._hint = hint
-        self._before_exit = before_exit
+        self._on_exit = on_exit
         self._stderr = os.dup(2)  # descriptor 2 is elsewhere while Ray starts
         self._in_body = threading.current_thread() is threading.main_thread()
         self._leaving = False
@@ -129,16 +134,21 @@ class RayWatch:
             if self._in_body and self._late % (_RAISE_S / LOOK_S) == 0:
                 signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
             self._late += 1
-            if self._late * LOOK_S >= self._leave_s and self._before_exit is not None:
-                self._exit(self._before_exit)
+            if self._late * LOOK_S >= self._leave_s:
+                self._exit()
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         if self._in_body and self.lost is not None:
             raise self.error()
 
-    def _exit(self, before: Callable[[], None]) -> None:
+    def _exit(self) -> None:
+        """End the process: first say why, for what follows may not get through."""
         os.write(self._stderr, f"error: {self.error()}\n".encode())
-        before()
+        for call in self._on_exit:
+            if call is not None:
+                calling = threading.Thread(target=call, daemon=True)
+                calling.start()
+                calling.join(_GIVE_BACK_S)
         os._exit(int(ExitCode.FAILED))
 
 

@@ -44,7 +44,9 @@ def driven(prepared: Prepared) -> Iterator[Session]:
     """Take the lease; give it back, with a report of what was done, however the body ends."""
     ledger = Ledger(prepared)
     lease = _lease(prepared, ledger)
-    termination = Termination(grace_s=prepared.config.lease.grace_s, on_request=lease.drain)
+    termination = Termination(
+        grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=lease.release
+    )
     session = Session(prepared=prepared, lease=lease, termination=termination, ledger=ledger)
     started, state = time.time(), "published"
     try:

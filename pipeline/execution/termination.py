@@ -20,10 +20,19 @@ class Termination:
 
     Attributes:
         requested: SIGTERM has come.
+        on_exit: gives back what this process holds, where it has to be ended the hard way.
+
+    Args:
+        grace_s: seconds that units at work get.
+        on_request: called when SIGTERM comes, by a signal handler.
+        on_exit: see above; called by another thread than the main one.
     """
 
-    def __init__(self, *, grace_s: float, on_request: Callable[[], None]) -> None:
+    def __init__(
+        self, *, grace_s: float, on_request: Callable[[], None], on_exit: Callable[[], None]
+    ) -> None:
         self.requested = False
+        self.on_exit = on_exit
         self._grace_s = grace_s
         self._on_request = on_request
 

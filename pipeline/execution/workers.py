@@ -35,7 +35,7 @@ def workers(config: JobConfig, termination: Termination) -> Iterator[Workers]:
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(ray_session(config))
+            stack.enter_context(ray_session(config, on_exit=termination.on_exit))
         except SystemExit as error:
             if error.code == signal.SIGTERM:  # Ray's own handler, while it was starting
                 termination.requested = True
