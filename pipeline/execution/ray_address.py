@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pipeline.config import RayConfig
 from pipeline.errors import ConfigurationError, NotFoundError
+from pipeline.execution.guarded_folder import PREFIX
 
 #: Where Ray notes the address of the cluster that was started last, below its folder.
 _NOTE: Final = "ray_current_cluster"
+
+_PROCESSES: Final = Path("/proc")
+
+#: Beginnings of a raylet's arguments.
+_ADDRESS: Final = "--gcs-address="
+_SOCKET: Final = "--raylet_socket_name="
 
 
 def cluster_address(config: RayConfig) -> str | None:
@@ -38,33 +46,64 @@ def setting_of(config: RayConfig) -> str:
 
 
 def found_cluster() -> str:
-    """host:port of the cluster on this machine that ``auto`` means.
+    """host:port of the cluster that this machine is a node of, which is what ``auto`` means.
+
+    Ray itself would believe the command line of whatever process calls itself a raylet. Here it is
+    one of this user or of root, and not the local Ray of another run.
 
     Raises:
         ConfigurationError: another user says which one.
         NotFoundError: there is none, or several.
     """
-    import ray._common.utils as utils
-    from ray._private import services
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named != "auto":
+        return named
+    living = {address for process in _PROCESSES.glob("[0-9]*") if (address := _of(process))}
+    noted = _noted()
+    if noted is not None and (not living or noted in living):
+        return noted
+    if len(living) == 1:
+        return living.pop()
+    found = f"several ({', '.join(sorted(living))})" if living else "none"
+    raise NotFoundError(
+        f"ray.address: auto means the cluster that this machine is a node of, and there is {found}; "
+        "give its host:port, start one with `ray start --head`, or set ray.address to null for a "
+        "local run"
+    )
 
-    untyped: Any = utils
-    note = Path(untyped.get_default_ray_temp_dir(), _NOTE)
+
+def _of(process: Path) -> str | None:
+    """The cluster of a process of ours that is a raylet; None for any other process."""
     try:
-        owner = note.lstat().st_uid
+        words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        owner = process.stat().st_uid
     except OSError:
-        owner = os.getuid()
-    if owner not in (os.getuid(), 0):
+        return None
+    raylet = words[0].endswith("/raylet") and owner in _trusted()
+    if not raylet or any(f"/{PREFIX}" in word for word in words if word.startswith(_SOCKET)):
+        return None
+    addresses = [word.removeprefix(_ADDRESS) for word in words if word.startswith(_ADDRESS)]
+    return addresses[0] if addresses else None
+
+
+def _noted() -> str | None:
+    """The address that ``ray start`` left on this machine."""
+    note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray", _NOTE)
+    try:
+        owner, address = note.lstat().st_uid, note.read_text().strip()
+    except OSError:
+        return None
+    if owner not in _trusted():
         raise ConfigurationError(
             f"ray.address: auto means the cluster that {note} names, which another user (uid "
             f"{owner}) wrote; give the cluster's host:port, or set ray.address to null"
         )
-    try:
-        return str(services.canonicalize_bootstrap_address_or_die("auto"))
-    except (ConnectionError, ValueError) as error:
-        raise NotFoundError(
-            f"ray.address: auto finds no cluster on this machine ({error}); give host:port, start "
-            "one with `ray start --head`, or set ray.address to null for a local run"
-        ) from None
+    return address or None
+
+
+def _trusted() -> tuple[int, int]:
+    """Users whose word about clusters is taken: this one and root."""
+    return os.getuid(), 0
 
 
 def check_reachable(address: str, setting: str) -> None:

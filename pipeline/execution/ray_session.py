@@ -132,7 +132,7 @@ def _joined(address: str, config: RayJob, on_exit: Callable[[], None] | None) ->
         watch = RayWatch(look, hint="", on_exit=[on_exit, lambda: guardian.say(KEEP)])
         with _watched(watch):
             with _stderr_held_back():
-                _join(address)
+                _join(found)
             _quiet()
             look.silent_s = head_silent_s()
             watch.limit(look.silent_s)

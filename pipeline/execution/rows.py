@@ -104,7 +104,7 @@ def with_statistics(batch: pa.Table, more: dict[str, float]) -> pa.Table:
     """The row with further numbers; those that are there already are added to."""
     known = statistics(batch)
     merged = known | {name: known.get(name, 0) + value for name, value in more.items()}
-    rest = batch.drop_columns([STATS]) if known else batch
+    rest = batch.drop_columns([STATS]) if STATS in batch.column_names else batch
     return rest.append_column(STATS, pa.array([json.dumps(merged)]))
 
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import os
 import stat
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
 from concurrent import futures
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -20,15 +14,14 @@ from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.execution import cluster_access
 from pipeline.execution.cluster_access import (
     is_loopback,
+    is_this_machine,
     protect_token_file,
     refuse_open_cluster,
-    refuse_open_dashboard,
     secure_local_ray,
 )
-from tests.execution.cluster.processes import free_ports, machine_address
-from tests.makers import long_table, write
+from tests.execution.cluster.processes import machine_address
+from tests.support.ray_servers import gcs
 
-ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = machine_address()
 needs_network = pytest.mark.skipif(ELSEWHERE == "127.0.0.1", reason="needs a network interface")
 
@@ -126,28 +119,6 @@ def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
 
 
-@contextmanager
-def gcs(host: str, status: grpc.StatusCode | None) -> Iterator[str]:
-    """What answers at a cluster's address: with ``status``, or as one that asks for nothing."""
-
-    def cluster_id(request: bytes, context: grpc.ServicerContext) -> bytes:
-        if status is not None:
-            context.abort(status, "no")
-        return b""
-
-    handler = grpc.unary_unary_rpc_method_handler(cluster_id)
-    service = "ray.rpc.NodeInfoGcsService"
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    methods = {"GetClusterId": handler}
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, methods)])
-    port = server.add_insecure_port(f"{host}:0")
-    server.start()
-    try:
-        yield f"{host}:{port}"
-    finally:
-        server.stop(None)
-
-
 @needs_network
 def test_a_cluster_that_obeys_strangers_is_refused() -> None:
     with gcs(ELSEWHERE, None) as address:
@@ -177,90 +148,28 @@ def test_what_is_no_cluster_is_said() -> None:
         refuse_open_cluster(address, insecure=False)
 
 
-@contextmanager
-def job_server(host: str, status: int) -> Iterator[str]:
-    """A job server that answers strangers with ``status``."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status if self.path == "/api/jobs/" else 404)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    server = http.server.HTTPServer((host, 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://{host}:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @needs_network
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_job_server_that_asks_for_a_token_is_taken(status: int) -> None:
-    with job_server(ELSEWHERE, status) as url:
-        refuse_open_dashboard(url, insecure=False)
-
-
-@needs_network
-def test_a_job_server_that_obeys_strangers_is_refused() -> None:
-    with job_server(ELSEWHERE, 200) as url:
-        with pytest.raises(ConfigurationError, match="obeys whoever reaches it"):
-            refuse_open_dashboard(url, insecure=False)
-        refuse_open_dashboard(url, insecure=True)
-    with job_server("127.0.0.1", 200) as url:
-        refuse_open_dashboard(url, insecure=False)
-
-
-def test_what_is_no_job_server_is_said() -> None:
-    with (
-        job_server("127.0.0.1", 500) as url,
-        pytest.raises(NotFoundError, match=r"answers there \(HTTP 500\)"),
-    ):
-        refuse_open_dashboard(url, insecure=False)
+def test_a_token_leaves_this_machine_only_when_the_environment_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster_access, "is_this_machine", lambda _: False)  # as if far away
+    with gcs(ELSEWHERE, grpc.StatusCode.UNAUTHENTICATED) as address:
+        with pytest.raises(ConfigurationError, match=r"unencrypted.*RAY_AUTH_MODE=token"):
+            refuse_open_cluster(address, insecure=True)
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        refuse_open_cluster(address, insecure=False)
 
 
 @pytest.mark.parametrize(
-    ("address", "code", "message"),
+    ("host", "ours"),
     [
-        ("ray://head:10001", 2, "is no address of a cluster"),
-        ("127.0.0.1:{port}", 4, "no cluster at"),
-        ("head", 4, "no cluster at"),
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("[::1]", True),
+        (ELSEWHERE, True),
+        ("192.0.2.77", False),
+        ("no-such-host.invalid", False),
     ],
 )
-def test_addresses_that_lead_nowhere(tmp_path: Path, address: str, code: int, message: str) -> None:
-    source = write(tmp_path / "in.parquet", long_table(2))
-    address = address.format(port=free_ports(1)[0])
-    done = drive(tmp_path, source, "--set", f"ray.address={address}")
-    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
-
-
-@pytest.mark.nightly
-def test_a_local_ray_closes_its_token_and_ignores_other_clusters(tmp_path: Path) -> None:
-    """A whole run of somebody who has no token and, once, another cluster in the environment."""
-    source = write(tmp_path / "in.parquet", long_table(2))
-    done = drive(tmp_path, source)
-    assert done.returncode == 0, done.stderr
-    assert mode(tmp_path / ".ray" / "auth_token") == 0o600
-    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
-    job = drive(
-        tmp_path, source, "--set", "output.path=" + str(tmp_path / "b"), RAY_ADDRESS=nowhere
-    )
-    assert (job.returncode, f"no cluster at '{nowhere}'" in job.stderr) == (4, True), job.stderr
-
-
-def drive(
-    folder: Path, source: Path, *words: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    settings = {"model.name": "lexical", "input.path": source, "output.path": folder / "out"}
-    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    plain = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    return subprocess.run(
-        [sys.executable, "-m", "jobs.rerank", *sets, *words],
-        cwd=ROOT, env=plain | environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+def test_what_stays_on_this_machine(host: str, ours: bool) -> None:
+    assert is_this_machine(host) is ours
