@@ -66,8 +66,8 @@ def found_cluster() -> str:
         return living.pop()
     found = f"several ({', '.join(sorted(living))})" if living else "none"
     raise NotFoundError(
-        f"ray.address: auto means the cluster that this machine is a node of, and there is {found}; "
-        "give its host:port, start one with `ray start --head`, or set ray.address to null for a "
+        f"ray.address: auto means the cluster that this machine is a node of; there is {found}. "
+        "Give its host:port, start one with `ray start --head`, or set ray.address to null for a "
         "local run"
     )
 

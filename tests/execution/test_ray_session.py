@@ -120,12 +120,3 @@ def test_a_driver_is_killed_and_nothing_of_its_ray_stays(running: Running) -> No
     assert "the driver of this run ended without a word" in errors
     wait_for(lambda: not running.left)
     assert {one.name for one in folder.glob("r/session_*/*")} == {"logs"}
-
-
-def test_a_driver_that_is_asked_to_stop_leaves_nothing(running: Running) -> None:
-    running.process.terminate()
-    errors = ended(running)
-    assert running.process.returncode == 143, errors
-    assert "without a word" not in errors
-    assert not running.left
-    assert not list(running.base.iterdir())

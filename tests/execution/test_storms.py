@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.execution.drivers import Drivers, lexical_job
+from tests.execution.drivers import ROOT, Drivers, lexical_job
 from tests.execution.oracle import files_below, kept, problems, report
 from tests.makers import long_table, write
 from tests.support.fault_proxy import (
@@ -93,6 +97,56 @@ def test_the_output_is_exact_in_every_storm(
     assert not problems(s3_folder, table, kept(files_below(clean)))
     counted = report(s3_folder)["storage"]
     assert counters <= set(counted), counted
+
+
+LOST = Rule(LoseAnswer(), method="PUT", path=UNIT)
+
+
+def lost_and_reported(proxy: FaultProxy, counted: dict[str, int]) -> None:
+    lost = len(proxy.hits)
+    assert lost > 5
+    assert counted["ambiguous_writes_resolved"] == lost
+    assert lost <= counted["retries_connection"] < 2 * lost  # a busy store may lose some itself
+
+
+def test_an_event_is_counted_once(
+    drivers: Drivers, s3_folder: str, fault_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """In a process that is driver and worker, on the way of a unit and of one that is isolated."""
+    table = long_table(queries=16)
+    queries = [
+        "raiseinforward" if query_id == "q003" else query
+        for query_id, query in zip(
+            table["query_id"].to_pylist(), table["query"].to_pylist(), strict=True
+        )
+    ]
+    table = table.set_column(1, "query", [queries])
+    path = write(tmp_path / "in.parquet", table, row_group_size=20)
+    fault_proxy.add(LOST)
+    family = {"family": "tests.execution.families.poisonous"}
+    job = lexical_job(path, s3_folder, lease={"ttl_s": 60}, storage=IMPATIENT, model=family)
+    driver = drivers.start(job, hooks=HOOKS)
+    assert driver.wait() == 0, driver.errors
+    found = report(s3_folder)
+    assert found["quarantined"].keys() == {"worker_crashed"}
+    lost_and_reported(fault_proxy, found["storage"])
+
+
+def test_an_event_is_counted_once_on_ray(
+    s3_folder: str, fault_proxy: FaultProxy, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "in.parquet", long_table(queries=16), row_group_size=20)
+    fault_proxy.add(LOST)
+    job = lexical_job(path, s3_folder, lease={"ttl_s": 60}, storage=IMPATIENT)
+    del job["ray"]
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(job))
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.rerank", "-c", str(file)], cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lost_and_reported(fault_proxy, report(s3_folder)["storage"])
 
 
 def driver_through(

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import psutil
 import yaml
 
 from tests.execution.drivers import ROOT, Driver, Drivers, lexical_job, wait_for
@@ -101,20 +103,25 @@ def test_on_ray_the_command_exits_143_and_resumes(tmp_path: Path) -> None:
     }
     job.write_text(yaml.safe_dump(data))
     command = [sys.executable, "-c", "from pipeline.cli import main; main()"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    base = Path(tempfile.mkdtemp(prefix="rr-", dir="/tmp"))  # short, for Ray's sockets
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(base)}
     running = subprocess.Popen(
         [*command, "run", "-c", str(job)], env=environment, stderr=subprocess.PIPE, text=True
     )
     wait_for(lambda: list(out.glob("*/ranked/*.parquet")) or running.poll() is not None)
+    below = psutil.Process(running.pid).children(recursive=True)
     running.send_signal(signal.SIGTERM)
     _, errors = running.communicate(timeout=240)
     assert running.returncode == TERMINATED, errors
+    assert not [one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not list(base.iterdir())
     assert state_of_lease(str(out)) == "released"
     done = len(list(out.glob("*/ranked/*.parquet")))
     resumed = subprocess.run(
         [*command, "resume", str(out)], env=environment, capture_output=True, text=True
     )
     assert resumed.returncode == 0, resumed.stderr
+    base.rmdir()  # nothing is left of a Ray that was shut down in order
     [folder] = [place for place in out.iterdir() if place.is_dir()]
     found = json.loads((folder / "report.json").read_text())
     assert found["units_done_before"] == done

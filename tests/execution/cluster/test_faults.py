@@ -75,7 +75,10 @@ def test_a_run_whose_head_dies_fails_and_goes_on_elsewhere(start: Start, tmp_pat
     driver = first.rerank(job)
     wait_for(lambda: len(unit_files(output)) > 2, "units")
     first.kill_gcs()
-    assert finished(driver, job) != 0
+    assert finished(driver, job) == 5
+    said = job.with_suffix(".log").read_text()
+    assert "Ray was lost: the head of the cluster at" in said
+    assert "run the same command again to resume" in said
     assert not list(output.glob("*/_SUCCESS"))
     before = unit_files(output)
     first.close()
