@@ -58,6 +58,16 @@ class ModelError(NotFoundError):
     """A checkpoint is not what its family needs (missing tensor, wrong shape, pickle only)."""
 
 
+class DamagedRunError(RerankError):
+    """A run's folder is not as it was written: a file is damaged, gone, strange or of another run.
+
+    Every file of a run carries its own digest, so this is never a guess. ``rerank status --check``
+    names all such files, and ``rerank run --repair`` makes them anew.
+    """
+
+    exit_code = ExitCode.MISSING
+
+
 class RunFailedError(RerankError):
     """The run stopped before publication; running it again resumes it."""
 

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.storage.files import FileIdentity, Temporary, Upload
+from pipeline.errors import DamagedRunError
+from pipeline.storage.files import Entry, FileIdentity, Temporary, Upload
 
 
 class Backend(ABC):
@@ -42,6 +43,10 @@ class Backend(ABC):
         """Names of the files and of the folders directly in ``folder``."""
 
     @abstractmethod
+    def entries(self, folder: str) -> list[Entry]:
+        """Every name directly in ``folder``, no link followed; empty where there is none."""
+
+    @abstractmethod
     def open(self, path: str, expected: FileIdentity | None) -> BinaryIO | None:
         """A seekable reader of one version: the expected one, else the one that is there now.
 
@@ -49,9 +54,17 @@ class Backend(ABC):
             InputContractError: the file is another version, or becomes one under the reader.
         """
 
+    def open_own(self, path: str) -> BinaryIO | None:
+        """A reader of a file that a run made; as ``open``, but through no link."""
+        return self.open(path, None)
+
     @abstractmethod
-    def read(self, path: str) -> tuple[bytes, str] | None:
-        """Whole content, verified where the store carries a checksum, and its version token."""
+    def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:
+        """Whole content, verified where the store carries a checksum, and its version token.
+
+        Raises:
+            DamagedRunError: it is no file, or holds more than ``most_bytes``.
+        """
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
@@ -84,3 +97,12 @@ class Backend(ABC):
     def temporary(self, folder: str) -> list[Temporary]:
         """Temporary files of writes below ``folder``; a store that writes at once has none."""
         return []
+
+
+def refuse_size(path: str, size: int, most_bytes: int | None) -> None:
+    """Raise where a file is too large to be what it is named like."""
+    if most_bytes is not None and size > most_bytes:
+        raise DamagedRunError(
+            f"{path}: {size:,} bytes, more than the {most_bytes:,} that such a file may have, so "
+            "it is not what a run wrote; move it away and run the same command again"
+        )

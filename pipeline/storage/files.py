@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+#: Kinds of :class:`Entry`; a local disk has further ones (FIFO, socket, device).
+FILE: Final = "file"
+FOLDER: Final = "folder"
+LINK: Final = "symbolic link"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,21 @@ class FileIdentity:
     def described(self) -> dict[str, str | int]:
         """What identifies the content, as plain data, without what may change while it stays."""
         return {"path": self.path, "size": self.size, "version": self.version}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One name in a folder, as it stands there: links are not followed.
+
+    Attributes:
+        name: without the folder.
+        kind: :data:`FILE`, :data:`FOLDER`, :data:`LINK` or another word of a local disk's.
+        size: bytes; of a file.
+    """
+
+    name: str
+    kind: str
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, cast
 from fsspec.core import url_to_fs
 
 from pipeline.errors import AccessDeniedError, ConfigurationError
-from pipeline.storage.backend import Backend
+from pipeline.storage.backend import Backend, refuse_size
 from pipeline.storage.content import changed, is_whole_hash, verified_bytes
-from pipeline.storage.files import FileIdentity
+from pipeline.storage.files import FILE, FOLDER, Entry, FileIdentity
 
 #: What file systems call the version of an object.
 _NAMED = ("generation", "ETag", "etag")
@@ -97,11 +97,28 @@ class Filesystem(Backend):
             kept = self._last = ((expected, found), verified_bytes(read[0], expected).read())
         return io.BytesIO(kept[1])
 
-    def read(self, path: str) -> tuple[bytes, str] | None:
+    def entries(self, folder: str) -> list[Entry]:
+        """One listing."""
+        fs, name = resolve(folder)
+        try:
+            found = fs.ls(name, detail=True)
+        except FileNotFoundError:
+            return []
+        return [
+            Entry(
+                name=info["name"].rstrip("/").rpartition("/")[2],
+                kind=FOLDER if info["type"] == "directory" else FILE,
+                size=int(info.get("size") or 0),
+            )
+            for info in found
+        ]
+
+    def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:
         """Content and version, from two requests."""
         found = self.stat(path)
         if found is None:
             return None
+        refuse_size(path, found.size, most_bytes)
         fs, name = resolve(path)
         return bytes(fs.cat_file(name)), found.version
 

@@ -1,7 +1,8 @@
 """Local disks: temporary file, fsync, then one step that makes the whole content visible.
 
 ``create`` ends in a hard link, which refuses a name that exists; a rename would overwrite it
-silently. ``replace`` compares and renames under a lock that dies with its holder.
+silently. ``replace`` compares and renames under a lock that dies with its holder. Files that a run
+makes are never reached through a link (:mod:`pipeline.storage.local_files`); inputs may be.
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import AccessDeniedError, ConfigurationError, StorageError
-from pipeline.storage.backend import Backend
+from pipeline.storage.backend import Backend, refuse_size
 from pipeline.storage.content import changed, hash_whole, is_whole_hash
-from pipeline.storage.files import FileIdentity, Temporary
+from pipeline.storage.files import Entry, FileIdentity, Temporary
+from pipeline.storage.local_files import kind_of, open_regular, opened_folder, regular
 from pipeline.storage.policy import current_policy
 
 _TEMPORARY, _LOCK = ".tmp", ".lock"
+_PIECE = 1 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
 _SECOND_NS = 1_000_000_000
 
 #: Longer than any tick of Linux's coarse clock, by which it stamps files (10 ms at CONFIG_HZ=100).
@@ -135,27 +140,50 @@ class LocalDisk(Backend):
         self._verified.add((expected.version, now.token))
         file.seek(0)
 
-    def read(self, path: str) -> tuple[bytes, str] | None:
+    def entries(self, folder: str) -> list[Entry]:
+        """By ``lstat``; locks and temporary files of ours are not among them."""
+        found: list[Entry] = []
+        with _explained(folder):
+            try:
+                with opened_folder(Path(folder)) as descriptor, os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        with suppress(FileNotFoundError):  # it vanished meanwhile
+                            about = entry.stat(follow_symlinks=False)
+                            kind = kind_of(about.st_mode)
+                            found.append(Entry(name=entry.name, kind=kind, size=about.st_size))
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+        return [entry for entry in found if not _is_ours(entry.name)]
+
+    def open_own(self, path: str) -> BinaryIO | None:
+        """A regular file, or a refusal."""
+        with _explained(path):
+            return open_regular(path)
+
+    def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:
         """The version is the sha256 of the content."""
-        file = self.open(path, None)
-        if file is None:
-            return None
-        with file:
-            data = file.read()
-        return data, _digest(data)
+        with _explained(path):
+            file = open_regular(path)
+            if file is None:
+                return None
+            with file:
+                refuse_size(path, os.fstat(file.fileno()).st_size, most_bytes)
+                data = file.read()
+        return data, hashlib.sha256(data).hexdigest()
 
     def write(self, path: str, data: bytes) -> None:
         """Temporary file, fsync, rename, folder fsync."""
-        with _written(path, data) as temporary:
-            temporary.replace(path)
+        with _written(path, data) as (temporary, folder):
+            regular(path, folder)
+            os.replace(temporary, Path(path).name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def create(self, path: str, data: bytes) -> bool:
         """Temporary file, fsync, hard link, folder fsync."""
-        if Path(path).exists():
+        if _size(path) is not None:
             return False
-        with _written(path, data) as temporary:
+        with _written(path, data) as (temporary, folder):
             try:
-                os.link(temporary, path)
+                os.link(temporary, Path(path).name, src_dir_fd=folder, dst_dir_fd=folder)
             except FileExistsError:
                 return False
             except OSError as error:
@@ -169,17 +197,27 @@ class LocalDisk(Backend):
 
     def replace(self, path: str, data: bytes, version: str) -> str | None:
         """Compare and :meth:`write`, under a lock."""
+        if _size(path) is None:
+            return None
         with _locked(path):
-            current = self.read(path)
-            if current is None or current[1] != version:
+            current = open_regular(path)
+            if current is None:
                 return None
+            with current:
+                if _sha256(current) != version:
+                    return None
             self.write(path, data)
-        return _digest(data)
+        return hashlib.sha256(data).hexdigest()
 
     def delete(self, path: str) -> None:
-        """Unlink."""
+        """Unlink; what is no file of ours stays."""
         with _explained(path):
-            Path(path).unlink(missing_ok=True)
+            try:
+                with opened_folder(Path(path).parent) as folder:
+                    if regular(path, folder) is not None:
+                        os.unlink(Path(path).name, dir_fd=folder)
+            except (FileNotFoundError, NotADirectoryError):
+                return
 
     def temporary(self, folder: str) -> list[Temporary]:
         """Files with the names that :func:`_written` gives."""
@@ -190,7 +228,7 @@ class LocalDisk(Backend):
                     size=entry.stat().st_size,
                     modified=datetime.fromtimestamp(entry.stat().st_mtime, UTC),
                 )
-                for entry in _walk(folder)
+                for entry in _walk(folder, follow=False)
                 if _TEMPORARY_NAME.fullmatch(entry.name)
             ]
 
@@ -199,17 +237,17 @@ class LocalDisk(Backend):
         shutil.copyfile(file.path, target)
 
 
-def _walk(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Files below ``folder``; those that vanish meanwhile are left out."""
+def _walk(folder: str, *, follow: bool = True) -> Iterator[os.DirEntry[str]]:
+    """Files below ``folder``; those that vanish meanwhile are left out, links unless followed."""
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in found:
-        if entry.is_dir():
-            yield from _walk(entry.path)
-        elif entry.is_file():
+        if entry.is_dir(follow_symlinks=follow):
+            yield from _walk(entry.path, follow=follow)
+        elif entry.is_file(follow_symlinks=follow):
             yield entry
 
 
@@ -235,12 +273,26 @@ def wait_until_settled(look: Callable[[], os.stat_result]) -> os.stat_result:
         time.sleep((tick - age) / _SECOND_NS)
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _size(path: str) -> int | None:
+    """Bytes of the regular file at ``path``; None where nothing is."""
+    with _explained(path):
+        try:
+            with opened_folder(Path(path).parent) as folder:
+                found = regular(path, folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+    return None if found is None else found.st_size
 
 
-def _beside(path: str, suffix: str) -> Path:
-    return Path(path).with_name(f".{Path(path).name}{suffix}")
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _beside(path: str, suffix: str) -> str:
+    return f".{Path(path).name}{suffix}"
 
 
 def _is_ours(name: str) -> bool:
@@ -251,21 +303,26 @@ def _is_ours(name: str) -> bool:
 
 
 @contextmanager
-def _written(path: str, data: bytes) -> Iterator[Path]:
-    """``data`` safe on the disk under a temporary name; folder fsync and clean-up afterwards."""
+def _written(path: str, data: bytes) -> Iterator[tuple[str, int]]:
+    """``data`` safe on the disk under a temporary name; folder fsync and clean-up afterwards.
+
+    Yields:
+        The temporary name, and a descriptor of the folder that it is in.
+    """
     with _explained(path):
-        folder = Path(path).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(path, f".{uuid.uuid4().hex}{_TEMPORARY}")
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield temporary
-            _sync(folder)
-        finally:
-            temporary.unlink(missing_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with opened_folder(Path(path).parent) as folder:
+            temporary = _beside(path, f".{uuid.uuid4().hex}{_TEMPORARY}")
+            try:
+                with os.fdopen(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                yield temporary, folder
+                os.fsync(folder)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=folder)
 
 
 @contextmanager
@@ -275,11 +332,12 @@ def _locked(path: str) -> Iterator[None]:
     Raises:
         StorageError: somebody holds it for longer than a transfer may stall.
     """
-    lock = _beside(path, _LOCK)
+    name = _beside(path, _LOCK)
+    lock = Path(path).with_name(name)
     patience = current_policy().stall_s
     end = time.monotonic() + patience
-    with _explained(path):
-        while (descriptor := _take(lock)) is None:
+    with _explained(path), opened_folder(Path(path).parent) as folder:
+        while (descriptor := _take(name, folder)) is None:
             if time.monotonic() > end:
                 raise StorageError(
                     f"{path}: another process has held {lock} for {patience:g} s; is it stopped? "
@@ -288,33 +346,25 @@ def _locked(path: str) -> Iterator[None]:
             time.sleep(0.005)
         try:
             yield
-            lock.unlink()
+            os.unlink(name, dir_fd=folder)
         finally:
             os.close(descriptor)
 
 
-def _take(lock: Path) -> int | None:
+def _take(lock: str, folder: int) -> int | None:
     """A descriptor that holds the lock, or None where it cannot be had now.
 
     The last holder removes the file; a lock on a file that is gone from its name is worth nothing.
     """
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(lock, _LOCK_FILE, 0o666, dir_fd=folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if lock.stat().st_ino == os.fstat(descriptor).st_ino:
+        if os.stat(lock, dir_fd=folder).st_ino == os.fstat(descriptor).st_ino:
             return descriptor
     except (BlockingIOError, FileNotFoundError):
         pass
     os.close(descriptor)
     return None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

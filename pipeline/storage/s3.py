@@ -17,7 +17,7 @@ from fsspec.utils import glob_translate
 
 from pipeline.storage.backend import Backend
 from pipeline.storage.counters import Event, count
-from pipeline.storage.files import FileIdentity, Upload
+from pipeline.storage.files import FILE, FOLDER, Entry, FileIdentity, Upload
 from pipeline.storage.ranged_reader import ranged_reader
 from pipeline.storage.s3_faults import (
     Attempts,
@@ -84,6 +84,20 @@ class S3(Backend):
             ]
         return [name for name in files if name], folders
 
+    def entries(self, folder: str) -> list[Entry]:
+        """One request per 1,000 names."""
+        bucket, key = split(folder)
+        prefix = _folder(key)
+        found: list[Entry] = []
+        for page in self._requests.pages(folder, Bucket=bucket, Prefix=prefix, Delimiter="/"):
+            for item in page.get("Contents", ()):
+                name = item["Key"][len(prefix) :]
+                found.append(Entry(name=name, kind=FILE, size=item["Size"]))
+            for item in page.get("CommonPrefixes", ()):
+                name = item["Prefix"][len(prefix) :].rstrip("/")
+                found.append(Entry(name=name, kind=FOLDER, size=0))
+        return [entry for entry in found if entry.name]  # consoles mark a folder with such a key
+
     def open(self, path: str, expected: FileIdentity | None) -> BinaryIO | None:
         """Ranged GETs, each on condition of the ETag that HEAD gave."""
         head = self._requests.head(path)
@@ -101,9 +115,9 @@ class S3(Backend):
 
         return ranged_reader(path, found.size, fetch)
 
-    def read(self, path: str) -> tuple[bytes, str] | None:
+    def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:
         """One GET; verified by the sha256 that objects of ours carry."""
-        download = self._requests.download(path)
+        download = self._requests.download(path, most_bytes=most_bytes)
         return None if download is None else (download.data, str(download.version))
 
     def write(self, path: str, data: bytes) -> None:

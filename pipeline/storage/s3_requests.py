@@ -15,7 +15,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from pipeline.errors import ConfigurationError, InputContractError
+from pipeline.errors import ConfigurationError, DamagedRunError, InputContractError
+from pipeline.storage.backend import refuse_size
 from pipeline.storage.files import FileIdentity
 from pipeline.storage.s3_client import Connection
 from pipeline.storage.s3_faults import (
@@ -54,12 +55,14 @@ class Download:
         start: first byte that is wanted.
         stop: byte after the last; None until the store has said where the object ends.
         version: the version that all attempts must agree on; None until the first answer.
+        most_bytes: size past which it is not received; None for any.
         whole: whether the object was asked for from its beginning to its end.
     """
 
     start: int
     stop: int | None
     version: str | None
+    most_bytes: int | None
     whole: bool
     parts: list[bytes] = field(default_factory=list)
     received: int = 0
@@ -167,7 +170,12 @@ class Requests:
         return version_of(self._connection.run(request, body.tell))
 
     def download(
-        self, path: str, start: int = 0, stop: int | None = None, version: str | None = None
+        self,
+        path: str,
+        start: int = 0,
+        stop: int | None = None,
+        version: str | None = None,
+        most_bytes: int | None = None,
     ) -> Download | None:
         """Bytes ``[start, stop)`` of one version; None where there is no object.
 
@@ -175,10 +183,11 @@ class Requests:
 
         Raises:
             InputContractError: the object is no longer ``version``.
+            DamagedRunError: the object holds more than ``most_bytes``.
         """
 
         def begin() -> Download:
-            return Download(start, stop, version, whole=start == 0 and stop is None)
+            return Download(start, stop, version, most_bytes, whole=start == 0 and stop is None)
 
         download = begin()
         attempts = Attempts(path, "read")
@@ -190,6 +199,8 @@ class Requests:
                 if not download.intact:
                     raise DamagedError("the content does not fit the sha256 it was written with")
                 return download
+            except DamagedRunError:
+                raise
             except Exception as error:
                 if is_absent(error):
                     return None
@@ -234,6 +245,7 @@ class Requests:
                 to.version, to.metadata = version_of(answer), answer["Metadata"]
                 if to.stop is None:
                     to.stop = first + int(answer["ContentLength"])
+                    refuse_size(path, to.stop, to.most_bytes)
                 async for chunk in answer["Body"].iter_chunks(_CHUNK):
                     to.parts.append(chunk)
                     to.received += len(chunk)

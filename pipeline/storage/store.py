@@ -20,10 +20,11 @@ from typing import BinaryIO
 from pipeline.errors import NotFoundError
 from pipeline.storage.backend import Backend
 from pipeline.storage.content import identify_content
-from pipeline.storage.files import FileIdentity, Temporary, Upload
-from pipeline.storage.home import absolute_path
+from pipeline.storage.files import Entry, FileIdentity, Temporary, Upload
+from pipeline.storage.home import absolute_path, expanded
 
 __all__ = [
+    "Entry",
     "FileIdentity",
     "Temporary",
     "Upload",
@@ -37,12 +38,14 @@ __all__ = [
     "identify",
     "is_folder",
     "join",
+    "list_entries",
     "list_files",
     "list_folders",
     "list_names",
     "list_temporary",
     "list_uploads",
     "open_input",
+    "open_own",
     "read_bytes",
     "read_versioned",
     "replace_if_unchanged",
@@ -92,6 +95,16 @@ def list_folders(folder: str) -> list[str]:
     """Names of the folders directly in ``folder``, sorted; empty when it is absent."""
     store, path = _place(folder)
     return sorted(store.children(path)[1])
+
+
+def list_entries(folder: str) -> list[Entry]:
+    """Every name directly in ``folder``, sorted, with what stands there; no link is followed.
+
+    Raises:
+        DamagedRunError: a link is in the place of the folder.
+    """
+    store, path = _place(folder, resolve=False)
+    return sorted(store.entries(path), key=lambda entry: (entry.name, entry.kind))
 
 
 def identify(path: str) -> FileIdentity:
@@ -159,22 +172,40 @@ def open_input(path: str, *, expected: FileIdentity | None = None) -> BinaryIO:
 
 
 def read_bytes(path: str) -> bytes:
-    """Whole content of a file; raises :class:`NotFoundError` where there is none."""
-    found = read_versioned(path)
+    """Whole content of a file that a user names, which may be a link.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    store, name = _place(path)
+    found = store.read(name)
     if found is None:
         raise NotFoundError(f"{path}: cannot be opened: no such file")
     return found[0]
 
 
-def read_versioned(path: str) -> tuple[bytes, str] | None:
-    """Content and version token, both of the same moment; None where there is no file."""
-    store, name = _place(path)
-    return store.read(name)
+def open_own(path: str) -> BinaryIO | None:
+    """A seekable reader of a file that a run made, see :func:`read_versioned`; None: no file."""
+    store, name = _place(path, resolve=False)
+    return store.open_own(name)
+
+
+def read_versioned(path: str, *, most_bytes: int | None = None) -> tuple[bytes, str] | None:
+    """Content and version token, both of the same moment; None where there is no file.
+
+    This and the functions that write are for files that a run makes: neither the file nor the
+    folder that it lies in may be a link.
+
+    Raises:
+        DamagedRunError: something else than a file is there, or more than ``most_bytes``.
+    """
+    store, name = _place(path, resolve=False)
+    return store.read(name, most_bytes)
 
 
 def write_whole(path: str, data: bytes) -> None:
     """Write or replace ``path`` so that a reader sees the old content or the new, never a part."""
-    store, name = _place(path)
+    store, name = _place(path, resolve=False)
     store.write(name, data)
 
 
@@ -189,7 +220,7 @@ def create_if_absent(path: str, data: bytes) -> bool:
         True when this call created the file. False when somebody else did, before or meanwhile,
         even with the same content: read it to see which.
     """
-    store, name = _place(path)
+    store, name = _place(path, resolve=False)
     return store.create(name, data)
 
 
@@ -199,13 +230,13 @@ def replace_if_unchanged(path: str, data: bytes, version: str) -> str | None:
     Returns:
         The new version, or None when ``path`` is no longer ``version`` because of somebody else.
     """
-    store, name = _place(path)
+    store, name = _place(path, resolve=False)
     return store.replace(name, data, version)
 
 
 def delete(path: str) -> None:
     """Remove a file, where it is there."""
-    store, name = _place(path)
+    store, name = _place(path, resolve=False)
     store.delete(name)
 
 
@@ -273,16 +304,19 @@ def sha256_file(path: Path) -> str:
     return total.hexdigest()
 
 
-def _place(path: str) -> tuple[Backend, str]:
-    """The store that a path is in, and its full name there."""
-    scheme, separator, rest = absolute(path).partition("://")
-    if not separator:
-        return _backend("file"), scheme
-    if scheme in ("file", "local"):
-        return _backend("file"), absolute(rest)
+def _place(path: str, *, resolve: bool = True) -> tuple[Backend, str]:
+    """The store that a path is in, and its full name there; local links ``resolve`` or stay."""
+    scheme, separator, rest = path.partition("://")
+    if not separator or scheme in ("file", "local"):
+        local = rest if separator else path
+        return _backend("file"), absolute(local) if resolve else _as_named(local)
     if scheme in ("s3", "s3a"):
         return _backend("s3"), f"s3://{rest}"
     return _backend("gs" if scheme in ("gs", "gcs") else "fsspec"), path
+
+
+def _as_named(path: str) -> str:
+    return str(expanded(path).absolute())
 
 
 @cache

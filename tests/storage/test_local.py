@@ -86,7 +86,7 @@ def test_a_lock_that_is_held_is_named(tmp_path: Path) -> None:
 def test_a_file_system_without_hard_links_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr("os.link", refused)
@@ -111,6 +111,6 @@ def test_a_folder_that_is_closed_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     def closed(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", closed)  # the superuser may write everywhere
+    monkeypatch.setattr("os.open", closed)  # the superuser may write everywhere
     with pytest.raises(AccessDeniedError, match="check owner and mode"):
         store.create_if_absent(str(tmp_path / "a"), b"x")

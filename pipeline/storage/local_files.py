@@ -1,0 +1,104 @@
+"""Files of our own on a local disk: opened, made and removed without following a link.
+
+A name below an output folder is either a regular file (or folder) that a run made, or it is not
+ours. Whatever stands there instead, a link, a FIFO, a device or a folder, is refused by name: what
+a link points to is never read or written, and a FIFO never makes anybody wait. The folder that a
+file lies in is opened once and everything is done relative to it, so that nothing can be put in
+between. What a user names (an input, an output folder) may be a link; it is resolved before.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pipeline.errors import DamagedRunError
+from pipeline.storage.files import FILE, FOLDER, LINK
+
+_SPECIAL: Final = (
+    (stat.S_ISFIFO, "FIFO"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
+
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_FOLDER: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY
+
+
+def kind_of(mode: int) -> str:
+    """What a mode of ``lstat`` says: file, folder, symbolic link, FIFO, socket or device."""
+    if stat.S_ISREG(mode):
+        return FILE
+    if stat.S_ISDIR(mode):
+        return FOLDER
+    if stat.S_ISLNK(mode):
+        return LINK
+    return next((name for is_such, name in _SPECIAL if is_such(mode)), "special file")
+
+
+def not_ours(path: str, kind: str, expected: str = FILE) -> DamagedRunError:
+    """The error for something that no run made, where a run expects its own."""
+    return DamagedRunError(
+        f"{path}: a {kind}, where a {expected} of a run is expected; it is not followed, read or "
+        "replaced. Move it away and run the same command again"
+    )
+
+
+@contextmanager
+def opened_folder(folder: Path) -> Iterator[int]:
+    """A descriptor of a folder.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such folder.
+        DamagedRunError: a link is in its place.
+    """
+    try:
+        descriptor = os.open(folder, _FOLDER)
+    except OSError:
+        if folder.is_symlink():
+            raise not_ours(str(folder), LINK, FOLDER) from None
+        raise
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def regular(path: str, folder: int) -> os.stat_result | None:
+    """The regular file of that name in an opened folder; None where nothing has it.
+
+    Raises:
+        DamagedRunError: something else has it.
+    """
+    try:
+        found = os.stat(Path(path).name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise not_ours(path, kind_of(found.st_mode))
+    return found
+
+
+def open_regular(path: str) -> BinaryIO | None:
+    """The regular file at ``path`` for reading; None where nothing is there.
+
+    Raises:
+        DamagedRunError: something else is there, or a link is in the place of its folder.
+    """
+    try:
+        with opened_folder(Path(path).parent) as folder:
+            if regular(path, folder) is None:
+                return None
+            file = os.fdopen(os.open(Path(path).name, _READ, dir_fd=folder), "rb")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    mode = os.fstat(file.fileno()).st_mode  # the name may have changed hands since it was looked at
+    if not stat.S_ISREG(mode):
+        file.close()
+        raise not_ours(path, kind_of(mode))
+    return file
