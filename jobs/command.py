@@ -33,6 +33,10 @@ Overrides = Annotated[
 PrintConfig = Annotated[
     bool, typer.Option("--print-config", help="Print the resolved configuration and stop.")
 ]
+Repair = Annotated[
+    bool,
+    typer.Option("--repair", help="Make anew what is missing or damaged in the run's folder."),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N queries.")]
 
 #: A job file has a few kilobytes; what is larger is something else.

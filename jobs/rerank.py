@@ -16,6 +16,7 @@ from jobs.command import (
     Limit,
     Overrides,
     PrintConfig,
+    Repair,
     command,
     console,
     read_config,
@@ -35,8 +36,9 @@ def run(
         bool, typer.Option("--dry-run", help="Check everything, print the plan, score nothing.")
     ] = False,
     limit: Limit = None,
+    repair: Repair = False,
 ) -> None:
-    """Rerank candidate lists; run again to resume, or to learn that all is done."""
+    """Rerank candidate lists; run again to resume, or to learn that all is done and whole."""
     with command():
         job = read_config(JobConfig, config, overrides, limit=limit)
         if print_config:
@@ -47,7 +49,7 @@ def run(
         if dry_run:
             console.say("dry run: nothing was scored or written")
             return
-        show_outcome(execute(prepared))
+        show_outcome(execute(prepared, repair=repair))
 
 
 def show_plan(prepared: Prepared) -> None:
@@ -75,6 +77,8 @@ def show_outcome(outcome: Outcome) -> None:
     )
     if outcome.already_finished:
         console.say(f"finished   before; nothing to do ({counts})")
+    elif outcome.repaired:
+        console.say(f"repaired   {outcome.units_run} units scored again ({counts})")
     elif outcome.units_run == 0:
         console.say(f"published  every unit was there already ({counts})")
     else:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import Overrides, command, run_job
+from jobs.command import Overrides, Repair, command, run_job
 from jobs.rerank import show_outcome, show_plan
 from pipeline.execution.resuming import prepare_again
 from pipeline.execution.run import execute
@@ -21,12 +21,13 @@ from pipeline.execution.run_folder import find_run
 def resume(
     run: Annotated[str, typer.Argument(help="A run folder, or an output folder with one run.")],
     overrides: Overrides = None,
+    repair: Repair = False,
 ) -> None:
     """Go on with a run that was interrupted; --set changes what does not change its scores."""
     with command():
         prepared = prepare_again(find_run(run), overrides or [])
         show_plan(prepared)
-        show_outcome(execute(prepared))
+        show_outcome(execute(prepared, repair=repair))
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -11,9 +12,12 @@ from rich.table import Table
 from jobs.command import ConfigFile, Limit, Overrides, command, console, read_config
 from jobs.rerank import show_plan
 from pipeline.config import JobConfig
+from pipeline.errors import ExitCode
+from pipeline.execution.listing import advice
 from pipeline.execution.preparation import prepare
-from pipeline.execution.run_folder import find_run
+from pipeline.execution.run_folder import RunFolder, find_run
 from pipeline.execution.state import lines, run_state
+from pipeline.execution.verification import audit
 from pipeline.reports.terminal import Terminal
 from pipeline.rerankers.support import cards
 
@@ -61,16 +65,43 @@ def status(
     run: Annotated[
         str, typer.Argument(help="A run folder, or an output folder: its only or latest run.")
     ],
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Read every file of the run, and say what is not whole."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show how far a run is, who drives it, what it quarantined, and what its last session did."""
     with command():
-        state = run_state(find_run(run))
+        folder = find_run(run)
+        if check:
+            _check(folder, as_json)
+            return
+        state = run_state(folder)
         if as_json:
             typer.echo(json.dumps(state, indent=2))
-            return
-        for heading, text in lines(state):
-            console.say(f"{heading:<13}{text}")
+        else:
+            for heading, text in lines(state):
+                console.say(f"{heading:<13}{text}")
+        if state["problems"]:
+            raise typer.Exit(int(ExitCode.MISSING))
+
+
+def _check(folder: RunFolder, as_json: bool) -> None:
+    """Show what an audit finds; exit code 4 unless that is nothing."""
+    problems = audit(folder)
+    if as_json:
+        found = {"whole": not problems, "problems": [asdict(problem) for problem in problems]}
+        typer.echo(json.dumps({"folder": folder.path} | found, indent=2))
+    else:
+        console.say(f"{'run':<13}{folder.path}")
+        for problem in problems:
+            console.say(f"{problem.kind:<13}{problem}")
+        state = "published" if folder.finished() else "not finished"
+        whole = "every file that is there is as it was written"
+        console.say(f"{'check':<13}{state}; {whole if not problems else advice(problems)}")
+    if problems:
+        raise typer.Exit(int(ExitCode.MISSING))
 
 
 def models(

@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import json
 import os
+import re
 import socket
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
-from pipeline.errors import NotFoundError
-from pipeline.storage.store import create_if_absent, delete, join, list_names, read_bytes
+from pipeline.errors import DamagedRunError
+from pipeline.execution import records
+from pipeline.storage.files import FILE
+from pipeline.storage.store import create_if_absent, delete, join, list_entries
 
 FOLDER: Final = "attempts"
 
 #: Workers that a unit may take with it in one stage before it is set aside.
 MOST: Final = 3
+
+_NAME: Final = re.compile(r"([0-9a-f]+)\.([a-z]+)-([1-9]\d?)\.json")
 
 _TAIL_LINES, _TAIL_BYTES = 12, 32_768
 
@@ -59,11 +63,10 @@ class Marker:
         return f"{self.unit}.{self.stage}-{self.number}.json"
 
     @classmethod
-    def from_name(cls, name: str) -> Marker:
-        """The inverse of :attr:`name`."""
-        unit, rest = name.removesuffix(".json").split(".")
-        stage, number = rest.rsplit("-", 1)
-        return cls(unit=unit, stage=stage, number=int(number))
+    def from_name(cls, name: str) -> Marker | None:
+        """The inverse of :attr:`name`; None for any other name."""
+        found = _NAME.fullmatch(name)
+        return found and cls(unit=found[1], stage=found[2], number=int(found[3]))
 
 
 @contextlib.contextmanager
@@ -98,8 +101,9 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def at_work(folder: str) -> list[Marker]:
-    """Attempts that have not ended; those of dead workers among them."""
-    return [Marker.from_name(name) for name in list_names(join(folder, FOLDER))]
+    """Attempts that have not ended; those of dead workers among them. Other names are no marks."""
+    names = [entry.name for entry in list_entries(join(folder, FOLDER)) if entry.kind == FILE]
+    return [marker for name in names if (marker := Marker.from_name(name)) is not None]
 
 
 def forget(folder: str) -> None:
@@ -119,6 +123,8 @@ def last_words(path: str, host: str) -> str:
         return ""
     if host != socket.gethostname():
         return f"(see {path} on {host})"
+    if not Path(path).is_file():
+        return ""
     try:
         with Path(path).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
@@ -149,7 +155,10 @@ def stderr_path() -> str:
 
 def _mark(folder: str, unit: str, stage: str) -> str:
     """Create the next marker; returns its path."""
-    about = {
+    about: dict[str, Any] = {
+        "run_id": folder.rpartition("/")[2],
+        "unit": unit,
+        "stage": stage,
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "stderr": stderr_path(),
@@ -158,13 +167,18 @@ def _mark(folder: str, unit: str, stage: str) -> str:
     for number in range(1, MOST + 1):
         name = Marker(unit=unit, stage=stage, number=number).name
         path = join(folder, FOLDER, name)
-        if create_if_absent(path, json.dumps(about).encode()):
+        if create_if_absent(path, records.to_bytes(records.Mark, about | {"number": number})):
             return path
+    raise WorkersKilledError(_words_of_last(path))
+
+
+def _words_of_last(path: str) -> str:
+    """What the worker that left a mark wrote to its standard error."""
     try:
-        last = json.loads(read_bytes(path))
-    except NotFoundError:
-        last = {"stderr": "", "host": ""}
-    raise WorkersKilledError(last_words(last["stderr"], last["host"]))
+        last = records.read(path, records.Mark)
+    except DamagedRunError as error:
+        return f"({error})"
+    return "" if last is None else last_words(last["stderr"], last["host"])
 
 
 def _has_descriptor(stream: TextIO | None) -> bool:

@@ -1,7 +1,7 @@
 """What dead drivers and workers leave behind: found first, removed only when told to.
 
 Nothing outside the given folder is looked at, and nothing that a reader or a resumed run needs is
-ever listed: no unit, no plan, no lease.
+ever listed: no unit, no plan, no lease. Links are not followed, and what no run made is left.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from functools import partial
 
 from pipeline.execution import attempts
 from pipeline.execution.lease import RELEASED, read_holder
-from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.run_folder import RunFolder, is_run
+from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.probe import PREFIX
 from pipeline.storage.store import (
     abort_upload,
     absolute,
     delete,
-    exists,
     join,
-    list_folders,
-    list_names,
+    list_entries,
     list_temporary,
     list_uploads,
 )
@@ -79,23 +78,31 @@ def collect(garbage: list[Garbage]) -> None:
 
 
 def _runs(folder: str) -> Iterator[RunFolder]:
-    for path in (folder, *(join(folder, name) for name in list_folders(folder))):
-        if exists(join(path, "run.json")):
+    inside = [entry.name for entry in list_entries(folder) if entry.kind == FOLDER]
+    for path in (folder, *(join(folder, name) for name in inside)):
+        if is_run(path):
             yield RunFolder(path)
 
 
 def _attempts(run: RunFolder) -> list[Garbage]:
-    """Marks in a run that nobody drives; in any other they say who is at work."""
-    holder = read_holder(run.path)
-    if not run.finished() and holder is not None and holder.state != RELEASED:
-        return []
-    paths = [join(run.path, attempts.FOLDER, mark.name) for mark in attempts.at_work(run.path)]
+    """Marks in a run that nobody drives; in any other they say who is at work.
+
+    Raises:
+        DamagedRunError: the lease is damaged, so nobody knows.
+    """
+    marks = attempts.at_work(run.path)
+    if marks and not run.finished():
+        holder = read_holder(run.path)
+        if holder is not None and holder.state != RELEASED:
+            return []
+    paths = [join(run.path, attempts.FOLDER, mark.name) for mark in marks]
     return [Garbage(kind="attempt", path=path, remove=partial(delete, path)) for path in paths]
 
 
 def _probes(folder: str, seconds: float) -> list[Garbage]:
     def names() -> set[str]:
-        return {name for name in list_names(folder) if name.startswith(PREFIX)}
+        found = list_entries(folder)
+        return {e.name for e in found if e.kind == FILE and e.name.startswith(PREFIX)}
 
     left = names()
     if left:

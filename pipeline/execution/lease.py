@@ -6,11 +6,14 @@ machines are never compared. Every owner has a higher epoch than the one before.
 taken over finds out at its next renewal and is fenced: it may not publish.
 
 Workers read the lease before they begin a unit, so that they stop with their driver.
+
+A lease that is damaged says nothing, so nobody takes it over by himself: its owner, if it lives, is
+fenced at its next renewal, and ``--repair`` makes a new one after a time-to-live without a change,
+with an epoch that no owner had before.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
@@ -18,11 +21,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from pipeline import failpoints
-from pipeline.errors import FencedError, LeaseHeldError, RerankError
+from pipeline.errors import DamagedRunError, FencedError, LeaseHeldError, RerankError
+from pipeline.execution import records
 from pipeline.storage.store import create_if_absent, join, read_versioned, replace_if_unchanged
 
 logger = logging.getLogger("pipeline")
@@ -44,7 +48,8 @@ class Holder:
     """Content of a lease.
 
     Attributes:
-        epoch: grows by one with every owner.
+        run_id: the run.
+        epoch: grows with every owner.
         owner: a random name of the owning session.
         host: where its driver runs.
         pid: the driver's process.
@@ -55,6 +60,7 @@ class Holder:
         progress: the run's counters, for ``rerank status``.
     """
 
+    run_id: str
     epoch: int
     owner: str
     host: str
@@ -66,29 +72,44 @@ class Holder:
     progress: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """JSON."""
-        return json.dumps(asdict(self), indent=1).encode()
+        """A record."""
+        return records.to_bytes(records.LeaseRecord, asdict(self))
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Holder:
-        """The inverse of :meth:`to_bytes`."""
-        return cls(**json.loads(data))
+    def from_bytes(cls, path: str, data: bytes) -> Holder:
+        """The inverse of :meth:`to_bytes`.
+
+        Raises:
+            DamagedRunError: the lease at ``path`` is not as it was written, or of another run.
+        """
+        run_id = records.run_id_of(path.rpartition("/")[0])
+        content = records.parse(path, data, records.LeaseRecord, run_id=run_id)
+        return cls(**{item.name: content[item.name] for item in fields(cls)})
 
     def __str__(self) -> str:
         return f"{self.host}, process {self.pid} (epoch {self.epoch})"
 
 
 def read_holder(folder: str) -> Holder | None:
-    """The lease of the run at ``folder``; None where nobody ever took it."""
-    found = read_versioned(join(folder, NAME))
-    return None if found is None else Holder.from_bytes(found[0])
+    """The lease of the run at ``folder``; None where nobody ever took it.
+
+    Raises:
+        DamagedRunError: it is not as it was written.
+    """
+    path = join(folder, NAME)
+    found = _read(path)
+    return None if found is None else Holder.from_bytes(path, found[0])
 
 
 def may_begin(folder: str, epoch: int) -> bool:
     """Whether a worker of the driver with ``epoch`` may begin another unit."""
     if epoch == 0:
         return True  # a run without a lease
-    holder = read_holder(folder)
+    try:
+        holder = read_holder(folder)
+    except DamagedRunError as error:
+        logger.error("no further unit is begun: %s", error)
+        return False
     return holder is not None and (holder.epoch, holder.state) == (epoch, HELD)
 
 
@@ -105,7 +126,7 @@ class Lease:
         self._version = version
         self._progress = progress
         self._draining = False
-        self._lost = False
+        self._lost: str | None = None  # why
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
@@ -118,8 +139,8 @@ class Lease:
 
     @property
     def lost(self) -> bool:
-        """Whether a renewal found another owner."""
-        return self._lost
+        """Whether a renewal found another owner, or no lease."""
+        return self._lost is not None
 
     def fence(self) -> None:
         """Renew now; only who succeeds may publish.
@@ -142,12 +163,12 @@ class Lease:
         self._stopped.set()
         self._thread.join()
         try:
-            if not self._lost:
+            if self._lost is None:
                 self._renew(RELEASED)
                 failpoints.reached("lease.released")
         except FencedError:
             return  # somebody else drives it now, which is what releasing is for
-        except (RerankError, OSError) as error:
+        except Exception as error:  # the run's own outcome is what matters now
             logger.warning("%s: not released (%s); it runs out by itself", self._path, error)
 
     def _beat(self) -> None:
@@ -165,13 +186,14 @@ class Lease:
         except FencedError as error:
             logger.error("%s", error)
             self._stopped.set()
-        except (RerankError, OSError) as error:
+        except Exception as error:  # whatever it is: a thread that dies says nothing any more
             # Silence is not loss: nobody may take over before one time-to-live has passed.
-            logger.warning("%s: not renewed, trying again: %s", self._path, error)
+            kind = "" if isinstance(error, RerankError) else f"{type(error).__name__}: "
+            logger.warning("%s: not renewed, trying again: %s%s", self._path, kind, error)
 
     def _renew(self, state: str) -> None:
         with self._lock:
-            if not self._lost:
+            if self._lost is None:
                 following = replace(
                     self._holder,
                     state=state,
@@ -179,13 +201,24 @@ class Lease:
                     time=time.time(),
                     progress=self._progress(),
                 )
-                version = _swap(self._path, following, self._version)
+                try:
+                    version = _swap(self._path, following, self._version)
+                except DamagedRunError as error:  # a link, a folder, junk: no longer our file
+                    version = None
+                    self._lost = (
+                        f"this driver (epoch {self.epoch}) has lost its lease, stops and publishes "
+                        f"nothing; units that it finished are kept. {error}"
+                    )
                 if version is not None:
                     self._version = version
                     self._holder = following
                     return
-                self._lost = True
-        raise fenced(self._path, self.epoch)
+                self._lost = self._lost or (
+                    f"{self._path}: another driver took this run over while this one (epoch "
+                    f"{self.epoch}) was silent; this one stops and publishes nothing. Units that "
+                    "it finished are kept"
+                )
+            raise FencedError(self._lost)
 
 
 class NoLease:
@@ -204,29 +237,54 @@ class NoLease:
         """Nothing to give back."""
 
 
-def take(folder: str, *, ttl_s: float, progress: Progress) -> Lease:
+def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False) -> Lease:
     """Become the driver of the run at ``folder``.
 
     A lease that was released is taken at once. One that is held is watched for a time-to-live,
     the holder's or ours, whichever is longer: when it changes, its holder lives.
 
+    Args:
+        folder: the run's path.
+        ttl_s: seconds of silence past which we may be taken over.
+        progress: what the lease carries for ``rerank status``.
+        repair: take a damaged lease after ``ttl_s`` without a change.
+
     Raises:
         LeaseHeldError: another driver is at work; names it.
+        DamagedRunError: the lease is damaged, and is not to be repaired, or is no file.
     """
     path = join(folder, NAME)
     ours = Holder(
-        epoch=1, owner=uuid.uuid4().hex, host=socket.gethostname(), pid=os.getpid(), ttl_s=ttl_s
+        run_id=folder.rpartition("/")[2],
+        epoch=1,
+        owner=uuid.uuid4().hex,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        ttl_s=ttl_s,
     )
     while True:
-        found = read_versioned(path)
+        found = _read(path)
         if found is None:
             ours = replace(ours, epoch=1, time=time.time())
             create_if_absent(path, ours.to_bytes())
-            found = read_versioned(path)
-            if found is not None and Holder.from_bytes(found[0]).owner == ours.owner:
+            found = _read(path)
+            if found is not None and found[0] == ours.to_bytes():
                 return _taken(path, ours, found[1], progress)
             continue
-        holder, version = Holder.from_bytes(found[0]), found[1]
+        data, version = found
+        try:
+            holder = Holder.from_bytes(path, data)
+        except DamagedRunError:
+            if not repair:
+                raise
+            logger.warning("%s: damaged; watching it for %.0f s, then replacing it", path, ttl_s)
+            if not _unchanged(path, version, ttl_s):
+                continue  # somebody wrote it: perhaps it is whole now
+            ours = replace(ours, epoch=_new_epoch(), time=time.time())
+            taken = replace_if_unchanged(path, ours.to_bytes(), version)
+            if taken is not None:
+                return _taken(path, ours, taken, progress)
+            continue
         if holder.state != RELEASED and not _silent(path, holder, version, ttl_s):
             continue  # it was released, or is gone
         ours = replace(ours, epoch=holder.epoch + 1, time=time.time())
@@ -237,12 +295,30 @@ def take(folder: str, *, ttl_s: float, progress: Progress) -> Lease:
             return _taken(path, ours, taken, progress)
 
 
-def fenced(path: str, epoch: int) -> FencedError:
-    """The error of a driver that lost its lease."""
-    return FencedError(
-        f"{path}: another driver took this run over while this one (epoch {epoch}) was silent; "
-        "this one stops and publishes nothing. Units that it finished are kept"
-    )
+def _new_epoch() -> int:
+    """An epoch that no earlier owner had, where the last one's is not known.
+
+    Owners count up from 1, or from an earlier such epoch; microseconds since 1970 are more than
+    either, and exact in every reader's floating point.
+    """
+    return time.time_ns() // 1000
+
+
+def _read(path: str) -> tuple[bytes, str] | None:
+    return read_versioned(path, most_bytes=records.LeaseRecord.most_bytes)
+
+
+def _unchanged(path: str, version: str, seconds: float) -> bool:
+    """Whether a file stays one version for so long."""
+    until = time.monotonic() + seconds
+    while True:
+        left_s = until - time.monotonic()
+        time.sleep(max(0.0, min(seconds / 20, 1.0, left_s)))
+        found = _read(path)
+        if found is None or found[1] != version:
+            return False
+        if left_s <= 0:
+            return True
 
 
 def _taken(path: str, holder: Holder, version: str, progress: Progress) -> Lease:
@@ -257,24 +333,17 @@ def _silent(path: str, holder: Holder, version: str, ttl_s: float) -> bool:
         LeaseHeldError: it was renewed, or somebody else took it.
     """
     wait_s = max(ttl_s, holder.ttl_s)
-    until = time.monotonic() + wait_s
     logger.info("%s: held by %s; watching it for up to %.0f s", path, holder, wait_s)
-    while True:
-        left_s = until - time.monotonic()
-        time.sleep(max(0.0, min(wait_s / 20, 1.0, left_s)))
-        found = read_versioned(path)
-        if found is None:
-            return False
-        if found[1] != version:
-            now = Holder.from_bytes(found[0])
-            if now.state == RELEASED:
-                return False
-            raise LeaseHeldError(
-                f"{path}: {now} is at work on this run; wait for it, or stop it and run the same "
-                "command again"
-            )
-        if left_s <= 0:
-            return True
+    if _unchanged(path, version, wait_s):
+        return True
+    found = _read(path)
+    now = None if found is None else Holder.from_bytes(path, found[0])
+    if now is None or now.state == RELEASED:
+        return False
+    raise LeaseHeldError(
+        f"{path}: {now} is at work on this run; wait for it, or stop it and run the same command "
+        "again"
+    )
 
 
 def _swap(path: str, holder: Holder, version: str) -> str | None:
@@ -287,10 +356,10 @@ def _swap(path: str, holder: Holder, version: str) -> str | None:
         swapped = replace_if_unchanged(path, holder.to_bytes(), version)
         if swapped is not None:
             return swapped
-        found = read_versioned(path)
+        found = _read(path)
         if found is None:
             return None
-        now = Holder.from_bytes(found[0])
+        now = Holder.from_bytes(path, found[0])
         if now.owner != holder.owner:
             return None
         version = found[1]

@@ -14,12 +14,12 @@ from pipeline.errors import QuarantineError, RunFailedError
 from pipeline.execution import rows
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
+from pipeline.execution.ranked_reader import read_sealed
 from pipeline.execution.rows import Suspicion
 from pipeline.execution.run_folder import RunFolder, UnitCounts, total_reasons
 from pipeline.execution.seen import SeenQueries
 from pipeline.schema import QUERY_ID
 from pipeline.storage import counters
-from pipeline.storage.parquet import read_table
 
 logger = logging.getLogger("pipeline")
 
@@ -71,7 +71,7 @@ class Ledger:
         if place is not None:
             ids: list[Any] = []
             for path in self._folder.files(counts.unit, counts.parts):
-                ids += read_table(path, columns=[QUERY_ID]).column(0).drop_null().to_pylist()
+                ids += read_sealed(path, columns=[QUERY_ID]).column(0).drop_null().to_pylist()
             raise split_query_error(list(dict.fromkeys(ids))[place], "over several units")
         self._refuse_bad_unit(counts)
 

@@ -20,9 +20,17 @@ def prepare_again(folder: RunFolder, overrides: Sequence[str] = ()) -> Prepared:
 
     Raises:
         InputContractError: an input file has changed, is new or is gone; names it.
-        ConfigurationError: something else changed that changes scores; names it.
+        ConfigurationError: something else changed that changes scores; names it. Or the folder
+            was renamed.
+        DamagedRunError: ``run.json`` is damaged.
     """
     described = folder.describe()
+    run_id, name = described["run_id"], folder.path.rpartition("/")[2]
+    if name != run_id:
+        raise ConfigurationError(
+            f"{folder.path}: this is run {run_id}, which lies in a folder of that name; rename it "
+            f"back to {run_id} to resume it"
+        )
     config = load_config(
         JobConfig, described["config"], source=f"{folder.path}/run.json", overrides=overrides
     )

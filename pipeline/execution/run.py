@@ -9,10 +9,19 @@ from typing import Any
 from pipeline import failpoints
 from pipeline.errors import RunFailedError
 from pipeline.execution import attempts
+from pipeline.execution.lease import NoLease
+from pipeline.execution.listing import Problem, error_of, strange_names
 from pipeline.execution.preparation import Prepared
-from pipeline.execution.publication import check_units, manifest_of, publish
+from pipeline.execution.publication import publish, refuse_damaged_pointer
 from pipeline.execution.scoring import score
 from pipeline.execution.session import Session, driven
+from pipeline.execution.verification import (
+    CheckedUnit,
+    audit,
+    check_units,
+    files_of,
+    manifest_of,
+)
 
 logger = logging.getLogger("pipeline")
 
@@ -27,6 +36,7 @@ class Outcome:
         units_run: units scored by this session.
         seconds: from the first unit asked for to the last committed; 0 when nothing was to do.
         already_finished: the run was published before.
+        repaired: it was, and this session made files of it anew.
     """
 
     folder: str
@@ -34,63 +44,97 @@ class Outcome:
     units_run: int
     seconds: float
     already_finished: bool
+    repaired: bool = False
 
 
-def execute(prepared: Prepared) -> Outcome:
-    """Run a prepared job, or finish an interrupted one, or notice that it is finished.
+def execute(prepared: Prepared, *, repair: bool = False) -> Outcome:
+    """Run a prepared job, or finish an interrupted one, or notice that it is finished and whole.
+
+    Args:
+        prepared: the job.
+        repair: make anew what is missing or damaged in the run's folder. Without it, only units
+            of a run that is not published are scored again; everything else is refused.
 
     Raises:
         InputContractError: the input is unsorted, damaged, or changed while it was read.
         QuarantineError: more candidates were quarantined than ``max_error_rate`` allows.
+        DamagedRunError: the run's folder is not as it was written; names the files.
         LeaseHeldError: another driver is at work on the same run.
         FencedError: another driver has taken the run over.
         TerminatedError: SIGTERM came.
         RunFailedError: workers failed; running again resumes.
         ConfigurationError: the store has no conditional writes.
     """
-    if prepared.folder.finished():
+    before = _problems(prepared, repair)
+    if before == []:
         return _finished(prepared)
-    with driven(prepared) as session:
-        if prepared.folder.finished():
-            return _finished(prepared)  # by the driver that we waited for
-        return _finish(session)
+    with driven(prepared, repair=repair) as session:
+        problems = _problems(prepared, repair)
+        if problems == []:  # by the driver that we waited for, or by taking the lease
+            return _finished(prepared, repaired=before is not None)
+        return _finish(session, repair, problems)
 
 
-def _finish(session: Session) -> Outcome:
-    """Score what is missing, repair what is damaged, publish."""
+def _problems(prepared: Prepared, repair: bool) -> list[Problem] | None:
+    """What is not whole in a published run; None where it is not published.
+
+    Raises:
+        DamagedRunError: something is not, and it is not to be repaired.
+    """
+    if not prepared.folder.finished():
+        return None
+    problems = audit(prepared.folder, prepared.plan)
+    if problems and not repair:
+        raise error_of(prepared.folder, problems)
+    return problems
+
+
+def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> Outcome:
+    """Score what is missing, repair what is damaged, publish.
+
+    Args:
+        session: ours.
+        repair: make anew whatever is not whole.
+        problems: what is not whole in a published run; None where it is not published.
+    """
     prepared, ledger = session.prepared, session.ledger
     folder, plan = prepared.folder, prepared.plan
-    folder.start(plan, prepared.description())
+    names = [unit.name for unit in plan.units]
+    cas = not isinstance(session.lease, NoLease)
+    folder.start(plan, prepared.description(), repair=repair, cas=cas)
+    if not repair:
+        refuse_damaged_pointer(folder)
+    _refuse_strange(prepared, strange_names(folder, {}, names))
     committed = set(folder.committed())
-    for counts in folder.counts([unit.name for unit in plan.units if unit.name in committed]):
+    for counts in folder.counts([name for name in names if name in committed], plan.run_id):
         if counts is not None:
             ledger.add(counts, resumed=True)
-    todo = [unit for unit in plan.units if unit.name not in ledger.units]
+    at_odds = {folder.unit_of(p.path.rpartition("/")[2]) for p in problems or () if p.at_odds}
+    todo = [unit for unit in plan.units if unit.name not in ledger.units or unit.name in at_odds]
     score(session, todo)
-    missing = {unit.name for unit in plan.units} - set(folder.committed())
+    missing = set(names) - set(folder.committed())
     if missing:
         raise RunFailedError(
             f"{folder.path}: {len(missing)} of {len(plan.units)} units are not committed, e.g. "
             f"{min(missing)}; run the same command again to resume"
         )
-    units, damaged = check_units(prepared)
+    units, damaged = check_units(folder, plan.run_id, names)
     if damaged:
-        logger.warning("%d damaged units are scored again, e.g. %s", len(damaged), damaged[0])
+        [(first, [why, *_]), *_] = damaged.items()
+        logger.warning("%d damaged units are scored again, e.g. %s: %s", len(damaged), first, why)
         again = [unit for unit in plan.units if unit.name in damaged]
         score(session, again)
-        units, still = check_units(prepared)
+        units, still = check_units(folder, plan.run_id, names)
         if still:
-            raise RunFailedError(
-                f"{folder.ranked(still[0])}: damaged, and still so after the unit was scored "
-                "again; the run is not published. See to the store, or delete the file"
-            )
+            raise error_of(folder, [problem for found in still.values() for problem in found])
         todo += again
+    _refuse_strange(prepared, strange_names(folder, files_of(units)))
     failpoints.reached("units.verified")
     session.termination.check()
-    manifest = manifest_of(prepared, units)
+    manifest = _manifest(prepared, units)
     _refuse_lost_documents(prepared, manifest)
     ledger.refuse_too_many_errors(f"{folder.path}/quarantine")
-    publish(folder, manifest, session.lease)
+    publish(folder, manifest, session.lease, repair=repair)
     attempts.forget(folder.path)
     ledger.warn_if_units_are_long()
     return Outcome(
@@ -99,16 +143,33 @@ def _finish(session: Session) -> Outcome:
         units_run=len(todo),
         seconds=ledger.progress.elapsed_s if todo else 0.0,
         already_finished=False,
+        repaired=problems is not None,
     )
 
 
-def _finished(prepared: Prepared) -> Outcome:
+def _manifest(prepared: Prepared, units: list[CheckedUnit]) -> dict[str, Any]:
+    return manifest_of(
+        run_id=prepared.plan.run_id,
+        fingerprint=prepared.plan.fingerprint,
+        model=prepared.model.name,
+        score_scale=prepared.model.score_scale,
+        units=units,
+    )
+
+
+def _refuse_strange(prepared: Prepared, found: list[Problem]) -> None:
+    if found:
+        raise error_of(prepared.folder, found)
+
+
+def _finished(prepared: Prepared, *, repaired: bool = False) -> Outcome:
     return Outcome(
         folder=prepared.folder.path,
         manifest=prepared.folder.manifest(),
         units_run=0,
         seconds=0.0,
-        already_finished=True,
+        already_finished=not repaired,
+        repaired=repaired,
     )
 
 

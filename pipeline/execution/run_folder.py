@@ -12,41 +12,51 @@
         ranked/unit-<unit>.part-0001.parquet   its first rows, where they are too many for one file
         quarantine/unit-<unit>.parquet
         manifest.json                every file with its sha256, written once all are there
-        _SUCCESS                     written last; a reader waits for it
+        _SUCCESS                     the manifest's sha256, written last; a reader waits for it
         report.json                  what the last session did; may be replaced
 
 Unit files are created, never replaced by other bytes, so resuming is a listing and a late duplicate
-changes nothing. Those under ``ranked`` are sealed (pipeline.outputs.sealed), parts are written
-before the file that closes the unit, and a glob over the folder reads them all.
+changes nothing. Parts are written before the file that closes the unit. Every file is sealed
+(pipeline.outputs.sealed) and says which run it is of, so one that is damaged, or was put in the
+place of another, is known by itself; other names are not the run's, see
+:mod:`pipeline.execution.listing`.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline import failpoints
-from pipeline.candidates.planning import Plan
-from pipeline.errors import InputContractError, NotFoundError
-from pipeline.storage.parquet import read_metadata, read_table, to_bytes
+from pipeline.candidates.planning import PLAN_SCHEMA, Plan
+from pipeline.errors import DamagedRunError, NotFoundError, RerankError
+from pipeline.execution import records
+from pipeline.outputs.sealed import NotWholeError, refuse_damage, sealed_bytes
+from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import (
     absolute,
     create_if_absent,
-    exists,
     join,
-    list_folders,
-    list_names,
-    read_bytes,
+    list_entries,
+    open_own,
+    read_versioned,
+    replace_if_unchanged,
+    write_whole,
 )
 
+RUN = "run.json"
+PLAN = "plan.parquet"
 RANKED = "ranked"
 QUARANTINE = "quarantine"
 MANIFEST = "manifest.json"
@@ -54,9 +64,13 @@ REPORT = "report.json"
 SUCCESS = "_SUCCESS"
 LATEST = "LATEST.json"
 _PREFIX, _PART, _SUFFIX = "unit-", ".part-", ".parquet"
+_NAME = re.compile(r"unit-([0-9a-f]{24})(?:\.part-\d{4,})?\.parquet")
 
 #: Threads that read small files of a run at once.
 _READERS = 16
+
+#: More than any plan or unit has; what is larger is not read into memory.
+MOST_BYTES = 8 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +119,23 @@ class UnitCounts:
 
     @classmethod
     def from_metadata(cls, text: str) -> UnitCounts:
-        """The inverse of :meth:`to_metadata`."""
-        data = json.loads(text)
-        hashes = np.frombuffer(base64.b64decode(data.pop("query_hashes")), dtype="<u8")
-        return cls(**data, query_hashes=hashes.astype(np.uint64))
+        """The inverse of :meth:`to_metadata`.
+
+        Raises:
+            ValueError: the text is not what that writes.
+        """
+        try:
+            data = json.loads(text)
+            hashes = np.frombuffer(base64.b64decode(data.pop("query_hashes")), dtype="<u8")
+            counts = cls(**data, query_hashes=hashes.astype(np.uint64))
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"not the counts of a unit: {error}") from None
+        numbers = (counts.queries, counts.documents, counts.tokens, counts.parts)
+        if not isinstance(counts.reasons, dict) or not all(
+            type(number) is int and number >= 0 for number in (*numbers, *counts.reasons.values())
+        ):
+            raise ValueError("not the counts of a unit: a number is missing or below zero")
+        return counts
 
 
 def total_reasons(units: Iterable[UnitCounts]) -> dict[str, int]:
@@ -141,17 +168,54 @@ class RunFolder:
         """Path of a unit's quarantine file."""
         return join(self.path, QUARANTINE, f"{_PREFIX}{unit}{_SUFFIX}")
 
+    def key(self, path: str) -> str:
+        """A path below the folder as the manifest names it."""
+        return path.removeprefix(f"{self.path}/")
+
+    def unit_of(self, name: str) -> str | None:
+        """The unit whose ranked, part or quarantine file has this name; None for other names."""
+        found = _NAME.fullmatch(name)
+        return None if found is None else found[1]
+
     @property
     def latest(self) -> str:
         """Path of the pointer to the run that was published last, beside all runs."""
         return join(self.path.rpartition("/")[0], LATEST)
 
-    def start(self, plan: Plan, description: dict[str, Any]) -> None:
-        """Write ``run.json`` and ``plan.parquet`` where they are not yet."""
-        create_if_absent(join(self.path, "plan.parquet"), to_bytes(plan.to_table()))
+    def file(self, name: str) -> str:
+        """Path of a file that stands beside the folders."""
+        return join(self.path, name)
+
+    def start(self, plan: Plan, description: dict[str, Any], *, repair: bool, cas: bool) -> None:
+        """Write ``plan.parquet`` and ``run.json`` where they are not yet.
+
+        Args:
+            plan: of the run.
+            description: content of ``run.json``.
+            repair: write anew what is there and is not what it should be.
+            cas: whether the store can compare and swap.
+
+        Raises:
+            DamagedRunError: one of them is there, is damaged or of another run, and stays.
+        """
+
+        def same_plan() -> None:
+            if self._plan(plan.run_id, plan.fingerprint) != plan:
+                raise records.damaged(self.file(PLAN), "it holds other units than this run")
+
+        def settle(name: str, data: bytes, check: Callable[[], object]) -> None:
+            if create_if_absent(self.file(name), data):
+                return
+            try:
+                check()
+            except DamagedRunError:
+                if not repair:
+                    raise
+                replace_damaged(self.file(name), data, cas=cas)
+
+        settle(PLAN, plan_bytes(plan), same_plan)
         failpoints.reached("plan.written")
-        text = json.dumps(description, indent=2, ensure_ascii=False)
-        create_if_absent(join(self.path, "run.json"), text.encode())
+        settle(RUN, records.to_bytes(records.Description, description), self.describe)
         failpoints.reached("run.written")
 
     def describe(self) -> dict[str, Any]:
@@ -159,61 +223,85 @@ class RunFolder:
 
         Raises:
             NotFoundError: this is no run folder.
+            DamagedRunError: it is damaged or of another run.
         """
-        path = join(self.path, "run.json")
-        if not exists(path):
+        found = records.read(
+            self.file(RUN), records.Description, run_id=records.run_id_of(self.path)
+        )
+        if found is None:
             raise NotFoundError(
                 f"{self.path}: not a run folder (no run.json); give the folder of a run, "
                 "<output.path>/<run id>"
             )
-        data: dict[str, Any] = json.loads(read_bytes(path))
-        return data
+        return found
 
     def plan(self) -> Plan:
-        """The plan that the run was started with."""
+        """The plan that the run was started with.
+
+        Raises:
+            NotFoundError: this is no run folder.
+            DamagedRunError: ``run.json`` or ``plan.parquet`` is gone, damaged or of another run.
+        """
         described = self.describe()
-        table = read_table(join(self.path, "plan.parquet"))
-        return Plan.from_table(
-            table, run_id=described["run_id"], fingerprint=described["fingerprint"]
-        )
+        return self._plan(described["run_id"], described["fingerprint"])
+
+    def _plan(self, run_id: str, fingerprint: str) -> Plan:
+        path = self.file(PLAN)
+        table = _sealed_table(path)
+        metadata = table.schema.metadata or {}
+        for key, expected in (("run_id", run_id), ("fingerprint", fingerprint)):
+            found = metadata.get(key.encode(), b"").decode()
+            if found != expected:
+                raise records.damaged(path, f"its {key} is {found!r}, not {expected!r}")
+        if not table.schema.remove_metadata().equals(PLAN_SCHEMA):
+            raise records.damaged(path, "it holds other columns than a plan")
+        return Plan.from_table(table, run_id=run_id, fingerprint=fingerprint)
 
     def committed(self) -> list[str]:
         """Names of the units whose ranked file is there."""
-        names = list_names(join(self.path, RANKED))
-        return [
-            name[len(_PREFIX) : -len(_SUFFIX)]
-            for name in names
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and _PART not in name
-        ]
+        names = [e.name for e in list_entries(join(self.path, RANKED)) if e.kind == FILE]
+        return [unit for name in names if (unit := self.unit_of(name)) and _PART not in name]
 
-    def counts(self, units: list[str]) -> list[UnitCounts | None]:
-        """Counts of committed units, from the footers of their files; None where one is damaged."""
+    def counts(self, units: list[str], run_id: str) -> list[UnitCounts | None]:
+        """Counts of committed units, from the footers of their files; None where one is damaged.
+
+        A footer holds what a file says about itself twice, so both copies must agree. That the
+        rows are whole is not seen here, but by :mod:`pipeline.execution.verification`.
+        """
 
         def read(unit: str) -> UnitCounts | None:
             try:
-                return UnitCounts.from_metadata(read_metadata(self.ranked(unit))["counts"])
-            except (InputContractError, KeyError, TypeError, ValueError):
-                return None  # the unit is scored again, and its file repaired
+                metadata = footer_metadata(self.ranked(unit))
+                counts = UnitCounts.from_metadata(metadata["counts"])
+            except (DamagedRunError, KeyError, ValueError):
+                return None
+            named = (metadata.get("run_id"), metadata.get("unit"), counts.unit)
+            return counts if named == (run_id, unit, unit) else None
 
         with ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(read, units))
 
     def finished(self) -> bool:
         """Whether the run was published."""
-        return exists(join(self.path, SUCCESS))
+        return any(entry.name == SUCCESS for entry in list_entries(self.path))
 
     def manifest(self) -> dict[str, Any]:
-        """Content of ``manifest.json``; empty before publication."""
-        return self._json(MANIFEST)
+        """Content of ``manifest.json``; empty before publication.
+
+        Raises:
+            DamagedRunError: it is damaged or of another run.
+        """
+        run_id = records.run_id_of(self.path)
+        return records.read(self.file(MANIFEST), records.Manifest, run_id=run_id) or {}
 
     def report(self) -> dict[str, Any]:
-        """Content of ``report.json``; empty before the first session has ended."""
-        return self._json(REPORT)
+        """Content of ``report.json``; empty before the first session has ended.
 
-    def _json(self, name: str) -> dict[str, Any]:
-        path = join(self.path, name)
-        data: dict[str, Any] = json.loads(read_bytes(path)) if exists(path) else {}
-        return data
+        Raises:
+            DamagedRunError: it is damaged or of another run.
+        """
+        run_id = records.run_id_of(self.path)
+        return records.read(self.file(REPORT), records.Report, run_id=run_id) or {}
 
 
 def find_run(path: str) -> RunFolder:
@@ -221,17 +309,92 @@ def find_run(path: str) -> RunFolder:
 
     Raises:
         NotFoundError: no run there, or several of which none was published; names them.
+        DamagedRunError: the pointer to the last one is damaged.
     """
     path = absolute(path).rstrip("/")
-    if exists(join(path, "run.json")):
+    entries = list_entries(path)
+    if any(entry.name == RUN for entry in entries):
         return RunFolder(path)
-    runs = [name for name in list_folders(path) if exists(join(path, name, "run.json"))]
+    folders = [entry.name for entry in entries if entry.kind == FOLDER]
+    runs = [name for name in folders if is_run(join(path, name))]
     if len(runs) == 1:
         return RunFolder(join(path, runs[0]))
     if not runs:
         raise NotFoundError(
             f"{path}: no run here; give the folder of a run, <output.path>/<run id>"
         )
-    if exists(join(path, LATEST)):
-        return RunFolder(join(path, json.loads(read_bytes(join(path, LATEST)))["run_id"]))
-    raise NotFoundError(f"{path}: holds {len(runs)} runs; give one of: {', '.join(runs)}")
+    latest = records.read(join(path, LATEST), records.Pointer)
+    if latest is None:
+        raise NotFoundError(f"{path}: holds {len(runs)} runs; give one of: {', '.join(runs)}")
+    if latest["run_id"] not in runs:
+        raise NotFoundError(
+            f"{join(path, LATEST)}: names run {latest['run_id']}, which is not here; give one of: "
+            f"{', '.join(runs)}"
+        )
+    return RunFolder(join(path, latest["run_id"]))
+
+
+def is_run(folder: str) -> bool:
+    """Whether a folder is that of a run: whether it has a ``run.json``, of whatever content."""
+    return any(entry.name == RUN for entry in list_entries(folder))
+
+
+def plan_bytes(plan: Plan) -> bytes:
+    """``plan.parquet``; the same plan gives the same bytes."""
+    described = {"run_id": plan.run_id, "fingerprint": plan.fingerprint}
+    return sealed_bytes(plan.to_table(), described)
+
+
+def footer_metadata(path: str) -> dict[str, str]:
+    """What a unit's file says about itself, its rows not read.
+
+    Raises:
+        DamagedRunError: the file is gone, or its footer is not as it was written.
+    """
+    file = open_own(path)
+    if file is None:
+        raise DamagedRunError(f"{path}: missing; `rerank run --repair` makes it anew")
+    with file:
+        try:
+            footer = pq.ParquetFile(file).metadata.metadata
+            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(footer[b"ARROW:schema"])))
+            copy = {key.decode(): value.decode() for key, value in schema.metadata.items()}
+            same = all(footer.get(key.encode()) == value.encode() for key, value in copy.items())
+        except RerankError:
+            raise  # of the store
+        except Exception as error:  # what a damaged footer makes Arrow raise is no closed list
+            why = f"its footer cannot be read ({type(error).__name__})"
+            raise records.damaged(path, why) from None
+    if not same:
+        raise records.damaged(path, "the two copies of what it says about itself differ")
+    return copy
+
+
+def replace_damaged(path: str, data: bytes, *, cas: bool) -> None:
+    """Write a file of a run anew, whatever is there now.
+
+    Raises:
+        DamagedRunError: what is there is no file of a run.
+    """
+    while True:
+        found = read_versioned(path, most_bytes=MOST_BYTES)
+        if found is not None and found[0] == data:
+            return
+        if found is not None and not cas:
+            write_whole(path, data)
+            return
+        if found is None and create_if_absent(path, data):
+            return
+        if found is not None and replace_if_unchanged(path, data, found[1]) is not None:
+            return
+
+
+def _sealed_table(path: str) -> pa.Table:
+    found = read_versioned(path, most_bytes=MOST_BYTES)
+    if found is None:
+        raise records.damaged(path, "it is missing")
+    try:
+        refuse_damage(found[0])
+        return pq.ParquetFile(pa.BufferReader(found[0])).read()
+    except (NotWholeError, pa.ArrowException, OSError) as error:
+        raise records.damaged(path, str(error)) from None

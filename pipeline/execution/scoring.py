@@ -10,18 +10,21 @@ from typing import Any
 from pipeline.candidates.planning import Unit
 from pipeline.execution import attempts, rows
 from pipeline.execution.isolation import isolate
-from pipeline.execution.lease import fenced
 from pipeline.execution.progress import Reporter, reporter
 from pipeline.execution.rows import Suspicion
 from pipeline.execution.run_folder import UnitCounts
 from pipeline.execution.session import Session
 from pipeline.execution.stages import Job
+from pipeline.execution.verification import contents
 from pipeline.execution.worker import COMMIT, SCORE
 from pipeline.execution.workers import Workers, workers
 
 
 def score(session: Session, todo: Sequence[Unit]) -> None:
     """Score and commit units; whatever their queries do, each ends with a file.
+
+    What is there of them already is replaced where it comes out differently, so that all files of
+    a unit are of one scoring.
 
     Raises:
         RerankError: any reason for which a run stops, see :func:`pipeline.execution.run.execute`.
@@ -56,7 +59,7 @@ def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter
 def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
     """Count one row; returns the unit that it speaks of."""
     if session.lease.lost:
-        raise fenced(session.prepared.folder.path, session.lease.epoch)
+        session.lease.fence()  # which says why
     stats = json.loads(row.get(rows.STATS) or "{}")
     if row.get(rows.COUNTS) is None:
         session.ledger.note_events(stats)
@@ -111,4 +114,5 @@ def _job(session: Session, todo: Sequence[Unit]) -> Job:
         fingerprint=prepared.plan.fingerprint,
         model=prepared.model,
         epoch=session.lease.epoch,
+        superseded=contents(prepared.folder, {unit.name for unit in todo}),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -11,13 +10,14 @@ from dataclasses import dataclass
 
 from pipeline import failpoints
 from pipeline.errors import ConfigurationError, RerankError
+from pipeline.execution import records
 from pipeline.execution.lease import Lease, NoLease, take
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.run_folder import REPORT
 from pipeline.execution.termination import Termination
 from pipeline.storage.probe import probe
-from pipeline.storage.store import join, write_whole
+from pipeline.storage.store import write_whole
 
 logger = logging.getLogger("pipeline")
 
@@ -40,10 +40,15 @@ class Session:
 
 
 @contextmanager
-def driven(prepared: Prepared) -> Iterator[Session]:
-    """Take the lease; give it back, with a report of what was done, however the body ends."""
+def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
+    """Take the lease; give it back, with a report of what was done, however the body ends.
+
+    Args:
+        prepared: the job.
+        repair: replace a lease that is damaged, once nobody is seen to renew it.
+    """
     ledger = Ledger(prepared)
-    lease = _lease(prepared, ledger)
+    lease = _lease(prepared, ledger, repair)
     termination = Termination(
         grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=lease.release
     )
@@ -62,17 +67,18 @@ def driven(prepared: Prepared) -> Iterator[Session]:
         lease.release()
 
 
-def _lease(prepared: Prepared, ledger: Ledger) -> Lease | NoLease:
+def _lease(prepared: Prepared, ledger: Ledger, repair: bool) -> Lease | NoLease:
     """The run's lease, on a store that can keep one.
 
     Raises:
         ConfigurationError: the store cannot, and ``lease.unsafe_store`` does not allow that.
         LeaseHeldError: another driver is at work.
+        DamagedRunError: the lease is damaged.
     """
     config, folder = prepared.config.lease, prepared.folder
     abilities = probe(folder.path.rpartition("/")[0])
     if abilities.create and abilities.replace:
-        return take(folder.path, ttl_s=config.ttl_s, progress=ledger.shown)
+        return take(folder.path, ttl_s=config.ttl_s, progress=ledger.shown, repair=repair)
     if config.unsafe_store == "refuse":
         raise ConfigurationError(
             f"{folder.path}: this store does not do what a run relies on ({abilities.detail}), so "
@@ -101,8 +107,8 @@ def _report(session: Session, *, started: float, state: str) -> None:
         "ended": time.time(),
     } | session.ledger.report()
     try:
-        path = join(session.prepared.folder.path, REPORT)
-        write_whole(path, json.dumps(report, indent=2).encode())
+        path = session.prepared.folder.file(REPORT)
+        write_whole(path, records.to_bytes(records.Report, report))
     except RerankError as error:
         logger.warning("no report was written: %s", error)
         return

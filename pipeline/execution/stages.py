@@ -7,8 +7,8 @@ and a unit cannot be mixed with another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -51,6 +51,8 @@ class Job:
         fingerprint: what changes the content of a unit's file.
         model: identity of the model.
         epoch: of the driver's lease; 0 without one.
+        superseded: for paths of files that are to be replaced though they are whole the sha256 of
+            their content, see :func:`pipeline.execution.unit_files.put_file`.
     """
 
     config: JobConfig
@@ -61,6 +63,7 @@ class Job:
     fingerprint: str
     model: ModelIdentity
     epoch: int
+    superseded: Mapping[str, str] = field(default_factory=dict)
 
 
 def read(number: int, job: Job) -> pa.Table:
@@ -118,7 +121,7 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
         query_hashes=query_hashes(lists),
     )
     files = unit_files(RunFolder(job.folder), ranked, tables, counts, _metadata(job, unit))
-    put_as = [_put(path, data, step, job.epoch) if put else "" for path, data, step in files]
+    put_as = [_put(path, data, step, job) if put else "" for path, data, step in files]
     stats = rows.statistics(batch) | {
         "nondeterministic": DIFFERENT in put_as,
         "repaired": REPAIRED in put_as,
@@ -216,9 +219,9 @@ def queries_in(batch: pa.Table) -> int:
     return len(_lists(batch))
 
 
-def _put(path: str, data: bytes, step: str, epoch: int) -> str:
+def _put(path: str, data: bytes, step: str, job: Job) -> str:
     failpoints.reached("unit.ready")
-    done = put_file(path, data, cas=epoch > 0)
+    done = put_file(path, data, cas=job.epoch > 0, superseded=job.superseded.get(path))
     failpoints.reached(step)
     return done
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, fields
 from typing import Any
 
+from pipeline.candidates.planning import Plan
+from pipeline.execution import records
 from pipeline.execution.attempts import at_work
 from pipeline.execution.lease import RELEASED, Holder, read_holder
-from pipeline.execution.run_folder import RunFolder, total_reasons
+from pipeline.execution.listing import Problem, strange_names, wrong_sizes
+from pipeline.execution.ranked_reader import published_manifest
+from pipeline.execution.run_folder import MANIFEST, RunFolder, UnitCounts, total_reasons
 
 
 def run_state(folder: RunFolder) -> dict[str, Any]:
@@ -16,15 +21,17 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
 
     The lease's age is by this machine's clock against its holder's, for people to look at; whether
     a driver lives is decided by watching the lease, which takes a while and is not done here.
+    ``problems`` holds what a listing and the footers show of it; see
+    :func:`pipeline.execution.verification.audit` for the rest.
+
+    Raises:
+        NotFoundError: this is no run folder.
+        DamagedRunError: a record that the state is made from is damaged; names it.
     """
     described, plan = folder.describe(), folder.plan()
     committed = set(folder.committed())
-    counts = [
-        unit
-        for unit in folder.counts([unit.name for unit in plan.units if unit.name in committed])
-        if unit is not None
-    ]
     finished, holder = folder.finished(), read_holder(folder.path)
+    counts, problems = (_published if finished else _unpublished)(folder, plan, committed)
     begun = {marker.unit for marker in at_work(folder.path)} - committed
     reasons = total_reasons(counts)
     shown = {} if holder is None else holder.progress
@@ -46,13 +53,48 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         "reasons": reasons,
         "lease": None if holder is None else _lease(holder),
         "report": folder.report(),
+        "problems": [asdict(problem) for problem in problems],
     }
+
+
+def _published(
+    folder: RunFolder, plan: Plan, _: set[str]
+) -> tuple[list[UnitCounts], list[Problem]]:
+    """By the manifest, which is sealed, and a listing."""
+    manifest = published_manifest(folder)
+    known = {item.name for item in fields(UnitCounts)}
+    units = [
+        UnitCounts(**{key: value for key, value in unit.items() if key in known})
+        for unit in manifest["units"]
+    ]
+    if [unit.unit for unit in units] != [unit.name for unit in plan.units]:
+        raise records.damaged(folder.file(MANIFEST), "it lists other units than plan.parquet")
+    files = {file["key"]: file["size"] for unit in manifest["units"] for file in unit["files"]}
+    return units, wrong_sizes(folder, files) + strange_names(folder, files)
+
+
+def _unpublished(
+    folder: RunFolder, plan: Plan, committed: set[str]
+) -> tuple[list[UnitCounts], list[Problem]]:
+    """By the footers of the units' files."""
+    names = [unit.name for unit in plan.units if unit.name in committed]
+    found = dict(zip(names, folder.counts(names, plan.run_id), strict=True))
+    why = "damaged; the unit is scored again when the run goes on"
+    damaged = [
+        Problem(kind="damaged", path=folder.ranked(name), why=why)
+        for name, counts in found.items()
+        if counts is None
+    ]
+    strange = strange_names(folder, {}, [unit.name for unit in plan.units])
+    return [counts for counts in found.values() if counts is not None], damaged + strange
 
 
 def lines(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Headings and texts for a terminal."""
     yield "run", state["folder"]
     yield "state", state["state"]
+    for problem in state["problems"]:
+        yield problem["kind"], str(Problem(**problem))
     yield "model", state["model"]
     yield (
         "units",

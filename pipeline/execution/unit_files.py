@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pipeline.execution.run_folder import RunFolder, UnitCounts
+from pipeline.execution.run_folder import MOST_BYTES, RunFolder, UnitCounts
 from pipeline.outputs.ranked_parquet import RankedUnit
 from pipeline.outputs.sealed import is_whole, sealed_bytes
 from pipeline.storage.store import (
@@ -52,34 +54,47 @@ def unit_files(
     yield folder.ranked(unit), sealed_bytes(tables[-1], closing), "unit.written"
 
 
-def put_file(path: str, data: bytes, *, cas: bool) -> str:
+def put_file(path: str, data: bytes, *, cas: bool, superseded: str | None = None) -> str:
     """Create a file of a unit, once and for all.
 
-    The first writer wins, and a later one compares. Only a file that is damaged is replaced, and
-    only that very version of it, so that a worker of a driver that was overtaken cannot undo a
-    repair.
+    The first writer wins, and a later one compares. Only a file that is damaged, or is that of
+    another unit or run, is replaced, and only that very version of it, so that a worker of a driver
+    that was overtaken cannot undo a repair.
 
     Args:
         path: where.
         data: sealed bytes.
         cas: whether the store can compare and swap.
+        superseded: sha256 of a content that is to be replaced though it is whole, because the unit
+            as a whole is scored again: files of two scorings must not stand side by side.
 
     Returns:
         ``CREATED``, ``SAME``, ``DIFFERENT`` or ``REPAIRED``.
+
+    Raises:
+        DamagedRunError: something is there that is no file.
     """
     while True:
         if create_if_absent(path, data):
             return CREATED
-        found = read_versioned(path)
+        found = read_versioned(path, most_bytes=MOST_BYTES)
         if found is None:
             continue
         stored, version = found
         if stored == data:
             return SAME
-        if is_whole(stored):
+        known = superseded is not None and hashlib.sha256(stored).hexdigest() == superseded
+        if not known and is_whole(stored) and _identity(stored) == _identity(data):
             return DIFFERENT
         if not cas:
             write_whole(path, data)
             return REPAIRED
         if replace_if_unchanged(path, data, version) is not None:
             return REPAIRED
+
+
+def _identity(data: bytes) -> tuple[bytes | None, ...]:
+    """Which file of which unit and run sealed bytes say that they are."""
+    metadata = pq.ParquetFile(pa.BufferReader(data)).metadata.metadata or {}
+    closing = b"yes" if b"counts" in metadata else None
+    return (*(metadata.get(key) for key in (b"run_id", b"unit", b"part")), closing)

@@ -11,6 +11,7 @@ import pytest
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import Outcome, execute
+from pipeline.storage.probe import StoreAbilities
 from tests.execution.drivers import Drivers
 
 Rerank = Callable[..., Outcome]
@@ -53,6 +54,13 @@ def ranked(outcome: Outcome) -> pa.Table:
     """Every ranked row of a run, sorted by query and rank."""
     table = pq.ParquetDataset(f"{outcome.folder}/ranked").read()
     return table.sort_by([("query_id", "ascending"), ("rank", "ascending")])
+
+
+@pytest.fixture
+def believed_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is probed by tests of its own; in this one it would cost a second a session."""
+    abilities = StoreAbilities(create=True, replace=True, detail="")
+    monkeypatch.setattr("pipeline.execution.session.probe", lambda _: abilities)
 
 
 @pytest.fixture

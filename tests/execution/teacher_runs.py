@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,10 +15,13 @@ from pipeline.candidates.inputs import open_input
 from pipeline.candidates.planning import plan_units
 from pipeline.candidates.reading import read_lists
 from pipeline.config import InputConfig
+from pipeline.execution.lease import NoLease
+from pipeline.execution.publication import publish
 from pipeline.execution.run_folder import RunFolder, UnitCounts
 from pipeline.execution.stages import query_hashes
+from pipeline.execution.verification import check_units, manifest_of
 from pipeline.outputs.ranked_parquet import rank_unit
-from pipeline.storage.parquet import to_bytes
+from pipeline.outputs.sealed import sealed_bytes
 from pipeline.storage.store import create_if_absent
 
 Score = Callable[[str, str], float | None]
@@ -57,7 +59,10 @@ def write_run(
             "model": model,
             "config": {"input": config.model_dump(mode="json")},
             "input": [asdict(file.identity) for file in opened.files],
+            "versions": {},
         },
+        repair=False,
+        cas=True,
     )
     for unit in plan.units:
         lists = read_lists(opened, unit.start, unit.stop)
@@ -80,13 +85,24 @@ def write_run(
             unit=unit.name, queries=len(lists), documents=len(docs), tokens=0,
             reasons=reasons.counts(lists.documents["reason"]), query_hashes=query_hashes(lists),
         )  # fmt: skip
-        metadata = {"score_scale": scale, "counts": counts.to_metadata()}
-        ranked = rank_unit(unit.name, lists, scores).ranked
+        metadata = {
+            "run_id": plan.run_id, "unit": unit.name, "score_scale": scale,
+            "counts": counts.to_metadata(),
+        }  # fmt: skip
+        made = rank_unit(unit.name, lists, scores)
+        ranked = made.ranked
+        if made.quarantine.num_rows:
+            about = {"run_id": plan.run_id, "unit": unit.name}
+            create_if_absent(run.quarantine(unit.name), sealed_bytes(made.quarantine, about))
         if np.isnan([v for v in values if v is not None]).any():
             ranked = _with_nan(ranked, scored)
-        create_if_absent(run.ranked(unit.name), to_bytes(ranked, metadata=metadata))
-    Path(run.path, "manifest.json").write_text(json.dumps({}))
-    Path(run.path, "_SUCCESS").touch()
+        create_if_absent(run.ranked(unit.name), sealed_bytes(ranked, metadata))
+    units, damaged = check_units(run, plan.run_id, [unit.name for unit in plan.units])
+    assert not damaged
+    manifest = manifest_of(
+        run_id=plan.run_id, fingerprint=plan.fingerprint, model=name, score_scale=scale, units=units
+    )
+    publish(run, manifest, NoLease())
     return Path(run.path)
 
 

@@ -499,10 +499,11 @@ def test_teachers_that_cannot_teach_are_refused(
 ) -> None:
     run = write_run(tmp_path / "a", source, drawn("a"))
     success = run / "_SUCCESS"
+    content = success.read_bytes()
     success.unlink()
     with pytest.raises(NotFoundError, match="not finished, so it cannot teach"):
         teach(run)
-    success.touch()
+    success.write_bytes(content)
     with pytest.raises(InputContractError, match=r"no query is left for training.*no_positive"):
         teach(run, positives={"teacher_min_score": 1e9})
     flat = write_run(tmp_path / "flat", source, lambda q, d: 2.0, name="flat")

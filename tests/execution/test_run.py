@@ -51,8 +51,10 @@ def test_the_run_folder_holds_plan_description_manifest_and_success(
     path = write(tmp_path / "in.parquet", long_table())
     outcome = rerank(path, units={"documents": 20})
     folder = Path(outcome.folder)
-    assert (folder / "_SUCCESS").read_bytes() == b""
-    manifest = json.loads((folder / "manifest.json").read_text())
+    written = (folder / "manifest.json").read_bytes()
+    manifest = json.loads(written)
+    success = json.loads((folder / "_SUCCESS").read_text())
+    assert success["manifest_sha256"] == hashlib.sha256(written).hexdigest()
     plan = pq.read_table(folder / "plan.parquet")
     assert [unit["unit"] for unit in manifest["units"]] == plan["unit"].to_pylist()
     assert manifest["documents"] == long_table().num_rows

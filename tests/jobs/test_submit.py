@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import ConfigurationError, RunFailedError
+from pipeline.errors import ConfigurationError, DamagedRunError, RunFailedError
+from pipeline.execution import records
 from pipeline.execution.submission import JobEnd, check_published, command_line, job_environment
+from pipeline.execution.verification import manifest_of
 from tests.execution.cluster.head import PYTHON, RAY, ROOT, Head, started_head
 from tests.execution.cluster.processes import wait_for
 from tests.makers import long_table, write
@@ -245,15 +247,22 @@ def test_the_code_is_that_of_the_job(status: str, exit_code: int | None, code: i
 
 
 def test_a_run_that_is_not_published_is_no_success(tmp_path: Path) -> None:
-    end = JobEnd(status="SUCCEEDED", exit_code=0, message="", folder=str(tmp_path / "abc"))
-    (tmp_path / "abc").mkdir()
+    folder = tmp_path / ("ab" * 8)
+    end = JobEnd(status="SUCCEEDED", exit_code=0, message="", folder=str(folder))
+    folder.mkdir()
     with pytest.raises(RunFailedError, match="holds no published run"):
         check_published(end)
-    (tmp_path / "abc" / "_SUCCESS").touch()
+    (folder / "_SUCCESS").touch()
     with pytest.raises(RunFailedError, match="holds no published run"):
         check_published(end)
-    (tmp_path / "abc" / "manifest.json").write_text('{"run_id": "abc"}')
-    assert check_published(end).path == str(tmp_path / "abc")
+    manifest = manifest_of(
+        run_id=folder.name, fingerprint="", model="m", score_scale="logit", units=[]
+    )
+    (folder / "manifest.json").write_bytes(records.to_bytes(records.Manifest, manifest)[:-1])
+    with pytest.raises(DamagedRunError, match=r"manifest\.json: not as it was written"):
+        check_published(end)
+    (folder / "manifest.json").write_bytes(records.to_bytes(records.Manifest, manifest))
+    assert check_published(end).path == str(folder)
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,26 @@ from pipeline.candidates.planning import Plan
 from pipeline.config import DistillConfig, InputConfig
 from pipeline.errors import InputContractError, NotFoundError
 from pipeline.execution.distill.set_folder import SetFolder
-from pipeline.execution.run_folder import RunFolder, UnitCounts, find_run
-from pipeline.storage.parquet import read_metadata
+from pipeline.execution.listing import error_of, wrong_sizes
+from pipeline.execution.ranked_reader import published_manifest
+from pipeline.execution.records import damaged
+from pipeline.execution.run_folder import (
+    MANIFEST,
+    RANKED,
+    RunFolder,
+    UnitCounts,
+    find_run,
+    footer_metadata,
+)
 from pipeline.storage.store import absolute, join, list_files, read_bytes, with_content
 from pipeline.training_data.teachers import Teacher, refuse_mixed_scales
 
 #: Raised when the content of a set's files changes for the same configuration and teachers.
 FORMAT_VERSION = 1
+
+
+#: Path of a file of a published run, and the sha256 that its manifest gives for it.
+RankedFile = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +56,7 @@ class TeacherRun:
     folder: str
     plan: Plan
     hashes: tuple[npt.NDArray[np.uint64], ...]
-    files: tuple[tuple[str, ...], ...]
+    files: tuple[tuple[RankedFile, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +77,7 @@ class DistillUnit:
     start: int
     stop: int
     documents: int
-    ranked: tuple[tuple[str, ...], ...]
+    ranked: tuple[tuple[RankedFile, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +118,7 @@ def prepare_distillation(config: DistillConfig) -> Prepared:
 
     Raises:
         NotFoundError: a run is missing or not finished, or its input is gone.
+        DamagedRunError: a run's folder is not as it was written.
         InputContractError: the input changed since the run, or a run's files disagree.
         ConfigurationError: scores of different scales would be averaged.
     """
@@ -131,9 +145,15 @@ def _open_teacher(path: str) -> TeacherRun:
         raise NotFoundError(
             f"{folder.path}: this run is not finished, so it cannot teach; run its job again first"
         )
-    described, plan = folder.describe(), folder.plan()
+    described, plan, manifest = folder.describe(), folder.plan(), published_manifest(folder)
+    listed = {unit["unit"]: unit["files"] for unit in manifest["units"]}
+    if list(listed) != [unit.name for unit in plan.units]:
+        raise damaged(folder.file(MANIFEST), "it lists other units than plan.parquet")
+    sizes = {file["key"]: file["size"] for files in listed.values() for file in files}
+    if problems := wrong_sizes(folder, sizes):
+        raise error_of(folder, problems)
     with ThreadPoolExecutor(16) as pool:
-        footers = list(pool.map(lambda unit: read_metadata(folder.ranked(unit.name)), plan.units))
+        footers = list(pool.map(lambda unit: _footer(folder, plan.run_id, unit.name), plan.units))
     scales = Counter(footer["score_scale"] for footer in footers)
     if len(scales) > 1:
         raise InputContractError(
@@ -149,13 +169,34 @@ def _open_teacher(path: str) -> TeacherRun:
         run_id=described["run_id"],
     )
     counts = [UnitCounts.from_metadata(footer["counts"]) for footer in footers]
+    ranked = {
+        unit: tuple(
+            (join(folder.path, file["key"]), file["sha256"])
+            for file in files
+            if file["key"].startswith(f"{RANKED}/")
+        )
+        for unit, files in listed.items()
+    }
     return TeacherRun(
         teacher=teacher,
         folder=folder.path,
         plan=plan,
         hashes=tuple(one.query_hashes for one in counts),
-        files=tuple(tuple(folder.files(one.unit, one.parts)) for one in counts),
+        files=tuple(ranked[unit.name] for unit in plan.units),
     )
+
+
+def _footer(folder: RunFolder, run_id: str, unit: str) -> dict[str, str]:
+    """What the file that closes a unit says about itself; its rows are compared when read."""
+    path = folder.ranked(unit)
+    footer = footer_metadata(path)
+    try:
+        named = (footer["run_id"], footer["unit"], UnitCounts.from_metadata(footer["counts"]).unit)
+        if named == (run_id, unit, unit) and footer["score_scale"]:
+            return footer
+    except (KeyError, ValueError):
+        pass
+    raise damaged(path, f"its footer is not that of unit {unit} of run {run_id}")
 
 
 def _open_source(run: TeacherRun) -> tuple[InputConfig, Input]:
@@ -205,13 +246,13 @@ class _Index:
         self.hashes = hashes[order]
         self.unit_of = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[order]
 
-    def files_of(self, hashes: npt.NDArray[np.uint64]) -> tuple[str, ...]:
+    def files_of(self, hashes: npt.NDArray[np.uint64]) -> tuple[RankedFile, ...]:
         """Files of the units that hold any of these queries, in the order of the plan."""
         if len(self.hashes) == 0:
             return ()
         places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
         found = np.unique(self.unit_of[places[self.hashes[places] == hashes]])
-        return tuple(path for place in found.tolist() for path in self.files[place])
+        return tuple(file for place in found.tolist() for file in self.files[place])
 
 
 def _set_id(config: DistillConfig, runs: tuple[TeacherRun, ...]) -> str:

@@ -13,8 +13,9 @@ from pipeline import schema
 from pipeline.candidates.inputs import read_unchanged
 from pipeline.candidates.reasons import duplicated, to_text
 from pipeline.execution.distill.graph import Job
-from pipeline.execution.distill.preparation import DistillUnit
+from pipeline.execution.distill.preparation import DistillUnit, RankedFile
 from pipeline.execution.distill.set_folder import JUDGED
+from pipeline.execution.ranked_reader import read_listed
 from pipeline.storage.parquet import read_table
 from pipeline.training_data.canonical import RELEVANCE
 from pipeline.training_data.teachers import looked_up
@@ -72,7 +73,7 @@ def read_scores(job: Job, unit: DistillUnit) -> UnitScores:
     """Join the teachers' ranked rows of a unit, and the judgements of its queries.
 
     Raises:
-        NotFoundError, InputContractError: a file of a run is gone or damaged.
+        DamagedRunError: a file of a run is gone, or not the one that its manifest lists.
     """
     first, *others = unit.ranked
     rows = _Ranked.read(first)
@@ -84,8 +85,8 @@ def read_scores(job: Job, unit: DistillUnit) -> UnitScores:
     # find the score of the other.
     again = duplicated(query_of, rows.docs)
     scores, bad, extra = [rows.scores], [rows.bad], [0]
-    for paths in others:
-        theirs = _Ranked.read(paths)
+    for files in others:
+        theirs = _Ranked.read(files)
         places = looked_up(rows.queries, rows.docs, theirs.queries, theirs.docs)
         places = np.where(again, -1, places)
         scores.append(np.append(theirs.scores, np.nan)[places])
@@ -120,8 +121,8 @@ class _Ranked:
     bad: npt.NDArray[np.bool_]
 
     @classmethod
-    def read(cls, paths: tuple[str, ...]) -> _Ranked:
-        tables = [read_table(path, columns=_COLUMNS) for path in paths]
+    def read(cls, files: tuple[RankedFile, ...]) -> _Ranked:
+        tables = [read_listed(path, sha256, _COLUMNS) for path, sha256 in files]
         ids = [
             pa.concat_arrays(
                 [chunk for t in tables for chunk in t[name].cast(pa.string()).chunks]
