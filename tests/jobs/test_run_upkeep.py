@@ -14,7 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from tests.execution.drivers import KILLED, ROOT, Drivers, lexical_job
 from tests.fixtures_s3 import BUCKET, s3_client
 from tests.makers import long_table, write
@@ -182,3 +184,58 @@ def test_a_damaged_status_is_no_traceback(tmp_path: Path) -> None:
     done = rerank("status", tmp_path / "run")
     assert done.returncode == 4
     assert "no run here" in done.stderr
+
+
+def test_a_run_is_read_back_and_repaired(tmp_path: Path, path: Path) -> None:
+    """`status --check`, `evaluate` and `run` name what is not whole; `--repair` makes it anew."""
+    output, qrels = tmp_path / "out", tmp_path / "qrels.txt"
+    qrels.write_text("q000 0 d0 1\n")
+    settings = [
+        f"input.path={path}", f"output.path={output}", "model.name=lexical",
+        "ray.mode=in_process", "units.documents=25", "lease.ttl_s=0.5",
+    ]  # fmt: skip
+    run = ["run", *(word for setting in settings for word in ("--set", setting))]
+    runner = CliRunner()
+
+    def rerank_here(*words: object) -> tuple[int, str]:
+        done = runner.invoke(app, [str(word) for word in words])
+        return done.exit_code, done.output
+
+    assert rerank_here(*run)[0] == 0
+    code, text = rerank_here("status", output, "--check")
+    assert (code, "published; every file that is there is as it was written" in text) == (0, True)
+    folder = folder_of(output)
+    first, second = sorted((folder / "ranked").iterdir())[:2]
+    whole = first.read_bytes()
+    flipped = bytearray(whole)
+    flipped[80] ^= 1
+    first.write_bytes(flipped)
+    code, text = rerank_here("status", output)
+    assert (code, "damaged" in text) == (0, False), "a listing cannot see it"
+    second.unlink()
+    code, text = rerank_here("status", output, "--check", "--json")
+    problems = json.loads(text)["problems"]
+    assert {(p["kind"], p["path"]) for p in problems} == {
+        ("damaged", str(first)), ("missing", str(second)),
+    }  # fmt: skip
+    for words in (["status", output, "--check"], run, ["resume", output]):
+        code, text = rerank_here(*words)
+        assert code == 4
+        assert f"{first}: its content does not fit its seal" in text
+        assert f"{second}: missing" in text
+        assert "rerank run --repair" in text
+    code, text = rerank_here("status", output)
+    assert (code, f"{second}: missing" in text) == (4, True)
+    code, text = rerank_here("evaluate", output, "--qrels", qrels)
+    assert code == 4
+    assert "not as it was written" in text
+    code, text = rerank_here("resume", output, "--repair")
+    assert (code, "repaired   2 units scored again" in text) == (0, True)
+    assert first.read_bytes() == whole
+    assert rerank_here("status", output, "--check")[0] == 0
+    assert rerank_here("evaluate", output, "--qrels", qrels)[0] == 0
+    assert "nothing to do" in rerank_here(*run, "--repair")[1]
+    folder.rename(output / "mine")
+    assert rerank_here("evaluate", output / "mine", "--qrels", qrels)[0] == 0
+    code, text = rerank_here("resume", output / "mine")
+    assert (code, f"rename it back to {folder.name}" in text) == (2, True)
