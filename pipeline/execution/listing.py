@@ -66,6 +66,7 @@ def strange_names(
         units: units that are not committed; any file that is named for one may be in the making.
     """
     found: list[Problem] = []
+    loose = frozenset(units)
     for entry in _visible(folder.path):
         expected = FOLDER if entry.name in _FOLDERS else FILE
         if entry.name not in _FILES and entry.name not in _FOLDERS:
@@ -86,7 +87,7 @@ def strange_names(
                 if inner.kind != FILE
                 or (
                     f"{entry.name}/{inner.name}" not in files
-                    and folder.unit_of(inner.name) not in units
+                    and folder.unit_of(inner.name) not in loose
                 )
             ]
     return found

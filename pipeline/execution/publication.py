@@ -51,9 +51,9 @@ def publish(
     if not create_if_absent(path, data):
         found = read_versioned(path, most_bytes=records.Manifest.most_bytes)
         if found is None or found[0] != data:
+            lease.fence()
             if not repair:
                 raise records.damaged(path, "it is at odds with the files of the units")
-            lease.fence()
             delete(folder.file(SUCCESS))
             replace_damaged(path, data, cas=cas)
     failpoints.reached("manifest.written")

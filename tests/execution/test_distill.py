@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from pipeline.cli import app
 from pipeline.config import DistillConfig
 from pipeline.errors import (
     ConfigurationError,
+    DamagedRunError,
     InputContractError,
     NotFoundError,
     RunFailedError,
@@ -512,6 +514,31 @@ def test_teachers_that_cannot_teach_are_refused(
     write(source, long_table(queries=25, documents=12))
     with pytest.raises(InputContractError, match=r"in.parquet: changed since .* scored it"):
         teach(run)
+
+
+def test_a_damaged_teacher_is_named(tmp_path: Path, source: Path) -> None:
+    """A footer is noticed when the teacher is opened, a row when it is read."""
+
+    def teach(output: str) -> Distilled:
+        config = config_of(run, tmp_path / output, {"ray": {"mode": "in_process"}})
+        return distill(prepare_distillation(config))
+
+    run = write_run(tmp_path / "a", source, drawn("a"))
+    other, path, *_ = sorted((run / "ranked").iterdir())
+    whole = path.read_bytes()
+    shutil.copy(other, run / "ranked" / "stray.parquet")
+    before = digests(teach("whole").folder)
+    for name, damaged in {
+        "rows": whole[:60] + bytes([whole[60] ^ 1]) + whole[61:],
+        "cut": whole[:-9],
+        "other": other.read_bytes(),
+    }.items():
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedRunError, match=path.name):
+            teach(name)
+        assert not list((tmp_path / name).glob("*/_SUCCESS"))
+    path.write_bytes(whole)
+    assert digests(teach("rows").folder) == before
 
 
 def test_a_killed_driver_is_resumed_to_the_same_bytes(teach: Distill, tmp_path: Path) -> None:

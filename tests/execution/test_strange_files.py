@@ -26,6 +26,7 @@ from pipeline.execution.run_folder import RunFolder, find_run
 from pipeline.execution.state import run_state
 from pipeline.execution.verification import audit
 from pipeline.outputs.sealed import sealed_bytes, sealed_json
+from pipeline.storage import store
 from pipeline.storage.probe import StoreAbilities
 from tests.execution.drivers import lexical_job
 from tests.execution.oracle import files_below, kept, problems
@@ -417,6 +418,41 @@ def test_a_repair_with_other_scores_is_published_as_a_whole(
         tables = [ds.dataset(path).to_table() for path in folder.files(unit, 1)]
         drifts = {s // 10 for t in tables for s in t["score"].to_pylist() if s is not None}
         assert drifts == {number + 1}, "all files of a unit are of one scoring"
+
+
+def test_an_object_store_is_looked_at_alike(made: Job, s3_folder: str) -> None:
+    job = JobConfig.model_validate(lexical_job(made.source, s3_folder, **made.sections))
+    folder = RunFolder(execute(prepare(job)).folder)
+    assert audit(folder) == []
+    reference = kept(files_below(s3_folder))
+    first, second, *_ = sorted(folder.committed())
+    damaged = {
+        folder.ranked(first): b"",
+        folder.file("manifest.json"): b"{}",
+        folder.file("lease.json"): read(folder.file("lease.json"))[:-1],
+        folder.latest: read(folder.file("_SUCCESS")),
+    }
+    for path, data in damaged.items():
+        store.write_whole(path, data)
+    store.delete(folder.ranked(second))
+    strange = f"{folder.path}/ranked/x/y.parquet"
+    store.write_whole(strange, b"")
+    with pytest.raises(DamagedRunError) as caught:
+        execute(prepare(job))
+    for path in (*damaged, folder.ranked(second), f"{folder.path}/ranked/x"):
+        assert f"{path}: " in str(caught.value)
+    with pytest.raises(DamagedRunError, match="a folder that this run did not make"):
+        execute(prepare(job), repair=True)
+    store.delete(strange)
+    assert execute(prepare(job), repair=True).units_run == 2
+    assert audit(folder) == []
+    assert not problems(s3_folder, TABLE, reference)
+
+
+def read(path: str) -> bytes:
+    found = store.read_versioned(path)
+    assert found is not None
+    return found[0]
 
 
 def test_readers_take_the_files_of_the_manifest(job: Job) -> None:
