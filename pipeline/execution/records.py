@@ -75,10 +75,10 @@ class FilePart(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    key: str
-    size: int
-    rows: int
-    sha256: str
+    key: str = Field(pattern=r"^(ranked|quarantine)/unit-[0-9a-f]{24}(\.part-\d{4,})?\.parquet$")
+    size: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class UnitPart(BaseModel):

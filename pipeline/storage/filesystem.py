@@ -111,6 +111,7 @@ class Filesystem(Backend):
                 size=int(info.get("size") or 0),
             )
             for info in found
+            if info["name"].rstrip("/") != name.rstrip("/")  # some list the folder itself as well
         ]
 
     def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:

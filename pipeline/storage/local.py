@@ -27,7 +27,13 @@ from pipeline.errors import AccessDeniedError, ConfigurationError, StorageError
 from pipeline.storage.backend import Backend, refuse_size
 from pipeline.storage.content import changed, hash_whole, is_whole_hash
 from pipeline.storage.files import Entry, FileIdentity, Temporary
-from pipeline.storage.local_files import kind_of, open_regular, opened_folder, regular
+from pipeline.storage.local_files import (
+    kind_of,
+    made_folder,
+    open_regular,
+    opened_folder,
+    regular,
+)
 from pipeline.storage.policy import current_policy
 
 _TEMPORARY, _LOCK = ".tmp", ".lock"
@@ -310,7 +316,7 @@ def _written(path: str, data: bytes) -> Iterator[tuple[str, int]]:
         The temporary name, and a descriptor of the folder that it is in.
     """
     with _explained(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        made_folder(Path(path).parent)
         with opened_folder(Path(path).parent) as folder:
             temporary = _beside(path, f".{uuid.uuid4().hex}{_TEMPORARY}")
             try:

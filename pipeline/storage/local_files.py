@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -67,6 +67,23 @@ def opened_folder(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def made_folder(folder: Path) -> None:
+    """Make a folder where it is not yet.
+
+    Raises:
+        DamagedRunError: something else has its name, or that of a folder above it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError):
+        for place in (folder, *folder.parents):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                kind = kind_of(place.lstat().st_mode)
+                if not place.is_dir():
+                    raise not_ours(str(place), kind, FOLDER) from None
+        raise
 
 
 def regular(path: str, folder: int) -> os.stat_result | None:

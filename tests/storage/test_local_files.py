@@ -135,3 +135,15 @@ def test_entries_say_what_stands_there(tmp_path: Path, victim: Path, s3_folder: 
         store.write_whole(f"{s3_folder}/{name}", b"12")
     entries = [(e.name, e.kind, e.size) for e in store.list_entries(f"{s3_folder}/run")]
     assert entries == [("a", "file", 2), ("b", "folder", 0)]
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "symbolic link ", "file"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_stands_in_the_place_of_a_folder_is_named(
+    tmp_path: Path, victim: Path, kind: str, deep: bool
+) -> None:
+    place = tmp_path / "run"
+    KINDS.get(kind, lambda path, _: path.write_bytes(b""))(place, victim)
+    path = place / "ranked" / "x" if deep else place / "x"
+    with pytest.raises(DamagedRunError, match=rf"{place}: a {kind.strip()}, where a folder"):
+        store.create_if_absent(str(path), b"new")
