@@ -43,6 +43,10 @@ _BELOW_BASE: Final = len(
 #: small machine takes far longer than its default of 30 minutes.
 _NO_PROGRESS_S = 6 * 3600
 
+#: A node that answers late, for the machine is busy or swaps, is declared dead by Ray, which then
+#: ends the driver. Where there is only one node, its process shows whether it lives.
+_PATIENT: Final = {"health_check_failure_threshold": 1000}
+
 #: Replicas that die in a row before one of them starts (killed for memory, or with their node)
 #: before the run gives up. A model that cannot be loaded is reported at once, by its own message.
 _DEATHS_AT_START = 4
@@ -154,8 +158,9 @@ def _watched(watch: RayWatch) -> Iterator[None]:
         raise explained from None
     finally:
         watch.leave()
-        if "ray" in sys.modules:
-            sys.modules["ray"].shutdown()
+        shutdown = getattr(sys.modules.get("ray"), "shutdown", None)
+        if shutdown is not None:  # its import may have been interrupted
+            shutdown()
         watch.stop()
 
 
@@ -218,6 +223,7 @@ def _start(config: RayJob, folder: str) -> None:
             logging_level=logging.ERROR,
             # Ray opens this folder to everybody; the one around it is ours alone.
             _temp_dir=f"{folder}/{_RAYS_OWN}",
+            _system_config=_PATIENT,
         )
     except RerankError:
         raise
