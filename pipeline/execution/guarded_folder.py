@@ -125,6 +125,21 @@ class GuardedFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
+def temporary_base() -> str:
+    """The folder for temporary files.
+
+    Raises:
+        ConfigurationError: no folder of the system can be written to.
+    """
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "no folder for temporary files can be written to (/tmp, /var/tmp, /usr/tmp and the "
+            "working folder are full or read-only); set TMPDIR to one of yours on a disk with space"
+        ) from None
+
+
 def base_for_sockets(below: int) -> str:
     """Where a folder may be made that Ray's sockets fit into.
 
@@ -136,10 +151,10 @@ def base_for_sockets(below: int) -> str:
         kernel's limit on paths of sockets leaves no other choice.
 
     Raises:
-        ConfigurationError: ``RAY_TMPDIR`` cannot be made, or is too long.
+        ConfigurationError: ``RAY_TMPDIR`` cannot be made, or is too long; or there is no other.
     """
     named = os.environ.get("RAY_TMPDIR")
-    base = str(Path(named).expanduser().absolute()) if named else tempfile.gettempdir()
+    base = str(Path(named).expanduser().absolute()) if named else temporary_base()
     room = _SOCKET_PATH - below
     if named:
         if len(os.fsencode(base)) > room:

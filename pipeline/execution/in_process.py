@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from pipeline.execution import guardian
 from pipeline.execution.attempts import last_words
-from pipeline.execution.guarded_folder import GuardedFolder
+from pipeline.execution.guarded_folder import GuardedFolder, temporary_base
 from pipeline.execution.replica import IsolatedReplica, Replica
 from pipeline.execution.stages import Job
 from pipeline.execution.worker import commit_unit, encode_unit
@@ -84,7 +83,7 @@ class ChildWard:
 
     def _start(self) -> None:
         if self._folder is None:
-            self._folder = GuardedFolder(tempfile.gettempdir())
+            self._folder = GuardedFolder(temporary_base())
         self._stderr = Path(self._folder.path, "stderr")
         # Forked from a server without threads, which imports torch once for all children.
         context = multiprocessing.get_context("forkserver")

@@ -21,7 +21,12 @@ from pipeline.errors import (
     TerminatedError,
 )
 from pipeline.execution.cluster_access import answers, refuse_open_cluster, secure_local_ray
-from pipeline.execution.guarded_folder import GuardedFolder, Guardian, base_for_sockets
+from pipeline.execution.guarded_folder import (
+    GuardedFolder,
+    Guardian,
+    base_for_sockets,
+    temporary_base,
+)
 from pipeline.execution.guardian import KEEP
 from pipeline.execution.ray_address import (
     check_reachable,
@@ -113,7 +118,7 @@ def _local(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]
             local_look, hint=hint, on_exit=[on_exit, lambda: folder.say(keep_logs=True)]
         )
         with _watched(watch):
-            with _stderr_held_back(), folder.marking():
+            with _stderr_held_back(folder.path), folder.marking():
                 _start(config, folder.path)
             _quiet()
             yield
@@ -135,7 +140,7 @@ def _joined(address: str, config: RayJob, on_exit: Callable[[], None] | None) ->
         look = JoinedLook(found, answers)
         watch = RayWatch(look, hint="", on_exit=[on_exit, lambda: guardian.say(KEEP)])
         with _watched(watch):
-            with _stderr_held_back():
+            with _stderr_held_back(temporary_base()):
                 _join(found)
             _quiet()
             look.silent_s = head_silent_s()
@@ -184,11 +189,11 @@ def _logs() -> str:
 
 
 @contextmanager
-def _stderr_held_back() -> Iterator[None]:
+def _stderr_held_back(folder: str) -> Iterator[None]:
     """Keep what Ray's C++ code writes while it starts, and show it only when starting fails."""
     sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with tempfile.TemporaryFile(dir=folder) as held:
         os.dup2(held.fileno(), 2)
         try:
             yield

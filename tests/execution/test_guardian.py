@@ -192,6 +192,18 @@ def test_a_ray_tmpdir_that_is_of_no_use_is_named(
         base_for_sockets(40 if message != "cannot be made" else 0)
 
 
+def test_a_machine_without_a_folder_for_temporary_files_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr("tempfile.gettempdir", none)
+    with pytest.raises(ConfigurationError, match="set TMPDIR"):
+        base_for_sockets(0)
+
+
 def test_long_folders_for_temporary_files_give_way_to_tmp(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
