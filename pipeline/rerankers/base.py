@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config import Settings
+from pipeline.rerankers.support.network_config import refuse_quantised
 from pipeline.rerankers.support.ragged import ragged_range
 
 if TYPE_CHECKING:
@@ -237,6 +238,13 @@ class Reranker(ABC):
     packed: bool = False
 
     def __init__(self, *, checkpoint: Checkpoint | None, settings: Any) -> None:
+        """Take a checkpoint and settings.
+
+        Raises:
+            ModelError: the checkpoint's weights are quantised, which no family reads.
+        """
+        if checkpoint is not None:
+            refuse_quantised(checkpoint)
         self.checkpoint = checkpoint
         self.settings = settings
 

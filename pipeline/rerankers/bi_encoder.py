@@ -73,25 +73,29 @@ class BiEncoder(Reranker):
 
     def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' own encoder for the checkpoint's ``model_type``."""
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
         from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.network_config import network_config
 
-        plain = {k: v for k, v in self.config.items() if k not in ("model_type", "torch_dtype")}
-        config = AutoConfig.for_model(self.config["model_type"], **plain)
-        # The pooler of BERT's sentence-pair task is not part of any sentence-transformers pooling.
-        extra = {"add_pooling_layer": False} if self.config["model_type"] in _POOLED else {}
-        self.network = build(
-            lambda: AutoModel.from_config(config, dtype=dtype, **extra), dtype=dtype
-        )
         assert self.checkpoint is not None
+        kind = str(self.config["model_type"])
+        where = self.checkpoint.folder / "config.json"
+        config = network_config(self.config, kind=kind, where=where)
+        # The pooler of BERT's sentence-pair task is not part of any sentence-transformers pooling.
+        extra = {"add_pooling_layer": False} if kind in _POOLED else {}
+        self.network = build(
+            lambda: AutoModel.from_config(config, dtype=dtype, **extra),
+            dtype=dtype,
+            checkpoint=self.checkpoint,
+        )
         load_weights(self.network, self.checkpoint, ignore=_IGNORED, device=device)
         if self.packed:
             from pipeline.rerankers.support.packed_encoder import PackedEncoder
 
             self.network = PackedEncoder(
                 self.network,
-                self.config["model_type"],
+                kind,
                 reads="readouts" if self.pooling == "cls" else "all",
             )
 

@@ -95,17 +95,19 @@ class CrossEncoder(Reranker):
 
     def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' own class for the checkpoint's ``model_type``."""
-        from transformers import AutoConfig, AutoModelForSequenceClassification
+        from transformers import AutoModelForSequenceClassification
 
         from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.network_config import network_config
 
-        plain = {k: v for k, v in self.config.items() if k not in ("model_type", "torch_dtype")}
-        config = AutoConfig.for_model(self.kind, **plain)
+        assert self.checkpoint is not None
+        where = self.checkpoint.folder / "config.json"
+        config = network_config(self.config, kind=self.kind, where=where)
         self.network = build(
             lambda: AutoModelForSequenceClassification.from_config(config, dtype=dtype),
             dtype=dtype,
+            checkpoint=self.checkpoint,
         )
-        assert self.checkpoint is not None
         load_weights(
             self.network,
             self.checkpoint,

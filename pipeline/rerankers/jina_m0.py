@@ -119,14 +119,12 @@ class JinaM0(Reranker):
         from torch import nn
 
         from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.networks.qwen2_vl import (
-            Qwen2VLReranker,
-            network_config,
-            stored_name,
-        )
+        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.rerankers.support.networks.qwen2_vl import Qwen2VLReranker, stored_name
 
         assert self.checkpoint is not None
-        config = network_config(self.checkpoint.config)
+        where = self.checkpoint.folder / "config.json"
+        config = network_config(self.checkpoint.config, kind="qwen2_vl", where=where)
         levels = normalised_levels(self.checkpoint)
         width = int(flat_config(self.checkpoint)["hidden_size"])
 
@@ -139,7 +137,7 @@ class JinaM0(Reranker):
         def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
             yield stored_name(name), tensor
 
-        self.network = build(network, dtype=dtype)
+        self.network = build(network, dtype=dtype, checkpoint=self.checkpoint)
         load_weights(
             self.network,
             self.checkpoint,

@@ -71,7 +71,9 @@ class JinaV1(Reranker):
         shape = Shape.from_config(self.config)
         pad_id = int(self.config.get("pad_token_id") or 0)
         self.network = build(
-            lambda: JinaBertReranker(shape, pad_id=pad_id, packed=self.packed), dtype=dtype
+            lambda: JinaBertReranker(shape, pad_id=pad_id, packed=self.packed),
+            dtype=dtype,
+            checkpoint=self.checkpoint,
         )
         assert self.checkpoint is not None
         load_weights(

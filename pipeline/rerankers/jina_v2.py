@@ -130,14 +130,24 @@ class JinaV2(Reranker):
 
     def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' XLM-R and put the renamed weights into it."""
-        from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+        from transformers import XLMRobertaForSequenceClassification
 
         from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.network_config import network_config
 
-        known = {key: self.config[key] for key in _ARCHITECTURE if key in self.config}
-        config = XLMRobertaConfig(**known, **_HEAD)
-        self.network = build(lambda: XLMRobertaForSequenceClassification(config), dtype=dtype)
         assert self.checkpoint is not None
+        config = network_config(
+            self.config,
+            kind="xlm-roberta",
+            where=self.checkpoint.folder / "config.json",
+            known=_ARCHITECTURE,
+            **_HEAD,
+        )
+        self.network = build(
+            lambda: XLMRobertaForSequenceClassification(config),
+            dtype=dtype,
+            checkpoint=self.checkpoint,
+        )
         load_weights(
             self.network, self.checkpoint, rename=_rename, heads=("classifier",), device=device
         )

@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
-#: Not arguments of a configuration class. A checkpoint's own code (auto_map) is never looked at.
-_DROPPED: Final = ("model_type", "torch_dtype", "dtype", "auto_map", "transformers_version")
-
 #: The embedding table under a second name, in files that were saved again.
 _IGNORED: Final = ("lm_head.weight",)
 
@@ -91,13 +88,14 @@ class JinaV3(Reranker):
         The projector's sizes are not in config.json; they are those of its tensors.
         """
         import torch
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
         from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.network_config import network_config
 
         assert self.checkpoint is not None
-        plain = {k: v for k, v in self.config.items() if k not in _DROPPED}
-        config = AutoConfig.for_model("qwen3", **plain)
+        where = self.checkpoint.folder / "config.json"
+        config = network_config(self.config, kind="qwen3", where=where)
         middle, projected = _projector_sizes(self.checkpoint, config.hidden_size)
         self.network = build(
             lambda: torch.nn.ModuleDict(
@@ -111,6 +109,7 @@ class JinaV3(Reranker):
                 }
             ),
             dtype=dtype,
+            checkpoint=self.checkpoint,
         )
         load_weights(
             self.network, self.checkpoint, ignore=_IGNORED, heads=("projector",), device=device

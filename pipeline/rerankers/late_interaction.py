@@ -97,19 +97,24 @@ class LateInteraction(Reranker):
     def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """transformers' own encoder, and the projection in float32."""
         import torch
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
         from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.network_config import network_config
 
+        assert self.checkpoint is not None
+        where = self.checkpoint.folder / "config.json"
         if self.layout == "rotary":
-            kind, plain = "jina_embeddings_v3", {k: self.config[k] for k in _ARCHITECTURE}
+            kind = "jina_embeddings_v3"
             # The class's own default is 20,000, that of jina-embeddings-v3.
             base = float(self.config.get("rotary_emb_base", 10_000.0))
-            plain["rope_parameters"] = {"rope_type": "default", "rope_theta": base}
+            rope = {"rope_type": "default", "rope_theta": base}
+            config = network_config(
+                self.config, kind=kind, where=where, known=_ARCHITECTURE, rope_parameters=rope
+            )
         else:
             kind = "bert"
-            plain = {k: v for k, v in self.config.items() if k not in ("model_type", "torch_dtype")}
-        config = AutoConfig.for_model(kind, **plain)
+            config = network_config(self.config, kind=kind, where=where)
         self.network = build(
             lambda: torch.nn.ModuleDict(
                 {
@@ -118,8 +123,8 @@ class LateInteraction(Reranker):
                 }
             ),
             dtype=dtype,
+            checkpoint=self.checkpoint,
         )
-        assert self.checkpoint is not None
         load_weights(
             self.network,
             self.checkpoint,
@@ -178,6 +183,12 @@ class LateInteraction(Reranker):
 def _layout(checkpoint: Checkpoint) -> Literal["rotary", "bert"]:
     config = checkpoint.config
     if config.get("position_embedding_type") == "rotary":
+        absent = [key for key in _ARCHITECTURE if key not in config]
+        if absent:
+            raise ModelError(
+                f"{checkpoint.folder}/config.json: no {', '.join(absent)}; is this a "
+                "jina-colbert-v2 checkpoint?"
+            )
         return "rotary"
     if config.get("model_type") == "bert" and "auto_map" not in config:
         return "bert"

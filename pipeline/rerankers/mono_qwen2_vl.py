@@ -111,14 +111,12 @@ class MonoQwen2VL(Reranker):
         from torch import nn
 
         from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.networks.qwen2_vl import (
-            Qwen2VLReranker,
-            network_config,
-            stored_name,
-        )
+        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.rerankers.support.networks.qwen2_vl import Qwen2VLReranker, stored_name
 
         assert self.checkpoint is not None
-        config = network_config(self.checkpoint.config)
+        where = self.checkpoint.folder / "config.json"
+        config = network_config(self.checkpoint.config, kind="qwen2_vl", where=where)
         levels = normalised_levels(self.checkpoint)
         output = "lm_head.weight"
         if self.config.get("tie_word_embeddings", False):
@@ -137,7 +135,7 @@ class MonoQwen2VL(Reranker):
             if ours != "lm_head.weight":
                 yield ours, tensor
 
-        self.network = build(network, dtype=dtype)
+        self.network = build(network, dtype=dtype, checkpoint=self.checkpoint)
         load_weights(self.network, self.checkpoint, rename=rename, heads=("score",), device=device)
         if self.packed:
             self.network.pack()

@@ -108,12 +108,14 @@ class Qwen3Reranker(Reranker):
     def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The body of transformers' Qwen3, and the difference of two rows of its vocabulary."""
         import torch
-        from transformers import AutoConfig, AutoModel
+        from transformers import AutoModel
 
         from pipeline.rerankers.support.loading import build, load_weights
+        from pipeline.rerankers.support.network_config import network_config
 
-        plain = {k: v for k, v in self.config.items() if k not in ("model_type", "torch_dtype")}
-        config = AutoConfig.for_model("qwen3", **plain)
+        assert self.checkpoint is not None
+        where = self.checkpoint.folder / "config.json"
+        config = network_config(self.config, kind="qwen3", where=where)
         self.network = build(
             lambda: torch.nn.ModuleDict(
                 {
@@ -122,8 +124,8 @@ class Qwen3Reranker(Reranker):
                 }
             ),
             dtype=dtype,
+            checkpoint=self.checkpoint,
         )
-        assert self.checkpoint is not None
         load_weights(
             self.network, self.checkpoint, rename=self._rename, heads=("yes_no",), device=device
         )

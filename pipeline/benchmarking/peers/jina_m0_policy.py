@@ -45,7 +45,7 @@ class BatchesOfEight(Contender):
         from torch import nn
         from transformers import Qwen2VLModel
 
-        from pipeline.rerankers.support.networks.qwen2_vl import network_config
+        from pipeline.rerankers.support.network_config import network_config
 
         checkpoint = Checkpoint(subject.folder)
         self.tokenizer = Tokenizer.from_file(str(checkpoint.file("tokenizer.json")))
@@ -53,10 +53,12 @@ class BatchesOfEight(Contender):
         self.device, self.dtype = subject.device, subject.torch_dtype
         width = int(checkpoint.config["hidden_size"])
         self.image_token = int(checkpoint.config["image_token_id"])
+        where = checkpoint.folder / "config.json"
+        config = network_config(checkpoint.config, kind="qwen2_vl", where=where)
         self.network: Any = build(
             lambda: nn.ModuleDict(
                 {
-                    "model": Qwen2VLModel(network_config(checkpoint.config)),
+                    "model": Qwen2VLModel(config),
                     "score": nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)),
                 }
             ),

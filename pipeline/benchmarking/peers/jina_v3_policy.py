@@ -38,7 +38,9 @@ class WindowByWindow(Contender):
 
     def __init__(self, subject: Subject) -> None:
         import torch
-        from transformers import AutoTokenizer, Qwen3Config, Qwen3Model
+        from transformers import AutoTokenizer, Qwen3Model
+
+        from pipeline.rerankers.support.network_config import network_config
 
         checkpoint = Checkpoint(subject.folder)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(
@@ -48,10 +50,8 @@ class WindowByWindow(Contender):
         special = self.tokenizer.get_added_vocab()
         self.readouts = [special[token] for token in (DOCUMENT_READOUT, QUERY_READOUT)]
         self.device = subject.device
-        plain = {
-            k: v for k, v in checkpoint.config.items() if k not in ("model_type", "torch_dtype")
-        }
-        config = Qwen3Config(**plain)
+        where = checkpoint.folder / "config.json"
+        config = network_config(checkpoint.config, kind="qwen3", where=where)
         width = config.hidden_size
         self.network: Any = build(
             lambda: torch.nn.ModuleDict(

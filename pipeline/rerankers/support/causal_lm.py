@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from pipeline.rerankers.base import Batch
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
-#: Not arguments of a configuration class. A checkpoint's own code (auto_map) is never looked at.
-_DROPPED: Final = ("model_type", "torch_dtype", "dtype", "auto_map", "transformers_version")
-
 #: Old checkpoints store buffers that later code computes.
 _IGNORED: Final = ("*.rotary_emb.inv_freq",)
 
@@ -106,20 +103,24 @@ def load_causal_lm(
         ModelError: transformers has no causal language model of that type, or a tensor does not
             fit. Mixtures of experts whose layout transformers converts while loading do not fit.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
     from pipeline.rerankers.support.cpu_linears import block_linears
+    from pipeline.rerankers.support.network_config import network_config
 
     kind = str(checkpoint.config.get("model_type"))
-    plain = {k: v for k, v in checkpoint.config.items() if k not in _DROPPED}
-    try:
-        config = AutoConfig.for_model(kind, **plain)
-        network = build(lambda: AutoModelForCausalLM.from_config(config, dtype=dtype), dtype=dtype)
-    except ValueError as error:
+    where = checkpoint.folder / "config.json"
+    if kind not in CONFIG_MAPPING or CONFIG_MAPPING[kind] not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(
-            f"{checkpoint.folder}/config.json: model_type '{kind}' is no causal language model "
-            f"that the installed transformers has: {str(error).splitlines()[0]}"
-        ) from None
+            f"{where}: model_type '{kind}' is no causal language model that the installed "
+            "transformers has"
+        )
+    config = network_config(checkpoint.config, kind=kind, where=where)
+    network = build(
+        lambda: AutoModelForCausalLM.from_config(config, dtype=dtype),
+        dtype=dtype,
+        checkpoint=checkpoint,
+    )
     tied = bool(getattr(config, "tie_word_embeddings", False))
     network.tie_weights()  # type: ignore[operator]
     load_weights(

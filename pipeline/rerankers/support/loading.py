@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +18,72 @@ if TYPE_CHECKING:
 Rename = Callable[[str, "torch.Tensor"], Iterable[tuple[str, "torch.Tensor"]]]
 
 
-def build(network: Callable[[], nn.Module], *, dtype: torch.dtype) -> nn.Module:
-    """Construct a network in ``dtype`` without spending time on random initial weights."""
+def build(
+    network: Callable[[], nn.Module], *, dtype: torch.dtype, checkpoint: Checkpoint | None = None
+) -> nn.Module:
+    """Construct a network in ``dtype`` without spending time on random initial weights.
+
+    Nothing is fetched while it is constructed, whatever its class would like to have.
+
+    Args:
+        network: makes it.
+        dtype: of its parameters.
+        checkpoint: whose configuration it is made of, for messages.
+
+    Raises:
+        ModelError: transformers makes no network of the checkpoint's configuration.
+    """
     import torch
     from transformers.initialization import no_init_weights
+
+    from pipeline.rerankers.support.network_config import not_a_network
 
     previous = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with no_init_weights():
+        with no_init_weights(), nothing_fetched():
             return network()
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a network's constructor raises for a value
+        if checkpoint is None:
+            raise
+        kind = str(checkpoint.config.get("model_type"))
+        raise not_a_network(checkpoint.folder / "config.json", kind, error) from error
     finally:
         torch.set_default_dtype(previous)
+
+
+@contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """While the body runs, this process fetches no file and no kernel from a hub.
+
+    Some of transformers' networks ask for kernels by themselves (``mamba``, ``rwkv``), and some
+    for backbones by name; both libraries keep their switches as module attributes, which are read
+    from the environment at import and would be too late to set there.
+    """
+    from huggingface_hub import constants
+    from transformers.integrations import hub_kernels
+
+    def refuse(name: str, *_: Any, **__: Any) -> Any:
+        raise ModelError(
+            f"this network asks for the kernel '{name}' of a hub, and code of others is never "
+            "fetched; it is not supported"
+        )
+
+    switches: list[tuple[Any, str, Any]] = [
+        (constants, "HF_HUB_OFFLINE", True),
+        (hub_kernels, "_kernels_enabled", False),
+        (hub_kernels, "get_kernel_hub", refuse),
+    ]
+    before = [(where, name, getattr(where, name, None)) for where, name, _ in switches]
+    for where, name, value in switches:
+        setattr(where, name, value)
+    try:
+        yield
+    finally:
+        for where, name, value in before:
+            setattr(where, name, value)
 
 
 def load_weights(

@@ -38,16 +38,6 @@ _NO_MASK: Final = {"full_attention": None, "sliding_attention": None}
 #: Of positions.
 _AXES: Final = ("time", "row", "column")
 
-#: Names in config.json that say how a checkpoint was written, not what the network is.
-_NOT_THE_NETWORK: Final = (
-    "architectures",
-    "auto_map",
-    "dtype",
-    "model_type",
-    "torch_dtype",
-    "transformers_version",
-)
-
 
 class PatchMatmul(nn.Module):
     """The patch convolution as the matrix product that it is: its stride is its kernel's size.
@@ -126,7 +116,7 @@ class Qwen2VLReranker(nn.Module):
     """Qwen2-VL's two towers and a head at each readout.
 
     Args:
-        config: from :func:`network_config`.
+        config: from :func:`pipeline.rerankers.support.network_config.network_config`.
         head: float32 [r, hidden] to readouts.
         levels: float32 [3, 256], what each colour level is to the network.
         layout: of the checkpoint.
@@ -268,15 +258,6 @@ def groups(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
         total += size
     if group:
         yield group
-
-
-def network_config(config: dict[str, Any]) -> Qwen2VLConfig:
-    """transformers' configuration out of config.json, in no particular precision."""
-    plain = {k: v for k, v in config.items() if k not in _NOT_THE_NETWORK}
-    for part in ("text_config", "vision_config"):
-        if part in plain:
-            plain[part] = {k: v for k, v in plain[part].items() if k not in _NOT_THE_NETWORK}
-    return Qwen2VLConfig(**plain)
 
 
 def stored_name(name: str) -> str:
