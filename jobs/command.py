@@ -37,6 +37,15 @@ Repair = Annotated[
     bool,
     typer.Option("--repair", help="Make anew what is missing or damaged in the run's folder."),
 ]
+AllowCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-code",
+        metavar="MODULE",
+        help="Allow model.family to import this module of yours; repeatable. Also "
+        "RERANK_ALLOW_CODE=MODULE,MODULE. Never taken from a configuration.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N queries.")]
 
 #: A job file has a few kilobytes; what is larger is something else.
@@ -81,6 +90,17 @@ def read_config(
     opened = with_settings if issubclass(model, JobConfig) else None
     text, source = (None, "") if file is None else (_text(file), str(file))
     return load_config(model, text, source=source, overrides=assignments, opened=opened)
+
+
+def allowed(modules: list[str] | None) -> frozenset[str]:
+    """The modules that the options and the environment of a command allow to be imported.
+
+    Raises:
+        ConfigurationError: one of them is no name of a module.
+    """
+    from pipeline.rerankers.support.families import allowed_code
+
+    return allowed_code(modules or [], os.environ)
 
 
 def show_config(config: BaseModel) -> None:

@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from jobs.command import (
+    AllowCode,
     ConfigFile,
     Limit,
     Overrides,
     PrintConfig,
     Repair,
+    allowed,
     command,
     console,
     read_config,
@@ -37,6 +39,7 @@ def run(
     ] = False,
     limit: Limit = None,
     repair: Repair = False,
+    allow_code: AllowCode = None,
 ) -> None:
     """Rerank candidate lists; run again to resume, or to learn that all is done and whole."""
     with command():
@@ -44,7 +47,7 @@ def run(
         if print_config:
             show_config(job)
             return
-        prepared = prepare(job)
+        prepared = prepare(job, allow_code=allowed(allow_code))
         show_plan(prepared)
         if dry_run:
             console.say("dry run: nothing was scored or written")

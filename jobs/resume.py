@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import Overrides, Repair, command, run_job
+from jobs.command import AllowCode, Overrides, Repair, allowed, command, run_job
 from jobs.rerank import show_outcome, show_plan
 from pipeline.execution.resuming import prepare_again
 from pipeline.execution.run import execute
@@ -22,10 +22,12 @@ def resume(
     run: Annotated[str, typer.Argument(help="A run folder, or an output folder with one run.")],
     overrides: Overrides = None,
     repair: Repair = False,
+    allow_code: AllowCode = None,
 ) -> None:
     """Go on with a run that was interrupted; --set changes what does not change its scores."""
     with command():
-        prepared = prepare_again(find_run(run), overrides or [])
+        consent = allowed(allow_code)
+        prepared = prepare_again(find_run(run), overrides or [], allow_code=consent)
         show_plan(prepared)
         show_outcome(execute(prepared, repair=repair))
 

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import Limit, Overrides, command, console, read_config
+from jobs.command import AllowCode, Limit, Overrides, allowed, command, console, read_config
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
 from pipeline.execution.job_server_access import check_job_server
@@ -31,6 +31,7 @@ from pipeline.execution.submission import (
     refuse_paths_of_this_machine,
 )
 from pipeline.plain_text import holds_credentials, redacted, visible, without_colours
+from pipeline.rerankers.support.families import module_of
 
 _SECOND_CHANCE_S = 3
 
@@ -49,6 +50,7 @@ def submit(
     ],
     overrides: Overrides = None,
     limit: Limit = None,
+    allow_code: AllowCode = None,
     working_dir: Annotated[
         Path | None,
         typer.Option(
@@ -102,11 +104,16 @@ def submit(
             )
         job = read_config(JobConfig, config, overrides, limit=limit)
         refuse_paths_of_this_machine(job, uploaded=working_dir is not None)
+        consent = allowed(allow_code)
+        if job.model.family is not None:
+            module_of(job.model.family, consent)  # as the job will ask, but before it is sent
         environment = job_environment(env or [], grace_s=grace)
         with _folder(config, working_dir) as (folder, file):
             check_job_server(address, insecure=job.ray.insecure_cluster, plain_http=plain_http)
             server = JobServer.connect(address)
-            entrypoint = command_line(python, file, overrides or [], limit=limit)
+            entrypoint = command_line(
+                python, file, overrides or [], limit=limit, allow_code=consent
+            )
             name = server.submit(entrypoint, working_dir=folder, environment=environment)
         console.say(f"job        {name}")
         if not wait:

@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from jobs.command import ConfigFile, Limit, Overrides, command, console, read_config
+from jobs.command import (
+    AllowCode,
+    ConfigFile,
+    Limit,
+    Overrides,
+    allowed,
+    command,
+    console,
+    read_config,
+)
 from jobs.rerank import show_plan
 from pipeline.config import JobConfig
 from pipeline.errors import ExitCode
@@ -32,10 +41,12 @@ def plan(
     overrides: Overrides = None,
     limit: Limit = None,
     as_json: AsJson = False,
+    allow_code: AllowCode = None,
 ) -> None:
     """Show how a job's input is cut into units, and which of them are done."""
     with command():
-        prepared = prepare(read_config(JobConfig, config, overrides, limit=limit))
+        job = read_config(JobConfig, config, overrides, limit=limit)
+        prepared = prepare(job, allow_code=allowed(allow_code))
         committed = set(prepared.folder.committed())
         rows = [
             {

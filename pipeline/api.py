@@ -137,7 +137,8 @@ def load(
 
     Args:
         model: a model card's name, or with ``family`` a checkpoint folder, URI or hub id.
-        family: the file in ``pipeline/rerankers`` that runs the model; a card knows its own.
+        family: the file in ``pipeline/rerankers`` that runs the model, or the dotted path of a
+            module of yours, which is imported: naming it here allows it. A card knows its own.
         revision: commit of a hub id.
         sha256: as ``model.sha256`` of a job.
         device: ``cpu``, ``cuda`` or ``cuda:N``, as text or as torch's own; default: cuda where
@@ -170,7 +171,8 @@ def load(
         config = validate(ModelConfig, section, prefix="model")
     place = best_device_kind() if device is None else str(device)
     kind_of_place(place)
-    return Ranker(build_engine(build_reranker(config), engine, place))
+    allow_code = () if family is None else (family,)
+    return Ranker(build_engine(build_reranker(config, allow_code=allow_code), engine, place))
 
 
 def _model_name(model: object) -> str:

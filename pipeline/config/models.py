@@ -62,7 +62,9 @@ class ModelConfig(Settings):
         None, description="A model card in conf/models (see `rerank models`); fills the keys below."
     )
     family: str | None = Field(
-        None, description="The file in pipeline/rerankers that runs the model, or a dotted path."
+        None,
+        description="The file in pipeline/rerankers that runs the model, or the dotted path of a "
+        "module of yours, which the command must allow with --allow-code.",
     )
     weights: str | None = Field(
         None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.config import EngineConfig, ModelConfig
@@ -25,20 +25,26 @@ if TYPE_CHECKING:
     import torch
 
 
-def build_reranker(config: ModelConfig, *, files: Mapping[str, str] | None = None) -> Reranker:
+def build_reranker(
+    config: ModelConfig,
+    *,
+    files: Mapping[str, str] | None = None,
+    allow_code: Collection[str] = (),
+) -> Reranker:
     """The CPU half of a resolved model section: tokenizer and rules, no network, no torch.
 
     Args:
         config: the model section.
         files: hex sha256 of every file of the checkpoint by name, from the plan of a run; whatever
             the reranker and its network read must be that. None reads what is there.
+        allow_code: modules outside this package that the user allows to be imported.
 
     Raises:
         ConfigurationError: family, settings or weights are not usable together.
         NotFoundError: no checkpoint there.
         ModelError: a sha256 differs, or the folder is not what the family needs.
     """
-    family = find(str(config.family))
+    family = find(str(config.family), allow_code=allow_code)
     settings = parse_settings(family, config.settings)
     if not family.needs_weights:
         return family(checkpoint=None, settings=settings)

@@ -31,6 +31,8 @@ class Prepared:
         source: the opened input.
         plan: the units.
         folder: where the run is or will be.
+        allow_code: modules outside this package that the user allows to be imported; never
+            written down, so that a run's folder cannot say it.
     """
 
     config: JobConfig
@@ -38,6 +40,7 @@ class Prepared:
     source: Input
     plan: Plan
     folder: RunFolder
+    allow_code: frozenset[str] = frozenset()
 
     def description(self) -> dict[str, Any]:
         """Content of ``run.json``."""
@@ -52,15 +55,19 @@ class Prepared:
         }
 
 
-def prepare(config: JobConfig) -> Prepared:
+def prepare(config: JobConfig, *, allow_code: frozenset[str] = frozenset()) -> Prepared:
     """Resolve the model, open the input, cut it into units.
+
+    Args:
+        config: the job.
+        allow_code: modules outside this package that the user allows to be imported.
 
     Raises:
         ConfigurationError, NotFoundError, ModelError, InputContractError: see their classes.
     """
     be_patient_as(config.storage)
     config = config.model_copy(update={"model": cards.resolve(config.model)})
-    reranker = build_reranker(config.model)
+    reranker = build_reranker(config.model, allow_code=allow_code)
     model = model_identity(config, reranker)
     source = open_input(config.input, pass_through=config.output.columns)
     plan = plan_units(
@@ -70,7 +77,14 @@ def prepare(config: JobConfig) -> Prepared:
         limit=config.limit,
     )
     folder = RunFolder(join(absolute(config.output.path), plan.run_id))
-    return Prepared(config=config, model=model, source=source, plan=plan, folder=folder)
+    return Prepared(
+        config=config,
+        model=model,
+        source=source,
+        plan=plan,
+        folder=folder,
+        allow_code=allow_code,
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -81,7 +81,10 @@ class Replica:
             config = self.job.config.engine.model_copy(
                 update={"dtype": "float32", "token_budget": 1}  # its batches are single sequences
             )
-            reranker = build_reranker(self.job.config.model, files=self.job.model.files)
+            job = self.job
+            reranker = build_reranker(
+                job.config.model, files=job.model.files, allow_code=job.allow_code
+            )
             self.exact = build_engine(reranker, config, self.kind)
         return self.exact
 

@@ -11,12 +11,18 @@ from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.run_folder import RunFolder
 
 
-def prepare_again(folder: RunFolder, overrides: Sequence[str] = ()) -> Prepared:
+def prepare_again(
+    folder: RunFolder,
+    overrides: Sequence[str] = (),
+    *,
+    allow_code: frozenset[str] = frozenset(),
+) -> Prepared:
     """Prepare the job of ``run.json`` for the same folder.
 
     Args:
         folder: the run, wherever it lies now.
         overrides: ``KEY=VALUE``; they may change replicas, Ray and limits, but no score.
+        allow_code: modules outside this package that the user allows to be imported.
 
     Raises:
         InputContractError: an input file has changed, is new or is gone; names it.
@@ -36,7 +42,7 @@ def prepare_again(folder: RunFolder, overrides: Sequence[str] = ()) -> Prepared:
     )
     here = config.output.model_copy(update={"path": folder.path.rpartition("/")[0]})
     config = config.model_copy(update={"output": here})
-    prepared = prepare(config)
+    prepared = prepare(config, allow_code=allow_code)
     if prepared.plan.run_id != described["run_id"]:
         _refuse(folder, described, prepared)
     return prepared

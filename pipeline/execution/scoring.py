@@ -115,4 +115,5 @@ def _job(session: Session, todo: Sequence[Unit]) -> Job:
         model=prepared.model,
         epoch=session.lease.epoch,
         superseded=contents(prepared.folder, {unit.name for unit in todo}),
+        allow_code=prepared.allow_code,
     )

@@ -53,6 +53,7 @@ class Job:
         epoch: of the driver's lease; 0 without one.
         superseded: for paths of files that are to be replaced though they are whole the sha256 of
             their content, see :func:`pipeline.execution.unit_files.put_file`.
+        allow_code: modules outside this package that the user allows workers to import.
     """
 
     config: JobConfig
@@ -64,6 +65,7 @@ class Job:
     model: ModelIdentity
     epoch: int
     superseded: Mapping[str, str] = field(default_factory=dict)
+    allow_code: frozenset[str] = frozenset()
 
 
 def read(number: int, job: Job) -> pa.Table:
@@ -146,12 +148,16 @@ def unpack(batch: pa.Table, reranker: Reranker) -> tuple[CandidateLists, Sequenc
 
 def reranker_of(job: Job) -> Reranker:
     """The CPU half of the job's model, built once per worker process, of the planned files."""
-    return _cached_reranker(job.config.model.model_dump_json(), tuple(job.model.files.items()))
+    model, files = job.config.model.model_dump_json(), tuple(job.model.files.items())
+    return _cached_reranker(model, files, job.allow_code)
 
 
 @lru_cache(maxsize=2)
-def _cached_reranker(model: str, files: tuple[tuple[str, str], ...]) -> Reranker:
-    return build_reranker(ModelConfig.model_validate_json(model), files=dict(files))
+def _cached_reranker(
+    model: str, files: tuple[tuple[str, str], ...], allow_code: frozenset[str]
+) -> Reranker:
+    config = ModelConfig.model_validate_json(model)
+    return build_reranker(config, files=dict(files), allow_code=allow_code)
 
 
 def query_hashes(lists: CandidateLists) -> npt.NDArray[np.uint64]:

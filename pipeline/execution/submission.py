@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +85,12 @@ def refuse_paths_of_this_machine(config: JobConfig, *, uploaded: bool) -> None:
 
 
 def command_line(
-    python: str, file: str, overrides: Sequence[str], *, limit: int | None = None
+    python: str,
+    file: str,
+    overrides: Sequence[str],
+    *,
+    limit: int | None = None,
+    allow_code: Collection[str] = (),
 ) -> str:
     """What the head of the cluster runs, quoted for its shell."""
     words = [python, "-m", "jobs.rerank", "-c", file]
@@ -93,6 +98,8 @@ def command_line(
         words += ["--set", override]
     if limit is not None:
         words += ["--limit", str(limit)]
+    for module in sorted(allow_code):
+        words += ["--allow-code", module]
     return shlex.join(words)
 
 

@@ -27,7 +27,9 @@ def test_the_reranker_of_the_recipe_runs_from_a_folder_of_its_own(tmp_path: Path
         "output": {"path": str(tmp_path / "out")},
     }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
+    [consent] = re.findall(r"rerank run -c job\.yaml (--allow-code my_rerankers\.lengths)\n", text)
     words = [sys.executable, "-m", "jobs.rerank", "-c", str(tmp_path / "job.yaml")]
+    words += consent.split()
     environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import Outcome, execute
 from pipeline.storage.probe import StoreAbilities
-from tests.execution.drivers import Drivers
+from tests.execution.drivers import Drivers, families_of_tests
 
 Rerank = Callable[..., Outcome]
 
@@ -45,7 +45,8 @@ def rerank(ray_cluster: None, tmp_path: Path) -> Rerank:
             "replicas": {"num_cpus": 0.5},
             "ray": {"read_cpus": 0.25},
         }
-        return execute(prepare(JobConfig.model_validate(config | sections)))
+        job = JobConfig.model_validate(config | sections)
+        return execute(prepare(job, allow_code=families_of_tests(job)))
 
     return run
 

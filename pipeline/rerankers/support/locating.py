@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,8 +54,17 @@ def _checked(checkpoint: Checkpoint, weights: str) -> Checkpoint:
 
 
 def _package_folder(name: str) -> Path:
+    """The folder of a package, found and not imported: importing runs what it holds."""
     package, _, inner = name.partition("/")
-    spec = importlib.util.find_spec(package)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", package):
+        raise ConfigurationError(
+            f"model.weights: 'package:{name}': '{package}' is no name of an installed package; "
+            "give package:NAME or package:NAME/FOLDER, the name without dots"
+        )
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module that was made without a file
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         distribution = package.replace("_", "-")
         raise NotFoundError(
