@@ -1,7 +1,8 @@
 """Bi-encoders in the sentence-transformers layout: every distinct text is encoded once.
 
-Pooling and normalisation are what ``modules.json`` says. The score is the dot product of the two
-vectors, which is the cosine where the checkpoint normalises.
+Pooling, normalisation, similarity and prompts are what the checkpoint's files say, as the library
+reads them: the score is the cosine, unless ``similarity_fn_name`` is ``dot`` and nothing
+normalises.
 """
 
 from __future__ import annotations
@@ -15,8 +16,14 @@ from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support import sentence_transformers_files as files
 from pipeline.rerankers.support.pairs import spent
-from pipeline.rerankers.support.tokens import TextTokenizer, distinct, resolve_max_length
+from pipeline.rerankers.support.tokens import (
+    TextTokenizer,
+    distinct,
+    resolve_max_length,
+    tokenizer_limit,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -38,8 +45,15 @@ class BiEncoderSettings(Settings):
     max_length: int | None = Field(
         None, ge=4, description="Tokens per text; default: sentence_bert_config.json, else limits."
     )
-    query_prefix: str = Field("", description="Put before every query, where the model wants one.")
-    document_prefix: str = Field("", description="Put before every document.")
+    query_prefix: str | None = Field(
+        None,
+        description="Put before every query; default: the checkpoint's prompt named query, if any.",
+    )
+    document_prefix: str | None = Field(
+        None,
+        description="Put before every document; default: the checkpoint's prompt named document, "
+        "if any.",
+    )
 
 
 class BiEncoder(Reranker):
@@ -50,6 +64,11 @@ class BiEncoder(Reranker):
     score_scale = "cosine"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: BiEncoderSettings) -> None:
+        query, document = files.prompts(
+            checkpoint, query=settings.query_prefix, document=settings.document_prefix
+        )
+        # What is resolved is what a run's identity holds.
+        settings = settings.model_copy(update={"query_prefix": query, "document_prefix": document})
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = checkpoint.config
         if "auto_map" in self.config:
@@ -57,15 +76,22 @@ class BiEncoder(Reranker):
                 f"{checkpoint.folder}/config.json: this checkpoint brings code of its own, which "
                 "is never run; the bi_encoder family takes networks that transformers knows"
             )
-        self.pooling, self.normalize = _modules(checkpoint)
+        embedding = files.embedding(checkpoint)
+        self.pooling, self.normalize = embedding.pooling, embedding.normalize
+        if not embedding.include_prompt and (query or document):
+            raise ModelError(
+                f"{checkpoint.folder}: Pooling leaves prompts out (include_prompt: false), which "
+                "the bi_encoder family does not; it can be run without query_prefix and "
+                "document_prefix only, both set to an empty text"
+            )
         self.can_pack = self.config.get("model_type") in _PACKABLE
         self.score_scale = "cosine" if self.normalize else "dot"
         self.tokenizer = TextTokenizer(checkpoint)
         self.single = self.tokenizer.template(pair=False)
+        stated = files.max_seq_length(checkpoint, lowercases=self.tokenizer.lowercases)
         self.max_length = resolve_max_length(
-            settings.max_length
-            or checkpoint.json("sentence_bert_config.json").get("max_seq_length"),
-            tokenizer=checkpoint.json("tokenizer_config.json").get("model_max_length"),
+            settings.max_length or stated,
+            tokenizer=tokenizer_limit(checkpoint),
             positions=self.config.get("max_position_embeddings"),
             reserved=_RESERVED_POSITIONS.get(str(self.config.get("model_type")), 0),
         )
@@ -162,26 +188,3 @@ class BiEncoder(Reranker):
 
 
 _POOLED: Final = frozenset({"bert", "roberta", "xlm-roberta"})
-
-
-def _modules(checkpoint: Checkpoint) -> tuple[str, bool]:
-    """Pooling mode and whether vectors are normalised, from ``modules.json``."""
-    modules = checkpoint.json("modules.json", required=True)
-    kinds = {str(module["type"]).rsplit(".", 1)[-1]: module["path"] for module in modules}
-    unknown = set(kinds) - {"Transformer", "Pooling", "Normalize"}
-    if unknown or "Pooling" not in kinds:
-        raise ModelError(
-            f"{checkpoint.folder}/modules.json: modules {', '.join(kinds)}; the bi_encoder family "
-            "runs Transformer, Pooling and Normalize"
-        )
-    pooling = checkpoint.json(f"{kinds['Pooling']}/config.json", required=True)
-    modes = [
-        key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True
-    ]
-    known = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
-    if len(modes) != 1 or modes[0] not in known:
-        raise ModelError(
-            f"{checkpoint.folder}/{kinds['Pooling']}/config.json: pooling {modes or 'none'}; "
-            "expected exactly one of mean_tokens, cls_token"
-        )
-    return known[modes[0]], "Normalize" in kinds

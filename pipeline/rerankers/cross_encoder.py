@@ -17,9 +17,14 @@ from pydantic import Field
 
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.heads import require_one_label
 from pipeline.rerankers.support.long_documents import LongDocumentSettings
 from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
-from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
+from pipeline.rerankers.support.sentence_transformers_files import (
+    check_cross_encoder,
+    max_seq_length,
+)
+from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length, tokenizer_limit
 
 if TYPE_CHECKING:
     import torch
@@ -76,11 +81,15 @@ class CrossEncoder(Reranker):
         self.config = _supported(checkpoint)
         self.kind = str(self.config["model_type"])
         self.can_pack = self.kind in _PACKABLE
+        check_cross_encoder(
+            checkpoint, activation_is_given="activation" in settings.model_fields_set
+        )
         self.tokenizer = TextTokenizer(checkpoint)
+        max_seq_length(checkpoint, lowercases=self.tokenizer.lowercases)  # for what it refuses
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
         max_length = resolve_max_length(
             settings.max_length,
-            tokenizer=checkpoint.json("tokenizer_config.json").get("model_max_length"),
+            tokenizer=tokenizer_limit(checkpoint),
             positions=self.config.get("max_position_embeddings"),
             reserved=_RESERVED_POSITIONS.get(self.kind, 0),
         )
@@ -102,7 +111,8 @@ class CrossEncoder(Reranker):
 
         assert self.checkpoint is not None
         where = self.checkpoint.folder / "config.json"
-        config = network_config(self.config, kind=self.kind, where=where)
+        named = {k: v for k, v in self.config.items() if k not in ("id2label", "label2id")}
+        config = network_config(named | {"num_labels": 1}, kind=self.kind, where=where)
         self.network = build(
             lambda: AutoModelForSequenceClassification.from_config(config, dtype=dtype),
             dtype=dtype,
@@ -159,7 +169,5 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
             f"{where}: model_type '{kind}' is not one of the cross_encoder family's: "
             f"{', '.join(_HEADS)}"
         )
-    labels = len(config.get("id2label") or {}) or config.get("num_labels", 1)
-    if labels != 1:
-        raise ModelError(f"{where}: the head has {labels} labels; a reranker has 1")
+    require_one_label(checkpoint)
     return config

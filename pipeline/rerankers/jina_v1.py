@@ -14,6 +14,7 @@ from pydantic import Field
 
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.heads import require_one_label
 from pipeline.rerankers.support.long_documents import LongDocumentSettings
 from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
@@ -124,4 +125,5 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
             f"{where}: feed_forward_type '{config.get('feed_forward_type')}'; the jina_v1 family "
             f"runs {', '.join(_GATED)}"
         )
+    require_one_label(checkpoint)
     return config

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.heads import require_one_label
 from pipeline.rerankers.support.long_documents import AggregateSettings, LongDocuments
 from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
@@ -207,4 +208,5 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
     absent = [key for key in (*_ARCHITECTURE[:8], "pad_token_id") if key not in config]
     if absent:
         raise ModelError(f"{where}: no {', '.join(absent)}; is this a jina-reranker-v2 checkpoint?")
+    require_one_label(checkpoint)
     return config

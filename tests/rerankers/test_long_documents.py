@@ -142,7 +142,10 @@ def test_sigmoid_is_float32_and_does_not_overflow() -> None:
 
 def test_a_bi_encoder_tells_what_it_read(goldens: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(goldens / "ms-marco-minilm-tiny", tmp_path / "model")
-    modules = [{"type": "x.Transformer", "path": ""}, {"type": "x.Pooling", "path": "1_Pooling"}]
+    modules = [
+        {"type": "sentence_transformers.models.Transformer", "path": ""},
+        {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
+    ]
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     (folder / "1_Pooling").mkdir()
     pooling = folder / "1_Pooling" / "config.json"

@@ -71,6 +71,12 @@ class TextTokenizer:
         self.library.no_padding()
         self.chunks = chunk_cache(self.library, name=str(path))
 
+    @property
+    def lowercases(self) -> bool:
+        """Whether texts lose their capitals before they are tokenised."""
+        normalizer = self.library.normalizer
+        return normalizer is not None and normalizer.normalize_str("A") == "a"
+
     def encode(self, texts: list[str] | pa.StringArray) -> TokenArena:
         """Ids of each text alone, whole, without special tokens; no text may be null."""
         if self.chunks is None:
@@ -189,6 +195,21 @@ def truncate_pairs(
     new_short, new_long = np.where(fits, short, new_short), np.where(fits, long, new_long)
     swapped = first > second
     return np.where(swapped, new_long, new_short), np.where(swapped, new_short, new_long)
+
+
+def tokenizer_limit(checkpoint: Checkpoint) -> object:
+    """``model_max_length`` of tokenizer_config.json.
+
+    Raises:
+        ModelError: the tokenizer cuts texts at their beginning.
+    """
+    config = checkpoint.json("tokenizer_config.json")
+    if config.get("truncation_side", "right") != "right":
+        raise ModelError(
+            f"{checkpoint.folder}/tokenizer_config.json: truncation_side "
+            f"'{config['truncation_side']}'; texts are cut at their end, so the scores would differ"
+        )
+    return config.get("model_max_length")
 
 
 def resolve_max_length(
