@@ -16,7 +16,7 @@ from pipeline.errors import ConfigurationError, DamagedRunError, RunFailedError
 from pipeline.execution import records
 from pipeline.execution.submission import JobEnd, check_published, command_line, job_environment
 from pipeline.execution.verification import manifest_of
-from tests.execution.cluster.head import PYTHON, RAY, ROOT, Head, started_head
+from tests.execution.cluster.head import ALLOW, PYTHON, RAY, ROOT, Head, started_head
 from tests.execution.cluster.processes import wait_for
 from tests.makers import long_table, write
 
@@ -76,7 +76,7 @@ def job_of(output: str) -> str:
 def published(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Published:
     """A job that nothing happened to."""
     file = job_file(tmp_path_factory.mktemp("published"))
-    words = ("submit", "-c", str(file), "--address", head.url, "--python", PYTHON)
+    words = ("submit", "-c", str(file), *ALLOW, "--address", head.url, "--python", PYTHON)
     return file, rerank(head, *words)
 
 
@@ -90,7 +90,7 @@ def test_a_job_that_publishes_returns_0_and_again_finds_itself_finished(
     assert (folder / "_SUCCESS").exists()
     assert details(head, job_of(done.stdout))["status"] == "SUCCEEDED"
     # Ray's own command runs the same job; it finds it finished.
-    job = [PYTHON, "-m", "jobs.rerank", "-c", str(file)]
+    job = [PYTHON, "-m", "jobs.rerank", "-c", str(file), *ALLOW]
     by_hand = subprocess.run(
         [RAY, "job", "submit", "--address", head.url, "--", *job],
         env=head.environment, capture_output=True, text=True, timeout=300,
@@ -102,7 +102,7 @@ def test_a_job_that_publishes_returns_0_and_again_finds_itself_finished(
 def test_a_job_that_fails_returns_its_own_code(head: Head, tmp_path: Path) -> None:
     file = job_file(tmp_path)
     (tmp_path / "in.parquet").unlink()
-    words = ("submit", "-c", str(file), "--address", head.url, "--python", PYTHON)
+    words = ("submit", "-c", str(file), *ALLOW, "--address", head.url, "--python", PYTHON)
     done = rerank(head, *words)
     assert done.returncode == 4, done.stdout + done.stderr
     ended = details(head, job_of(done.stdout))
@@ -111,7 +111,9 @@ def test_a_job_that_fails_returns_its_own_code(head: Head, tmp_path: Path) -> No
 
 def test_a_job_that_ends_well_without_a_run_is_no_success(head: Head, tmp_path: Path) -> None:
     file = job_file(tmp_path)
-    done = rerank(head, "submit", "-c", str(file), "--address", head.url, "--python", "/bin/true")
+    done = rerank(
+        head, "submit", "-c", str(file), *ALLOW, "--address", head.url, "--python", "/bin/true"
+    )
     assert details(head, job_of(done.stdout))["status"] == "SUCCEEDED"
     assert done.returncode == 5
     assert "never named a run" in done.stderr
@@ -123,7 +125,7 @@ def test_interrupted_stopped_and_submitted_again_it_goes_on(
     file, _ = published
     pace = file.parent / "pace"
     words = [
-        *RERANK, "submit", "-c", str(file), "--set", f"output.path={tmp_path}",
+        *RERANK, "submit", "-c", str(file), *ALLOW, "--set", f"output.path={tmp_path}",
         "--address", head.url, "--python", PYTHON,
     ]  # fmt: skip
     pace.write_text("0.05")
@@ -149,7 +151,7 @@ def test_interrupted_stopped_and_submitted_again_it_goes_on(
 def test_a_second_interrupt_leaves_the_job_running(head: Head, tmp_path: Path) -> None:
     file = job_file(tmp_path, pace=0.02)
     words = [
-        *RERANK, "submit", "-c", str(file), "--address", head.url, "--python", PYTHON
+        *RERANK, "submit", "-c", str(file), *ALLOW, "--address", head.url, "--python", PYTHON
     ]  # fmt: skip
     with subprocess.Popen(
         words, cwd=ROOT, env=head.environment, stdout=subprocess.PIPE, text=True
@@ -172,7 +174,7 @@ def test_a_second_interrupt_leaves_the_job_running(head: Head, tmp_path: Path) -
 def test_without_its_token_a_client_gets_nowhere(head: Head, tmp_path: Path) -> None:
     assert head.status_without_token() == 401
     file = job_file(tmp_path)
-    words = ("submit", "-c", str(file), "--address", head.url)
+    words = ("submit", "-c", str(file), *ALLOW, "--address", head.url)
     done = rerank(head, *words, RAY_AUTH_TOKEN="0" * 64)
     assert done.returncode == 2, done.stderr
     assert "refuses this machine's token" in done.stderr
@@ -180,7 +182,17 @@ def test_without_its_token_a_client_gets_nowhere(head: Head, tmp_path: Path) -> 
 
 def test_no_wait_only_sends(head: Head, tmp_path: Path) -> None:
     file = job_file(tmp_path)
-    words = ("submit", "-c", str(file), "--address", head.url, "--python", PYTHON, "--no-wait")
+    words = (
+        "submit",
+        "-c",
+        str(file),
+        *ALLOW,
+        "--address",
+        head.url,
+        "--python",
+        PYTHON,
+        "--no-wait",
+    )
     done = rerank(head, *words, "--env", "HF_HUB_OFFLINE=1")
     assert done.returncode == 0, done.stderr
     job = job_of(done.stdout)
@@ -220,14 +232,16 @@ def test_what_must_not_be_in_an_environment(assignment: str, message: str) -> No
 
 
 def test_the_command_line_is_quoted_for_a_shell() -> None:
-    line = command_line("python", "a b.yaml", ["output.columns=[title, lang]"], limit=3)
+    line = command_line(
+        "python", "a b.yaml", ["output.columns=[title, lang]"], limit=3, allow_code={"b.c", "a.b"}
+    )
     spoken = subprocess.run(
         ["/bin/sh", "-c", line.replace("python", "printf '%s\\n'", 1)],
         capture_output=True, text=True,
     ).stdout.splitlines()  # fmt: skip
     assert spoken == [
         "-m", "jobs.rerank", "-c", "a b.yaml", "--set", "output.columns=[title, lang]",
-        "--limit", "3",
+        "--limit", "3", "--allow-code", "a.b", "--allow-code", "b.c",
     ]  # fmt: skip
 
 
@@ -283,6 +297,17 @@ def test_what_is_wrong_here_is_said_before_anything_is_sent(
 
     from pipeline.cli import app
 
-    result = CliRunner().invoke(app, ["submit", "-c", str(job_file(tmp_path)), *words])
+    result = CliRunner().invoke(app, ["submit", "-c", str(job_file(tmp_path)), *ALLOW, *words])
     assert result.exit_code in (2, 4)
     assert message in result.output
+
+
+def test_a_family_of_your_own_is_not_sent_without_your_word(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from pipeline.cli import app
+
+    words = ["submit", "-c", str(job_file(tmp_path)), "--address", "http://127.0.0.1:1"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "--allow-code benchmarks.fixed_cost" in result.output

@@ -40,8 +40,12 @@ PAGES = [
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See :func:`write_base`."""
+    return write_base(tmp_path_factory.mktemp("base"))
+
+
+def write_base(folder: Path) -> Path:
     """A tiny Qwen2-VL as published: flat names, tied output, words True and False."""
-    folder = tmp_path_factory.mktemp("base")
     shutil.copy(GOLDEN / "tokenizer_config.json", folder)
     preprocessor = json.loads((GOLDEN / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(

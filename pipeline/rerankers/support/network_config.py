@@ -49,10 +49,12 @@ NOT_THE_NETWORK: Final = frozenset(
         "output_attentions",
         "output_hidden_states",
         "peft_config",
+        "problem_type",
         "processor_class",
         "reference_compile",
         "return_dict",
         "sentence_transformers",
+        "task_specific_params",
         "tokenizer_class",
         "torch_dtype",
         "torchscript",
@@ -68,8 +70,10 @@ NOT_THE_NETWORK: Final = frozenset(
     }
 )
 
-#: Properties of transformers' configurations that a config.json may set.
-_SETTABLE: Final = frozenset({"num_labels", "rope_scaling", "sliding_window"})
+#: Attributes of transformers' configuration classes that a config.json may set.
+_SETTABLE: Final = frozenset(
+    {"model_type", "num_labels", "per_layer_config", "rope_scaling", "sliding_window"}
+)
 
 #: Where the libraries that quantise weights say so.
 _QUANTISED: Final = ("quantization_config", "quantization", "compression_config")
@@ -78,25 +82,30 @@ _QUANTISED: Final = ("quantization_config", "quantization", "compression_config"
 _ACTIVATIONS_ELSEWHERE: Final = frozenset({"xielu"})
 
 
-def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def plain_config(config: Mapping[str, Any], *, hidden: Collection[str] = ()) -> dict[str, Any]:
     """The keys of a config.json that describe the network, at every depth; a copy.
 
     ``model_type`` stays inside sub-configurations, where it picks one of transformers' own, and
     goes at the top, where the family has picked.
+
+    Args:
+        config: content of config.json.
+        hidden: further keys to drop, those that would hide what a class has by that name.
     """
-    return {key: value for key, value in _plain(config).items() if key != "model_type"}
+    dropped = NOT_THE_NETWORK.union(hidden)
+    return {key: value for key, value in _plain(config, dropped).items() if key != "model_type"}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, dropped: Collection[str]) -> Any:
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items() if isinstance(k, str) and not _dropped(k)}
+        return {
+            key: _plain(inner, dropped)
+            for key, inner in value.items()
+            if not (key in dropped or key.startswith("_") or key.endswith("_implementation"))
+        }
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain(item, dropped) for item in value]
     return value
-
-
-def _dropped(key: str) -> bool:
-    return key in NOT_THE_NETWORK or key.startswith("_") or key.endswith("_implementation")
 
 
 def network_config(
@@ -119,15 +128,16 @@ def network_config(
     Raises:
         ModelError: transformers has no such network, or refuses a value.
     """
-    from transformers import CONFIG_MAPPING
+    from transformers import CONFIG_MAPPING, PreTrainedConfig
 
     refuse_unusable(config, where)
-    plain = plain_config(config)
+    plain = plain_config(config, hidden=_hidden(PreTrainedConfig))
     if known is not None:
         plain = {key: plain[key] for key in known if key in plain}
     try:
         family = CONFIG_MAPPING[kind]
-        made = family(**{k: v for k, v in plain.items() if not _hides(family, k)} | given)
+        hidden = _hidden(family)
+        made = family(**{k: v for k, v in plain.items() if k not in hidden} | given)
     except Exception as error:  # whatever a configuration class raises for a value
         raise not_a_network(where, kind, error) from None
     # None is transformers' own choice, scaled dot products where the network has them. It is set
@@ -137,15 +147,10 @@ def network_config(
     return made
 
 
-def _hides(family: Any, key: str) -> bool:
-    """Whether a key would stand in the place of a method or a table of the class."""
+def _hidden(family: Any) -> set[str]:
+    """Keys that would stand in the place of a method or a table of the class."""
     fields = {field.name for field in dataclasses.fields(family)}
-    return (
-        key not in fields
-        and key not in family.attribute_map
-        and key not in _SETTABLE
-        and hasattr(family, key)
-    )
+    return set(dir(family)) - fields - set(family.attribute_map) - _SETTABLE
 
 
 def refuse_unusable(config: Mapping[str, Any], where: Path | str) -> None:

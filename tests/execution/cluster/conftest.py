@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.execution.cluster.head import PYTHON, ROOT, Head
+from tests.execution.cluster.head import ALLOW, PYTHON, ROOT, Head
 from tests.execution.cluster.processes import children, command, kill
 
 
@@ -91,7 +91,7 @@ class Cluster:
         """A driver of its own, with its output in a file beside the job."""
         with job.with_suffix(".log").open("a") as log:
             return subprocess.Popen(
-                [PYTHON, "-m", "jobs.rerank", "-c", str(job), *words],
+                [PYTHON, "-m", "jobs.rerank", "-c", str(job), *ALLOW, *words],
                 cwd=ROOT, env=self.environment, text=True, stdout=log, stderr=log,
             )  # fmt: skip
 

@@ -18,6 +18,9 @@ from typing import Any
 
 from tests.execution.cluster.processes import free_ports, kill_tree, machine_address, wait_for
 
+#: The family of the jobs of these tests is a module that the product does not have itself.
+ALLOW = ("--allow-code", "benchmarks.fixed_cost")
+
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = sys.executable
 RAY = str(Path(PYTHON).with_name("ray"))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.execution.cluster.conftest import job_file
 from tests.execution.cluster.fake_cloud import ENVIRONMENT, configuration
-from tests.execution.cluster.head import PYTHON, ROOT, Head, started_head
+from tests.execution.cluster.head import ALLOW, PYTHON, ROOT, Head, started_head
 from tests.execution.cluster.processes import kill_tree, wait_for
 from tests.makers import long_table, write
 
@@ -68,7 +68,7 @@ def test_pool_and_nodes_go_from_one_to_three_and_back(tmp_path: Path, initial: i
         log = tmp_path / "job.log"
         with log.open("w") as output:
             driver = subprocess.Popen(
-                [PYTHON, "-m", "jobs.rerank", "-c", str(job)],
+                [PYTHON, "-m", "jobs.rerank", "-c", str(job), *ALLOW],
                 cwd=ROOT, stdout=output, stderr=output,
                 # Ray Data asks for nodes every ten seconds; tests have less patience.
                 env=head.environment | {"RAY_DATA_MIN_GAP_BETWEEN_AUTOSCALING_REQUESTS": "2"},
