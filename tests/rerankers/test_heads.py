@@ -33,13 +33,14 @@ def with_head(source: Path, folder: Path, *, rows: int, **config: Any) -> Path:
     With two, the second row is the old one and the first its opposite, as a head has them that was
     trained with "not relevant" and "relevant".
     """
-    from safetensors.numpy import load_file, save_file
+    import torch
+    from safetensors.torch import load_file, save_file
 
     shutil.copytree(source, folder)
     tensors = load_file(folder / "model.safetensors")
     for name in tensors:
         if name.startswith("classifier.") and len(tensors[name]) == 1:
-            tensors[name] = np.concatenate([-tensors[name]] * (rows - 1) + [tensors[name]])
+            tensors[name] = torch.cat([-tensors[name]] * (rows - 1) + [tensors[name]])
     save_file(tensors, folder / "model.safetensors")
     stated = json.loads((folder / "config.json").read_text("utf-8"))
     kept = {key: value for key, value in stated.items() if key not in LABELS}

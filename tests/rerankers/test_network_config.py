@@ -393,15 +393,17 @@ def test_an_activation_that_nobody_knows_is_refused(
         load(str(folder), family="cross_encoder", device="cpu")
 
 
-def test_nothing_is_fetched_while_a_network_is_built() -> None:
+def test_nothing_is_fetched_while_a_network_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
     from transformers.integrations import hub_kernels
 
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     before = (constants.HF_HUB_OFFLINE, hub_kernels._kernels_enabled)
     with nothing_fetched():
-        with pytest.raises(LocalEntryNotFoundError, match="offline"):
+        with pytest.raises(LocalEntryNotFoundError) as error:
             hf_hub_download("evil/repository", "config.json")
+        assert isinstance(error.value.__cause__, OfflineModeIsEnabled)
         with pytest.raises(ModelError, match="kernel 'evil/kernel'"):
             hub_kernels.get_kernel_hub("evil/kernel")
     assert before == (constants.HF_HUB_OFFLINE, hub_kernels._kernels_enabled)
