@@ -16,14 +16,11 @@ from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
-from pipeline.rerankers.support import sentence_transformers_files as files
+from pipeline.rerankers.support.embedding import embedding, prompts
 from pipeline.rerankers.support.pairs import spent
-from pipeline.rerankers.support.tokens import (
-    TextTokenizer,
-    distinct,
-    resolve_max_length,
-    tokenizer_limit,
-)
+from pipeline.rerankers.support.sentence_transformers_files import max_seq_length
+from pipeline.rerankers.support.tokenizer_rules import tokenizer_limit
+from pipeline.rerankers.support.tokens import TextTokenizer, distinct, resolve_max_length
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +61,7 @@ class BiEncoder(Reranker):
     score_scale = "cosine"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: BiEncoderSettings) -> None:
-        query, document = files.prompts(
+        query, document = prompts(
             checkpoint, query=settings.query_prefix, document=settings.document_prefix
         )
         # What is resolved is what a run's identity holds.
@@ -76,9 +73,9 @@ class BiEncoder(Reranker):
                 f"{checkpoint.folder}/config.json: this checkpoint brings code of its own, which "
                 "is never run; the bi_encoder family takes networks that transformers knows"
             )
-        embedding = files.embedding(checkpoint)
-        self.pooling, self.normalize = embedding.pooling, embedding.normalize
-        if not embedding.include_prompt and (query or document):
+        made = embedding(checkpoint)
+        self.pooling, self.normalize = made.pooling, made.normalize
+        if not made.include_prompt and (query or document):
             raise ModelError(
                 f"{checkpoint.folder}: Pooling leaves prompts out (include_prompt: false), which "
                 "the bi_encoder family does not; it can be run without query_prefix and "
@@ -88,7 +85,9 @@ class BiEncoder(Reranker):
         self.score_scale = "cosine" if self.normalize else "dot"
         self.tokenizer = TextTokenizer(checkpoint)
         self.single = self.tokenizer.template(pair=False)
-        stated = files.max_seq_length(checkpoint, lowercases=self.tokenizer.lowercases)
+        stated = max_seq_length(
+            checkpoint, task="feature-extraction", lowercases=self.tokenizer.lowercases
+        )
         self.max_length = resolve_max_length(
             settings.max_length or stated,
             tokenizer=tokenizer_limit(checkpoint),

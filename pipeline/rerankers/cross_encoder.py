@@ -17,14 +17,13 @@ from pydantic import Field
 
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.support.cross_encoder_files import check_cross_encoder
 from pipeline.rerankers.support.heads import require_one_label
 from pipeline.rerankers.support.long_documents import LongDocumentSettings
 from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
-from pipeline.rerankers.support.sentence_transformers_files import (
-    check_cross_encoder,
-    max_seq_length,
-)
-from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length, tokenizer_limit
+from pipeline.rerankers.support.sentence_transformers_files import max_seq_length
+from pipeline.rerankers.support.tokenizer_rules import tokenizer_limit
+from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
 
 if TYPE_CHECKING:
     import torch
@@ -85,10 +84,12 @@ class CrossEncoder(Reranker):
             checkpoint, activation_is_given="activation" in settings.model_fields_set
         )
         self.tokenizer = TextTokenizer(checkpoint)
-        max_seq_length(checkpoint, lowercases=self.tokenizer.lowercases)  # for what it refuses
+        stated = max_seq_length(
+            checkpoint, task="sequence-classification", lowercases=self.tokenizer.lowercases
+        )
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
         max_length = resolve_max_length(
-            settings.max_length,
+            settings.max_length or stated,
             tokenizer=tokenizer_limit(checkpoint),
             positions=self.config.get("max_position_embeddings"),
             reserved=_RESERVED_POSITIONS.get(self.kind, 0),

@@ -216,6 +216,11 @@ def test_other_modules_are_refused_by_name(
         (POOLING, {"pooling_mode": ["mean", "cls"]}, "pooling mean, cls"),
         (POOLING, {"pooling_mode": None, "pooling_mode_weightedmean_tokens": True}, "weightedmean"),
         (POOLING, {"layers": 3}, "unknown key 'layers'"),
+        (POOLING, {"pooling_mode": 5}, "pooling 5"),
+        (MODEL, {"default_prompt_name": ["query"]}, "default_prompt_name"),
+        ("sentence_bert_config.json", {"max_seq_length": "256"}, "max_seq_length '256'"),
+        ("tokenizer_config.json", {"do_lower_case": False}, "do_lower_case is False"),
+        ("tokenizer_config.json", {"strip_accents": False}, "strip_accents is False"),
         ("2_Normalize/config.json", {"module_input_name": "token_embeddings"}, "module_input_name"),
         (MODEL, {"similarity_fn_name": "euclidean"}, "similarity_fn_name 'euclidean'"),
         (MODEL, {"similarity_fn_name": "maxsim"}, "similarity_fn_name 'maxsim'"),
@@ -227,6 +232,8 @@ def test_other_modules_are_refused_by_name(
         (MODEL, {"prompts": ["query: "]}, "no table of texts"),
         (MODEL, {"prompts": {"query": 3}}, "no table of texts"),
         ("sentence_bert_config.json", {"query_length": 8}, "query_length 8"),
+        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "transformer_task"),
+        ("sentence_bert_config.json", {"modality_config": {"message": {}}}, "modality_config"),
         ("sentence_bert_config.json", {"processing_kwargs": {"text": {"x": 1}}}, "processing_kw"),
         ("sentence_bert_config.json", {"tokenizer_name_or_path": "a/b"}, "tokenizer_name_or_path"),
         ("sentence_bert_config.json", {"model_args": {"subfolder": "x"}}, r"model_args\.subfolder"),
@@ -238,6 +245,17 @@ def test_what_would_change_scores_is_refused_by_name(
 ) -> None:
     folder = changed(saved(normalize=True), tmp_path, name, **keys)
     with pytest.raises(ModelError, match=rf"{name}: .*{says}"):
+        ours(folder)
+
+
+@pytest.mark.parametrize("name", [MODEL, POOLING, "sentence_bert_config.json", "config.json"])
+@pytest.mark.parametrize("content", ["[1]", "3", '"text"', "null"])
+def test_a_file_without_keys_is_refused_by_name(
+    saved: Callable[..., Path], tmp_path: Path, name: str, content: str
+) -> None:
+    folder = Path(shutil.copytree(saved(), tmp_path / "model"))
+    (folder / name).write_text(content)
+    with pytest.raises(ModelError, match=f"{name}: expected a table of keys"):
         ours(folder)
 
 

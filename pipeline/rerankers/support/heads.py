@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import ModelError
@@ -24,7 +25,9 @@ def require_one_label(checkpoint: Checkpoint) -> None:
         ModelError: names the number of labels.
     """
     config = checkpoint.config
-    stated = len(config.get("id2label") or {}) or config.get("num_labels") or 1
+    names = config.get("id2label")
+    stated = len(names) if isinstance(names, Mapping | list) and names else None
+    stated = stated or config.get("num_labels") or 1
     counts = [(checkpoint.folder / "config.json", stated), *_rows(checkpoint)]
     for where, labels in counts:
         if labels != 1:

@@ -1,4 +1,4 @@
-"""What sentence-transformers writes beside a network, read as data: modules, prompts, activations.
+"""What sentence-transformers writes beside a network, read as data.
 
 Written for the files of versions 2 to 6. A value that would change scores is taken or refused by
 name, never skipped; classes are known by their names and never imported.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import ModelError
 
@@ -27,9 +26,13 @@ _OLD_TRANSFORMER: Final = tuple(
 )
 
 #: Keys of sentence_bert_config.json that leave scores alone, whatever they say.
-_HARMLESS: Final = frozenset(
-    {"module_output_name", "modality_config", "transformer_task", "unpad_inputs"}
-)
+_HARMLESS: Final = frozenset({"module_output_name", "unpad_inputs"})
+
+#: What the library takes of a network, by the task that it is loaded for.
+_OUTPUTS: Final = {
+    "feature-extraction": "last_hidden_state",
+    "sequence-classification": "logits",
+}
 
 #: Arguments of from_pretrained that say how to load, not what.
 _HOW_TO_LOAD: Final = frozenset(
@@ -43,105 +46,10 @@ _HOW_TO_LOAD: Final = frozenset(
     }
 )
 
-#: Pooling modes by the keys that versions before 6 wrote, one of them true.
-_OLD_MODES: Final = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
-
-#: Names of a document's prompt that the library's documentation has beside ``document``.
-_DOCUMENT_PROMPTS: Final = ("document", "passage", "corpus")
-
-#: Activations of a cross-encoder that keep the order of logits, by the name of their class.
-_ACTIVATIONS: Final = {"Identity": "none", "Sigmoid": "sigmoid"}
-
 _FOLDER: Final = re.compile(r"[\w-]+")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """How a bi-encoder makes a vector of a text's token states, and compares two of them.
-
-    Attributes:
-        pooling: the first token's state, or the mean of all.
-        normalize: whether vectors have unit length, or are compared as if they had.
-        include_prompt: whether the mean runs over the prompt's tokens as well.
-    """
-
-    pooling: Literal["cls", "mean"]
-    normalize: bool
-    include_prompt: bool
-
-
-def embedding(checkpoint: Checkpoint) -> Embedding:
-    """Of ``modules.json``, the modules' own files and the similarity of the model's file.
-
-    Raises:
-        ModelError: modules, a pooling or a similarity that are not Transformer, Pooling by first
-            token or mean, Normalize, cosine and dot product.
-    """
-    kinds = _kinds(checkpoint)
-    where = checkpoint.folder / MODULES
-    if list(kinds) not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise ModelError(
-            f"{where}: modules {', '.join(kinds) or 'none'}; the bi_encoder family runs "
-            "Transformer, Pooling and, after them, Normalize"
-        )
-    pooling = checkpoint.json(f"{kinds['Pooling']}/config.json", required=True)
-    normalized = "Normalize" in kinds
-    if normalized:
-        _refuse_other_features(checkpoint, f"{kinds['Normalize']}/config.json")
-    model = _model_file(checkpoint, "SentenceTransformer")
-    if model.get("truncate_dim") is not None:
-        raise ModelError(
-            f"{checkpoint.folder / MODEL}: truncate_dim {model['truncate_dim']!r}; vectors are "
-            "compared whole, so the scores would differ"
-        )
-    similarity = model.get("similarity_fn_name") or "cosine"
-    if similarity not in ("cosine", "dot"):
-        raise ModelError(
-            f"{checkpoint.folder / MODEL}: similarity_fn_name {similarity!r}; the bi_encoder "
-            "family scores by cosine and dot"
-        )
-    return Embedding(
-        pooling=_pooling(checkpoint, f"{kinds['Pooling']}/config.json", pooling),
-        normalize=normalized or similarity == "cosine",
-        include_prompt=bool(pooling.get("include_prompt", True)),
-    )
-
-
-def _pooling(checkpoint: Checkpoint, name: str, pooling: Mapping[str, Any]) -> Any:
-    """The mode as the library reads it: one key since version 6, several that are true before."""
-    stated = pooling.get("pooling_mode")
-    if stated is None:
-        stated = [mode for key, mode in _OLD_MODES.items() if pooling.get(key)] or ["mean"]
-    modes = [stated] if isinstance(stated, str) else list(stated)
-    known = {"embedding_dimension", "word_embedding_dimension", "include_prompt", "pooling_mode"}
-    unknown = sorted(set(pooling) - known - set(_OLD_MODES))
-    if unknown:
-        raise ModelError(f"{checkpoint.folder / name}: unknown key '{unknown[0]}'")
-    if modes not in (["cls"], ["mean"]):
-        raise ModelError(
-            f"{checkpoint.folder / name}: pooling {', '.join(map(str, modes))}; the bi_encoder "
-            "family pools by exactly one of mean, cls"
-        )
-    return modes[0]
-
-
-def _refuse_other_features(checkpoint: Checkpoint, name: str) -> None:
-    """Normalize of something else than the text's vector is another network."""
-    for key, value in checkpoint.json(name).items():
-        if value != "sentence_embedding":
-            raise ModelError(
-                f"{checkpoint.folder / name}: {key} {value!r}; expected 'sentence_embedding'"
-            )
-
-
-def _kinds(checkpoint: Checkpoint) -> dict[str, str]:
+def module_kinds(checkpoint: Checkpoint) -> dict[str, str]:
     """Class name to folder of every module, in order.
 
     Raises:
@@ -173,78 +81,28 @@ def _kinds(checkpoint: Checkpoint) -> dict[str, str]:
     return kinds
 
 
-def prompts(checkpoint: Checkpoint, *, query: str | None, document: str | None) -> tuple[str, str]:
-    """What stands before every query and before every document.
-
-    The library's ``encode_query`` takes the prompt named ``query``, ``encode_document`` the one
-    named ``document``; what is not there is nothing.
-
-    Args:
-        checkpoint: of a bi-encoder.
-        query: as the settings say; None takes the checkpoint's.
-        document: likewise.
-
-    Raises:
-        ModelError: the checkpoint has prompts and does not say which of them these are.
-    """
-    where = checkpoint.folder / MODEL
-    model = checkpoint.json(MODEL)
-    named = model.get("prompts") or {}
-    if not isinstance(named, Mapping) or not all(
-        text is None or isinstance(text, str) for text in named.values()
-    ):
-        raise ModelError(f"{where}: 'prompts' is no table of texts")
-    found = {name: text for name, text in named.items() if text}
-    default = model.get("default_prompt_name")
-    if default is not None and default not in named:
-        raise ModelError(f"{where}: default_prompt_name {default!r} is none of its prompts")
-    if query is None:
-        if (
-            default in found
-            and default not in ("query", *_DOCUMENT_PROMPTS)
-            and ("query" not in found)
-        ):
-            raise _unclear(where, f"default_prompt_name '{default}'", "query_prefix")
-        query = found.get("query", "")
-    if document is None:
-        others = [name for name in _DOCUMENT_PROMPTS[1:] if name in found]
-        if "document" not in found and others:
-            raise _unclear(where, f"a prompt '{others[0]}' and none 'document'", "document_prefix")
-        if (
-            default in found
-            and default not in ("query", *_DOCUMENT_PROMPTS)
-            and ("document" not in found)
-        ):
-            raise _unclear(where, f"default_prompt_name '{default}'", "document_prefix")
-        document = found.get("document", "")
-    return query, document
-
-
-def _unclear(where: object, what: str, setting: str) -> ModelError:
-    return ModelError(
-        f"{where}: {what}, which may or may not be meant here; set model.settings.{setting} to the "
-        "text that comes before, or to an empty one"
-    )
-
-
-def max_seq_length(checkpoint: Checkpoint, *, lowercases: bool) -> int | None:
+def max_seq_length(checkpoint: Checkpoint, *, task: str, lowercases: bool) -> int | None:
     """Tokens of a text as ``sentence_bert_config.json`` limits them; None where it does not.
 
     Args:
         checkpoint: with or without the file.
+        task: that the library loads such a network for.
         lowercases: whether the tokenizer does.
 
     Raises:
         ModelError: a key that would change scores and is not understood.
     """
     name = next((n for n in (TRANSFORMER, *_OLD_TRANSFORMER) if checkpoint.json(n)), TRANSFORMER)
-    config = checkpoint.json(name)
+    config = table(checkpoint, name)
     where = checkpoint.folder / name
     limit = config.get("max_seq_length")
+    reads = {"text": {"method": "forward", "method_output_name": _OUTPUTS[task]}}
     for key, value in config.items():
         if key in _HARMLESS or not value or key == "max_seq_length":
             continue
         if key == "do_lower_case" and lowercases:
+            continue
+        if (key, value) in (("transformer_task", task), ("modality_config", reads)):
             continue
         if key.endswith(("_args", "_kwargs")) and isinstance(value, Mapping):
             unknown = sorted(set(value) - _HOW_TO_LOAD)
@@ -255,59 +113,23 @@ def max_seq_length(checkpoint: Checkpoint, *, lowercases: bool) -> int | None:
                 continue
             key, value = f"{key}.{unknown[0]}", value[unknown[0]]
         raise ModelError(f"{where}: {key} {value!r} is not understood and would change scores")
-    return limit if isinstance(limit, int) else None
+    if limit is not None and (not isinstance(limit, int) or limit < 1):
+        raise ModelError(f"{where}: max_seq_length {limit!r}; expected a number of tokens")
+    return limit
 
 
-def _model_file(checkpoint: Checkpoint, kind: str) -> dict[str, Any]:
+def table(checkpoint: Checkpoint, name: str, *, required: bool = False) -> dict[str, Any]:
+    """A JSON file that holds keys; empty where it is absent and not required."""
+    data = checkpoint.json(name, required=required)
+    if not isinstance(data, dict):
+        raise ModelError(f"{checkpoint.folder / name}: expected a table of keys")
+    return data
+
+
+def model_file(checkpoint: Checkpoint, kind: str) -> dict[str, Any]:
     """``config_sentence_transformers.json`` of a model of that kind; empty where there is none."""
-    model: dict[str, Any] = checkpoint.json(MODEL)
+    model = table(checkpoint, MODEL)
     stated = model.get("model_type", kind)
     if stated != kind:
         raise ModelError(f"{checkpoint.folder / MODEL}: model_type '{stated}', expected '{kind}'")
     return model
-
-
-def check_cross_encoder(checkpoint: Checkpoint, *, activation_is_given: bool) -> None:
-    """Refuse what a cross-encoder's files ask for beyond a network and a logit.
-
-    Args:
-        checkpoint: of a cross-encoder.
-        activation_is_given: whether the settings say what is done to logits, whatever the
-            checkpoint says.
-
-    Raises:
-        ModelError: prompts that are in use, further modules, an unknown activation.
-    """
-    model = _model_file(checkpoint, "CrossEncoder")
-    where = checkpoint.folder / MODEL
-    default = model.get("default_prompt_name")
-    if default is not None and (model.get("prompts") or {}).get(default):
-        raise ModelError(
-            f"{where}: default_prompt_name '{default}' puts a prompt before every query, which "
-            "the cross_encoder family does not; the scores would differ"
-        )
-    if checkpoint.json(MODULES) and list(_kinds(checkpoint)) != ["Transformer"]:
-        raise ModelError(
-            f"{checkpoint.folder / MODULES}: modules {', '.join(_kinds(checkpoint))}; the "
-            "cross_encoder family runs a Transformer alone"
-        )
-    if activation_is_given:
-        return
-    inside = checkpoint.config.get("sentence_transformers") or {}
-    for name, activation in (
-        ("config.json: sentence_transformers.activation_fn", inside.get("activation_fn")),
-        (
-            "config.json: sbert_ce_default_activation_function",
-            checkpoint.config.get("sbert_ce_default_activation_function"),
-        ),
-        (f"{MODEL}: activation_fn", model.get("activation_fn")),
-    ):
-        package, _, kind = str(activation).rpartition(".")
-        if activation is not None and not (
-            kind in _ACTIVATIONS and package.partition(".")[0] == "torch"
-        ):
-            raise ModelError(
-                f"{checkpoint.folder}/{name} '{activation}' is not understood and never imported; "
-                f"known are torch's {', '.join(_ACTIVATIONS)}. Set model.settings.activation to "
-                "score by logits (none) or probabilities (sigmoid) all the same"
-            )

@@ -18,6 +18,7 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.rerankers.support.chunk_cache import library_ids
 from pipeline.rerankers.support.chunk_check import chunk_cache
 from pipeline.rerankers.support.ragged import ragged_range
+from pipeline.rerankers.support.tokenizer_rules import refuse_contradiction
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -67,6 +68,7 @@ class TextTokenizer:
             self.library: Tokenizer = Tokenizer.from_buffer(data)
         except Exception as error:  # the library raises bare Exception for any defect
             raise ModelError(f"{path}: not readable as a tokenizer: {error}") from None
+        refuse_contradiction(checkpoint, self.library)
         self.library.no_truncation()
         self.library.no_padding()
         self.chunks = chunk_cache(self.library, name=str(path))
@@ -195,21 +197,6 @@ def truncate_pairs(
     new_short, new_long = np.where(fits, short, new_short), np.where(fits, long, new_long)
     swapped = first > second
     return np.where(swapped, new_long, new_short), np.where(swapped, new_short, new_long)
-
-
-def tokenizer_limit(checkpoint: Checkpoint) -> object:
-    """``model_max_length`` of tokenizer_config.json.
-
-    Raises:
-        ModelError: the tokenizer cuts texts at their beginning.
-    """
-    config = checkpoint.json("tokenizer_config.json")
-    if config.get("truncation_side", "right") != "right":
-        raise ModelError(
-            f"{checkpoint.folder}/tokenizer_config.json: truncation_side "
-            f"'{config['truncation_side']}'; texts are cut at their end, so the scores would differ"
-        )
-    return config.get("model_max_length")
 
 
 def resolve_max_length(
