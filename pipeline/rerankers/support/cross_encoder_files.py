@@ -16,8 +16,8 @@ from pipeline.rerankers.support.sentence_transformers_files import (
 if TYPE_CHECKING:
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
-#: Activations of a cross-encoder that keep the order of logits, by the name of their class.
-_ACTIVATIONS: Final = {"Identity": "none", "Sigmoid": "sigmoid"}
+#: Activations that keep the order of logits, by the name of torch's class.
+_ACTIVATIONS: Final = ("Identity", "Sigmoid")
 
 
 def check_cross_encoder(checkpoint: Checkpoint, *, activation_is_given: bool) -> None:

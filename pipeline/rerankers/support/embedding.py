@@ -136,24 +136,17 @@ def prompts(checkpoint: Checkpoint, *, query: str | None, document: str | None) 
     default = model.get("default_prompt_name")
     if default is not None and default not in list(named):
         raise ModelError(f"{where}: default_prompt_name {default!r} is none of its prompts")
+    # The library's plain encode() takes the default for both sides, its encode_query() for neither.
+    for_all = default if default in found.keys() - {"query", *_DOCUMENT_PROMPTS} else None
     if query is None:
-        if (
-            default in found
-            and default not in ("query", *_DOCUMENT_PROMPTS)
-            and ("query" not in found)
-        ):
-            raise _unclear(where, f"default_prompt_name '{default}'", "query_prefix")
+        if for_all and "query" not in found:
+            raise _unclear(where, f"default_prompt_name '{for_all}'", "query_prefix")
         query = found.get("query", "")
     if document is None:
-        others = [name for name in _DOCUMENT_PROMPTS[1:] if name in found]
-        if "document" not in found and others:
-            raise _unclear(where, f"a prompt '{others[0]}' and none 'document'", "document_prefix")
-        if (
-            default in found
-            and default not in ("query", *_DOCUMENT_PROMPTS)
-            and ("document" not in found)
-        ):
-            raise _unclear(where, f"default_prompt_name '{default}'", "document_prefix")
+        others = [f"a prompt '{name}'" for name in _DOCUMENT_PROMPTS[1:] if name in found]
+        others += [f"default_prompt_name '{for_all}'"] if for_all else []
+        if others and "document" not in found:
+            raise _unclear(where, f"{others[0]} and no prompt 'document'", "document_prefix")
         document = found.get("document", "")
     return query, document
 
