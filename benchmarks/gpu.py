@@ -14,17 +14,17 @@ import gc
 import json
 import time
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.benchmarking.preparing import Bench, prepare
-from pipeline.benchmarking.side_by_side import measure
+from benchmarks.harness.preparing import CompareOptions, prepare
+from benchmarks.harness.side_by_side import measure
+from benchmarks.harness.tables import comparison_tables
 from pipeline.engine.device import best_device_kind
 from pipeline.errors import RerankError
-from pipeline.reports.bench_table import bench_tables
 from pipeline.reports.terminal import Terminal
 from pipeline.rerankers.support.weights_cache import cache_root
 
@@ -118,11 +118,10 @@ def main(
             console.say(f"{entry.name}: not begun, {left:.0f} of {seconds:.0f} s are left")
             missed.append(entry.name)
             continue
-        bench = Bench(**common, **entry.options)
-        if size is not None:
-            bench = replace(bench, size=size)
+        asked: dict[str, Any] = {**common, **entry.options}
+        options = CompareOptions(**(asked if size is None else asked | {"size": size}))
         try:
-            result = {"command": command_line(bench), **measure(prepare(bench))}
+            result = measured(options)
         except (RerankError, RuntimeError, ImportError) as error:
             # The others may still run; the exit code tells.
             traceback.print_exc()
@@ -130,26 +129,31 @@ def main(
             missed.append(entry.name)
             continue
         finally:
-            _free(bench.device)
+            _free(options.device)
         text = json.dumps(result, indent=2, allow_nan=False) + "\n"
-        (out / f"{bench.device}-{entry.name}.json").write_text(text, encoding="utf-8")
-        console.print(bench_tables(result))
+        (out / f"{options.device}-{entry.name}.json").write_text(text, encoding="utf-8")
+        console.print(comparison_tables(result))
     if missed:
         raise typer.Exit(1)
 
 
-def command_line(bench: Bench) -> str:
-    """The ``rerank bench`` that does the same."""
-    words = [f"rerank bench --workload {bench.workload} --size {bench.size}"]
-    if bench.model is not None:
-        words.append(f"--model {bench.model}")
-    if bench.peers is not None:
-        words.append(f"--peers {','.join(bench.peers) or 'none'}")
-    if bench.reuse != 1:
-        words.append(f"--reuse {bench.reuse}")
-    if bench.scale != "real":
-        words.append(f"--shape {bench.scale}")
-    return " ".join([*words, f"--rounds {bench.rounds}", f"--device {bench.device}"])
+def measured(options: CompareOptions) -> dict[str, Any]:
+    """One comparison as plain data, with the command that does the same."""
+    return {"command": command_line(options), **measure(prepare(options)).plain()}
+
+
+def command_line(options: CompareOptions) -> str:
+    """The ``python -m benchmarks.compare`` that does the same."""
+    words = [f"python -m benchmarks.compare --workload {options.workload} --size {options.size}"]
+    if options.model is not None:
+        words.append(f"--model {options.model}")
+    if options.peers is not None:
+        words.append(f"--peers {','.join(options.peers) or 'none'}")
+    if options.reuse != 1:
+        words.append(f"--reuse {options.reuse}")
+    if options.scale != "real":
+        words.append(f"--shape {options.scale}")
+    return " ".join([*words, f"--rounds {options.rounds}", f"--device {options.device}"])
 
 
 def _free(device: str) -> None:

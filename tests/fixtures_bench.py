@@ -1,3 +1,5 @@
+"""Tiny models of a bench, for the tests of the bench itself and of comparisons."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -6,14 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.benchmarking.contender import Subject
-from pipeline.benchmarking.shapes import SHAPES
+from pipeline.bench.shapes import SHAPES
+from pipeline.bench.subject import Subject
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny checkpoints, written once for all tests of this room."""
-    return tmp_path_factory.mktemp("checkpoints")
+    """Tiny checkpoints, written once for all tests of a session, in whichever folder they are."""
+    folder = tmp_path_factory.getbasetemp() / "bench-checkpoints"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.engine",),
     ("pipeline.outputs", "pipeline.reports"),
     ("pipeline.execution", "pipeline.api"),
-    ("pipeline.demo", "pipeline.benchmarking", "pipeline.student"),
+    ("pipeline.demo", "pipeline.bench", "pipeline.student"),
     ("jobs",),
     ("pipeline.commands",),
     ("pipeline.cli",),
@@ -35,13 +35,15 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # Libraries that only some rooms may import.
 OWNERS = {
-    "torch": ("pipeline.engine", "pipeline.rerankers", "pipeline.benchmarking", "pipeline.student"),
+    "torch": ("pipeline.engine", "pipeline.rerankers", "pipeline.bench", "pipeline.student"),
     "transformers": (
         "pipeline.engine",
         "pipeline.rerankers",
-        "pipeline.benchmarking",
+        "pipeline.bench",
         "pipeline.student",
     ),
+    # In an extra, so that what is installed without it must not need it.
+    "sentence_transformers": ("pipeline.student",),
     "ray": ("pipeline.execution", "jobs"),
     "fsspec": ("pipeline.storage",),
     "s3fs": ("pipeline.storage",),
@@ -49,6 +51,9 @@ OWNERS = {
     "botocore": ("pipeline.storage",),
     "pyarrow.fs": ("pipeline.storage",),
 }
+
+# What a checkout has and an installed package has not.
+CHECKOUT_ONLY = ("benchmarks", "tests")
 
 # Names of the package itself, and the room that each one stands for.
 ROOT_NAMES = {"pipeline.load": "pipeline.api", "pipeline.__version__": "pipeline"}
@@ -76,6 +81,8 @@ def forbidden(room: str, name: str) -> str | None:
     for library, owners in OWNERS.items():
         if (name == library or name.startswith(library + ".")) and room not in owners:
             return f"only {' and '.join(owners)} may import {library}"
+    if name.split(".")[0] in CHECKOUT_ONLY:
+        return "it is not installed with the package"
     if name.split(".")[0] not in ("pipeline", "jobs"):
         return None
     target = ROOT_NAMES.get(name) or room_of(name)
@@ -150,6 +157,10 @@ def test_imports_point_down_only() -> None:
         ("pipeline/api.py", "import importlib\nimportlib.import_module('pipeline.execution')"),
         ("pipeline/cli.py", "if True:\n    from transformers import AutoTokenizer"),
         ("jobs/rerank.py", "from pipeline.cli import main"),
+        ("jobs/bench.py", "def late():\n    from benchmarks.harness import preparing"),
+        ("pipeline/bench/run.py", "from benchmarks.peers import PEERS"),
+        ("pipeline/bench/engines.py", "from sentence_transformers import CrossEncoder"),
+        ("pipeline/bench/texts.py", "import tests.makers"),
         ("pipeline/__init__.py", "import torch"),
         ("pipeline/attic/old.py", ""),
     ],

@@ -6,7 +6,9 @@ random numbers, since a GPU is faster on zeros.
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 _SIDE: Final = {"cpu": 2_048, "cuda": 8_192}
 _REPEATS: Final = {"cpu": 3, "cuda": 20}
 
+#: What was multiplied, in words.
+PRODUCTS: Final = {"cpu": "2048^3 float32", "cuda": "8192^3 bfloat16"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
@@ -23,11 +28,20 @@ class Peak:
 
     Attributes:
         per_second: by the clock.
-        per_cpu_second: by the process's CPU time, which others on the machine do not slow down.
+        per_cpu_second: by the process's CPU time, which others on the machine do not slow down;
+            0 on a GPU.
     """
 
     per_second: float
     per_cpu_second: float
+
+    @classmethod
+    def median(cls, peaks: Sequence[Peak]) -> Peak:
+        """Of several, each number for itself."""
+        return cls(
+            per_second=statistics.median(each.per_second for each in peaks),
+            per_cpu_second=statistics.median(each.per_cpu_second for each in peaks),
+        )
 
 
 def matmul_peak(device: torch.device) -> Peak:

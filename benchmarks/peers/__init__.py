@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
 
-from pipeline.benchmarking.contender import Contender, Subject
-from pipeline.benchmarking.shapes import Shape
+from benchmarks.harness.contender import Contender
+from pipeline.bench.shapes import Shape
+from pipeline.bench.subject import Subject
 from pipeline.errors import ConfigurationError
 
 
@@ -31,7 +32,7 @@ class Peer:
 
 def _predict(batch_size: int) -> Callable[[Subject], Contender]:
     def make(subject: Subject) -> Contender:
-        from pipeline.benchmarking.peers.cross_encoder_library import Predict
+        from benchmarks.peers.cross_encoder_library import Predict
 
         return Predict(subject, batch_size=batch_size)
 
@@ -39,25 +40,25 @@ def _predict(batch_size: int) -> Callable[[Subject], Contender]:
 
 
 def _rank(subject: Subject) -> Contender:
-    from pipeline.benchmarking.peers.cross_encoder_library import Rank
+    from benchmarks.peers.cross_encoder_library import Rank
 
     return Rank(subject)
 
 
 def _jina_v2(subject: Subject) -> Contender:
-    from pipeline.benchmarking.peers.jina_v2_policy import ArrivalOrder
+    from benchmarks.peers.jina_v2_policy import ArrivalOrder
 
     return ArrivalOrder(subject)
 
 
 def _jina_v3(subject: Subject) -> Contender:
-    from pipeline.benchmarking.peers.jina_v3_policy import WindowByWindow
+    from benchmarks.peers.jina_v3_policy import WindowByWindow
 
     return WindowByWindow(subject)
 
 
 def _jina_m0(subject: Subject) -> Contender:
-    from pipeline.benchmarking.peers.jina_m0_policy import BatchesOfEight
+    from benchmarks.peers.jina_m0_policy import BatchesOfEight
 
     return BatchesOfEight(subject)
 

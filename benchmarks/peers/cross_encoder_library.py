@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.contender import Contender, pairs_of
 from pipeline import schema
-from pipeline.benchmarking.contender import Contender, Scored, Subject, pairs_of
+from pipeline.bench.engines import Scored
+from pipeline.bench.subject import Subject
 from pipeline.candidates.lists import CandidateLists
 
 

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from benchmarks.harness.contender import Contender
 from pipeline import schema
-from pipeline.benchmarking.contender import Contender, Scored, Subject
+from pipeline.bench.engines import Scored
+from pipeline.bench.subject import Subject
 from pipeline.candidates.image_sources import ImageLimits
 from pipeline.candidates.images import ImageSize, pixels
 from pipeline.candidates.lists import CandidateLists

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pipeline.benchmarking.contender import Contender, Scored, Subject, pairs_of
+from benchmarks.harness.contender import Contender, pairs_of
+from pipeline.bench.engines import Scored
+from pipeline.bench.subject import Subject
 from pipeline.candidates.lists import CandidateLists
 
 if TYPE_CHECKING:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from benchmarks.harness.contender import Contender
 from pipeline import schema
-from pipeline.benchmarking.contender import Contender, Scored, Subject
+from pipeline.bench.engines import Scored
+from pipeline.bench.subject import Subject
 from pipeline.candidates.lists import CandidateLists
 from pipeline.rerankers.support.checkpoint import Checkpoint
 from pipeline.rerankers.support.listwise_prompt import DOCUMENT_READOUT, HEAD, QUERY_READOUT

@@ -1,1 +1,1 @@
-"""Throughput side by side: seeded workloads, networks of real shapes, peers, in-run peaks."""
+"""The rate of the engine on this machine: seeded workloads, networks of real shapes, measuring."""

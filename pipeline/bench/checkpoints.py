@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.benchmarking.shapes import Scale, Shape, shape_named
-from pipeline.benchmarking.vocabularies import write_tokenizer
+from pipeline.bench.shapes import Scale, Shape, shape_named
+from pipeline.bench.vocabularies import write_tokenizer
 
 if TYPE_CHECKING:
     import torch

@@ -10,80 +10,97 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline.benchmarking.preparing import Prepared
+from pipeline.bench.preparing import Prepared, units_of_run
+from pipeline.bench.results import EndToEnd
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
 from pipeline.execution.run_folder import RunFolder
 
-#: Units that a run is cut into at least, where the lists allow: a pace needs some.
-_UNITS: Final = 12
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run's files by the time at which each was there, and what its report says."""
+
+    seconds: float
+    written: list[tuple[float, int]]
+    busy_s: float
+
+    @property
+    def window_s(self) -> float:
+        return self.written[-1][0] - self.written[0][0]
+
+    @property
+    def documents_in_window(self) -> int:
+        return sum(rows for _, rows in self.written[1:])
 
 
-def through_ray(prepared: Prepared) -> dict[str, Any]:
-    """Run the workload as a job on a local Ray with one replica.
+def through_ray(prepared: Prepared) -> EndToEnd:
+    """Run the workload as a job on a local Ray with one replica of as many threads as torch has.
 
-    Returns:
-        ``documents_per_s`` steady, ``engine_documents_per_s`` of the engine alone with as many
-        threads, their ``ratio``, ``starved`` (share of the time between the first and the last
-        file in which the replica computed nothing), and how they came about.
+    Raises:
+        ConfigurationError: see :func:`~pipeline.bench.preparing.units_of_run`.
     """
     import torch
 
-    threads = torch.get_num_threads()
-    documents = min(prepared.bench.unit_documents, -(-prepared.work.documents // _UNITS))
-    units = list(prepared.work.units(documents))
+    threads, documents = torch.get_num_threads(), prepared.work.documents
+    units = units_of_run(prepared)
+    # As large as the largest group, none of which is then cut once more.
+    most = max(unit.documents.num_rows for unit in units)
     before = _alone(prepared, units)
     with tempfile.TemporaryDirectory() as temporary:
-        source = Path(temporary, "in.parquet")
-        # Row groups are where an input may be cut into units.
-        group = max(1, len(units[0]))
-        pq.write_table(_nested(prepared.work.lists), source, row_group_size=group)
-        # As large as the largest group, none of which is then cut once more.
-        most = max(unit.documents.num_rows for unit in units)
-        config = _job(prepared, source, Path(temporary, "out"), most, threads)
-        started = time.perf_counter()
-        outcome = execute(prepare(config))
-        seconds = time.perf_counter() - started
-        folder = RunFolder(outcome.folder)
-        files = sorted(
-            (path.stat().st_mtime, pq.read_metadata(path).num_rows)
-            for path in Path(outcome.folder, "ranked").glob("*.parquet")
-        )
-        busy = float(folder.report().get("engine", {}).get("device_s", 0.0))
-    after = _alone(prepared, units)
-    window = files[-1][0] - files[0][0]
-    counted = sum(rows for _, rows in files[1:])
-    alone = prepared.work.documents / ((before + after) / 2)
-    steady = counted / window
-    share = counted / prepared.work.documents
-    return {
-        "documents_per_s": steady,
-        "engine_documents_per_s": alone,
-        "ratio": steady / alone,
-        "starved": max(0.0, 1 - busy * share / window) if busy else None,
-        "files": len(files),
-        "window_s": window,
-        "documents_in_window": counted,
-        "run_s": seconds,
-        "unit_documents": most,
-        "replica_threads": threads,
-    }
+        run = _run(prepared, units, Path(temporary), most, threads)
+    alone = documents / ((before + _alone(prepared, units)) / 2)
+    steady = run.documents_in_window / run.window_s
+    busy_s = run.busy_s * run.documents_in_window / documents
+    return EndToEnd(
+        documents_per_s=steady,
+        engine_documents_per_s=alone,
+        ratio=steady / alone,
+        starved=max(0.0, 1 - busy_s / run.window_s) if busy_s else None,
+        files=len(run.written),
+        window_s=run.window_s,
+        documents_in_window=run.documents_in_window,
+        run_s=run.seconds,
+        unit_documents=most,
+        replica_threads=threads,
+    )
+
+
+def _run(
+    prepared: Prepared, units: list[CandidateLists], folder: Path, documents: int, threads: int
+) -> _Run:
+    source = folder / "in.parquet"
+    # Row groups are where an input may be cut into units.
+    group = max(1, len(units[0]))
+    pq.write_table(_nested(prepared.work.lists), source, row_group_size=group)
+    config = _job(prepared, source, folder / "out", documents, threads)
+    started = time.perf_counter()
+    outcome = execute(prepare(config))
+    seconds = time.perf_counter() - started
+    written = sorted(
+        (path.stat().st_mtime, pq.read_metadata(path).num_rows)
+        for path in Path(outcome.folder, "ranked").glob("*.parquet")
+    )
+    report = RunFolder(outcome.folder).report()
+    busy_s = float(report.get("engine", {}).get("device_s", 0.0))
+    return _Run(seconds=seconds, written=written, busy_s=busy_s)
 
 
 def _alone(prepared: Prepared, units: list[CandidateLists]) -> float:
     """Seconds that the engine takes for all units, encoded before."""
-    base = prepared.base
-    encoded = [(lists, base.reranker.encode(lists)) for lists in units]
+    engine = prepared.engine
+    encoded = [(lists, engine.reranker.encode(lists)) for lists in units]
     started = time.perf_counter()
     for lists, sequences in encoded:
-        base.engine.run(lists, sequences)
+        engine.engine.run(lists, sequences)
     return time.perf_counter() - started
 
 
@@ -103,7 +120,7 @@ def _job(prepared: Prepared, source: Path, output: Path, documents: int, threads
             "units": {"documents": documents},
             "engine": {
                 "dtype": prepared.subject.dtype,
-                "packing": "packed" if prepared.base.name == "packed" else "padded",
+                "packing": "packed" if prepared.engine.name == "packed" else "padded",
             },
             "replicas": {"num_cpus": threads},
             "progress": {"interval_s": 3600},

@@ -1,14 +1,16 @@
-"""This package's engine as a contender, in each of its ways."""
+"""This package's engine as a bench runs it, in each of its ways."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.benchmarking.contender import Contender, Scored, Subject
-from pipeline.benchmarking.measuring import Cost
+from pipeline.bench.measuring import Cost
+from pipeline.bench.subject import Subject
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import EngineConfig
 from pipeline.engine.build import build_engine, build_reranker
@@ -25,15 +27,35 @@ _ABOUT: Final = {
 }
 
 
-class OurEngine(Contender):
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What one pass over a workload gave.
+
+    Attributes:
+        scores: float32 [N], in the order of the documents.
+        stages: cost of each part, where there are parts.
+        tokens: that had to be computed; None where it is for the caller to say.
+        computed: tokens that the network worked on, padding among them; None where unknown.
+        device_s: seconds between the first and the last kernel of each unit; 0 where unknown.
+    """
+
+    scores: npt.NDArray[np.float32]
+    stages: dict[str, Cost] = field(default_factory=dict)
+    tokens: int | None = None
+    computed: int | None = None
+    device_s: float = 0.0
+
+
+class BenchEngine:
     """Encode, forward, decode, one after the other in this process.
 
     Attributes:
+        name: packed, padded or unshared.
+        about: one line for people.
+        shares: whether it computes what prompts have in common once.
         reranker: the CPU half of the model.
         engine: the loaded one.
     """
-
-    ours = True
 
     def __init__(self, subject: Subject, way: Way, settings: EngineConfig) -> None:
         """Load the network.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.benchmarking.measuring import Cost
+from pipeline.bench.measuring import Cost
 from pipeline.candidates.lists import CandidateLists
 from pipeline.outputs.ranked_parquet import rank_unit, ranked_bytes
 from pipeline.rerankers.base import Reranker, Sequences

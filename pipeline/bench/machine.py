@@ -15,7 +15,6 @@ _PACKAGES: Final = (
     "torch",
     "transformers",
     "tokenizers",
-    "sentence-transformers",
     "numpy",
     "pyarrow",
     "ray",
@@ -53,10 +52,13 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, str]:
-    """Of this package, of Python and of what decides speed; what is not installed is left out."""
+def versions(*others: str) -> dict[str, str]:
+    """Of this package, of Python and of what decides speed, and of ``others`` by their names.
+
+    What is not installed is left out.
+    """
     found = {"rerank-pipeline": pipeline.__version__, "python": platform.python_version()}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *others):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 _INTERVAL_S: Final = 0.02
 _STATM: Final = Path("/proc/self/statm")
 
-#: Paired rounds below which no ratio is stated.
-ROUNDS_FOR_A_RATIO: Final = 3
-
 
 @dataclass(kw_only=True)
 class Cost:
@@ -111,21 +108,3 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Spread:
         """At least one value."""
         return cls(median=statistics.median(values), least=min(values), most=max(values))
-
-
-def paired(ours: Sequence[float], theirs: Sequence[float]) -> Spread | None:
-    """How many times what ``ours`` took ``theirs`` took, round by round.
-
-    None under three rounds: one lucky round is no result.
-    """
-    if len(ours) < ROUNDS_FOR_A_RATIO:
-        return None
-    return Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
-
-
-def turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
-    """Who goes when: everyone once a round, and each round begins with the next one."""
-    for number in range(rounds):
-        shift = number % len(names)
-        for name in [*names[shift:], *names[:shift]]:
-            yield number, name

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pipeline.benchmarking import tensors
-from pipeline.benchmarking.tensors import Config, Named
+from pipeline.bench import configs, tensors
+from pipeline.bench.tensors import Config, Named
 from pipeline.errors import ConfigurationError
 
 Scale = Literal["real", "tiny"]
@@ -61,158 +61,14 @@ def _merged(whole: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_ENCODER: Final = {
-    "attention_probs_dropout_prob": 0.0,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.0,
-    "id2label": {"0": "LABEL_0"},
-    "label2id": {"LABEL_0": 0},
-    "position_embedding_type": "absolute",
-}
-_TINY_ENCODER: Final = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-}
-
-_MINILM: Final = _ENCODER | {
-    "architectures": ["BertForSequenceClassification"],
-    "model_type": "bert",
-    "vocab_size": 30522,
-    "hidden_size": 384,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 12,
-    "intermediate_size": 1536,
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-12,
-    "pad_token_id": 0,
-}
-
-#: As jina-reranker-v2 has it; bge-reranker-base differs in the number of positions alone.
-_XLM_R: Final = _ENCODER | {
-    "architectures": ["XLMRobertaForSequenceClassification"],
-    "vocab_size": 250002,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 1026,
-    "type_vocab_size": 1,
-    "layer_norm_eps": 1e-05,
-    "pad_token_id": 1,
-    "bos_token_id": 0,
-    "eos_token_id": 2,
-}
-
-_JINA_BERT: Final = _ENCODER | {
-    "architectures": ["JinaBertModel"],
-    "model_type": "bert",
-    "vocab_size": 61056,
-    "hidden_size": 384,
-    "num_attention_heads": 12,
-    "intermediate_size": 1536,
-    "max_position_embeddings": 8192,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-12,
-    "pad_token_id": 0,
-    "position_embedding_type": "alibi",
-    "feed_forward_type": "geglu",
-}
-
-_QWEN3: Final = {
-    "architectures": ["Qwen3ForCausalLM"],
-    "model_type": "qwen3",
-    "attention_bias": False,
-    "attention_dropout": 0.0,
-    "bos_token_id": 151643,
-    "eos_token_id": 151645,
-    "head_dim": 128,
-    "hidden_act": "silu",
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 131072,
-    "num_attention_heads": 16,
-    "num_hidden_layers": 28,
-    "num_key_value_heads": 8,
-    "rms_norm_eps": 1e-06,
-    "rope_scaling": None,
-    "rope_theta": 1000000,
-    "sliding_window": None,
-    "tie_word_embeddings": True,
-    "use_cache": False,
-    "use_sliding_window": False,
-    "vocab_size": 151936,
-}
-_TINY_QWEN3: Final = {
-    "head_dim": 8,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_attention_heads": 4,
-    "num_hidden_layers": 2,
-    "num_key_value_heads": 2,
-}
-
-_QWEN2_VL: Final = {
-    "architectures": ["JinaVLForRanking"],
-    "model_type": "qwen2_vl",
-    "attention_dropout": 0.0,
-    "bos_token_id": 151643,
-    "eos_token_id": 151645,
-    "hidden_act": "silu",
-    "hidden_size": 1536,
-    "image_token_id": 151655,
-    "intermediate_size": 8960,
-    "max_position_embeddings": 32768,
-    "num_attention_heads": 12,
-    "num_hidden_layers": 28,
-    "num_key_value_heads": 2,
-    "rms_norm_eps": 1e-06,
-    "rope_scaling": {"mrope_section": [16, 24, 24], "rope_type": "default", "type": "default"},
-    "rope_theta": 1000000.0,
-    "sliding_window": 32768,
-    "tie_word_embeddings": True,
-    "use_cache": False,
-    "use_sliding_window": False,
-    "video_token_id": 151656,
-    "vision_config": {
-        "depth": 32,
-        "embed_dim": 1280,
-        "hidden_act": "quick_gelu",
-        "hidden_size": 1536,
-        "in_channels": 3,
-        "in_chans": 3,
-        "mlp_ratio": 4,
-        "model_type": "qwen2_vl",
-        "num_heads": 16,
-        "patch_size": 14,
-        "spatial_merge_size": 2,
-        "spatial_patch_size": 14,
-        "temporal_patch_size": 2,
-    },
-    "vision_end_token_id": 151653,
-    "vision_start_token_id": 151652,
-    "vision_token_id": 151654,
-    "vocab_size": 151936,
-}
-_TINY_QWEN2_VL: Final = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_attention_heads": 4,
-    "num_hidden_layers": 2,
-    "rope_scaling": {"mrope_section": [2, 3, 3]},
-    "vision_config": {"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2},
-}
-
 SHAPES: Final[dict[str, Shape]] = {
     shape.name: shape
     for shape in (
         Shape(
             name="minilm-l6",
             family="cross_encoder",
-            config=_MINILM,
-            tiny=_TINY_ENCODER,
+            config=configs.MINILM,
+            tiny=configs.TINY_ENCODER,
             tensors=tensors.bert,
             vocabulary="bert",
             dtype="float32",
@@ -223,8 +79,8 @@ SHAPES: Final[dict[str, Shape]] = {
         Shape(
             name="xlmr-base",
             family="cross_encoder",
-            config=_XLM_R | {"model_type": "xlm-roberta"},
-            tiny=_TINY_ENCODER,
+            config=configs.XLM_R | {"model_type": "xlm-roberta"},
+            tiny=configs.TINY_ENCODER,
             tensors=tensors.xlm_roberta,
             vocabulary="xlm_roberta",
             dtype="bfloat16",
@@ -235,8 +91,8 @@ SHAPES: Final[dict[str, Shape]] = {
         Shape(
             name="jina-v2",
             family="jina_v2",
-            config=_XLM_R,
-            tiny=_TINY_ENCODER,
+            config=configs.XLM_R,
+            tiny=configs.TINY_ENCODER,
             tensors=tensors.xlm_roberta,
             vocabulary="xlm_roberta",
             dtype="bfloat16",
@@ -247,8 +103,8 @@ SHAPES: Final[dict[str, Shape]] = {
         Shape(
             name="jina-turbo",
             family="jina_v1",
-            config=_JINA_BERT | {"num_hidden_layers": 6},
-            tiny=_TINY_ENCODER,
+            config=configs.JINA_BERT | {"num_hidden_layers": 6},
+            tiny=configs.TINY_ENCODER,
             tensors=tensors.jina_bert,
             vocabulary="roberta",
             dtype="bfloat16",
@@ -258,8 +114,8 @@ SHAPES: Final[dict[str, Shape]] = {
         Shape(
             name="jina-tiny",
             family="jina_v1",
-            config=_JINA_BERT | {"num_hidden_layers": 4},
-            tiny=_TINY_ENCODER,
+            config=configs.JINA_BERT | {"num_hidden_layers": 4},
+            tiny=configs.TINY_ENCODER,
             tensors=tensors.jina_bert,
             vocabulary="roberta",
             dtype="bfloat16",
@@ -269,8 +125,8 @@ SHAPES: Final[dict[str, Shape]] = {
         Shape(
             name="qwen3-0.6b",
             family="qwen3_reranker",
-            config=_QWEN3 | {"max_position_embeddings": 40960},
-            tiny=_TINY_QWEN3,
+            config=configs.QWEN3 | {"max_position_embeddings": 40960},
+            tiny=configs.TINY_QWEN3,
             tensors=tensors.qwen3,
             vocabulary="qwen",
             dtype="bfloat16",
@@ -279,8 +135,8 @@ SHAPES: Final[dict[str, Shape]] = {
         Shape(
             name="jina-v3",
             family="jina_v3",
-            config=_QWEN3,
-            tiny=_TINY_QWEN3,
+            config=configs.QWEN3,
+            tiny=configs.TINY_QWEN3,
             tensors=tensors.jina_v3,
             vocabulary="qwen",
             dtype="bfloat16",
@@ -289,8 +145,8 @@ SHAPES: Final[dict[str, Shape]] = {
         Shape(
             name="jina-m0",
             family="jina_m0",
-            config=_QWEN2_VL,
-            tiny=_TINY_QWEN2_VL,
+            config=configs.QWEN2_VL,
+            tiny=configs.TINY_QWEN2_VL,
             tensors=tensors.jina_m0,
             vocabulary="qwen",
             dtype="bfloat16",

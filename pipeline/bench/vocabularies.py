@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pipeline.benchmarking.shapes import Vocabulary
-from pipeline.benchmarking.texts import uniforms, words
+from pipeline.bench.shapes import Vocabulary
+from pipeline.bench.texts import uniforms, words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

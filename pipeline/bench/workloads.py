@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -11,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.benchmarking.pages import page
-from pipeline.benchmarking.texts import Int64s, Lengths, Writer, lengths, uniforms
+from pipeline.bench.pages import page
+from pipeline.bench.texts import Int64s, Lengths, Writer, lengths, uniforms
 from pipeline.candidates.lists import CandidateLists
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.base import Sequences
 
 Size = Literal["s", "m", "l"]
 
@@ -177,51 +175,56 @@ def make(
         seed: other texts and another order, of the same lengths.
         tokens: of texts, as the model's tokenizer counts them.
         page_tokens: rows and columns of visual tokens of a page.
-        scan: see :func:`~pipeline.benchmarking.pages.page`.
+        scan: see :func:`~pipeline.bench.pages.page`.
     """
     count, candidates = workload.sizes[size]
     count = reuse * -(-count // reuse)
     distinct = count * candidates // reuse
     writer = Writer(tokens)
     queries = writer.write(lengths(workload.query, count), seed=_stream(seed, _QUERIES))
-    columns: dict[str, pa.Array] = {}
-    places = _places(count, candidates, reuse, seed)
+    content: dict[str, pa.Array]
     if workload.document is None:
-        rows, wide = page_tokens
-        pages = [
-            page(_stream(seed, _PAGES) + 8 * i, rows=rows, columns=wide, scan=scan)
-            for i in range(distinct)
-        ]
-        texts = pa.nulls(len(places), pa.string())
-        columns[schema.IMAGE] = pa.array([pages[place] for place in places], pa.large_binary())
+        content = _pages(distinct, seed, page_tokens, scan)
     else:
         written = writer.write(lengths(workload.document, distinct), seed=_stream(seed, _DOCUMENTS))
-        texts = pa.array(written, pa.string()).take(pa.array(places))
-    return Work(
-        lists=CandidateLists(
-            queries=pa.table(
-                {
-                    schema.QUERY_ID: pa.array([f"q{i:06d}" for i in range(count)]),
-                    schema.QUERY: pa.array(queries, pa.string()),
-                }
-            ),
-            offsets=np.arange(count + 1, dtype=np.int64) * candidates,
-            documents=pa.table(
-                {
-                    schema.DOC_ID: pa.array([f"d{place:07d}" for place in places]),
-                    schema.TEXT: texts,
-                    schema.FIRST_STAGE_SCORE: pa.nulls(len(places), pa.float64()),
-                    schema.FIRST_STAGE_RANK: pa.array(
-                        np.tile(np.arange(1, candidates + 1), count), pa.int32()
-                    ),
-                    schema.REASON: pa.nulls(len(places), pa.string()),
-                    **columns,
-                }
-            ),
+        content = {schema.TEXT: pa.array(written, pa.string())}
+    lists = CandidateLists(
+        queries=pa.table(
+            {
+                schema.QUERY_ID: pa.array([f"q{i:06d}" for i in range(count)]),
+                schema.QUERY: pa.array(queries, pa.string()),
+            }
         ),
-        distinct=distinct,
-        reuse=reuse,
-        seed=seed,
+        offsets=np.arange(count + 1, dtype=np.int64) * candidates,
+        documents=_documents(content, _places(count, candidates, reuse, seed), candidates),
+    )
+    return Work(lists=lists, distinct=distinct, reuse=reuse, seed=seed)
+
+
+def _pages(count: int, seed: int, page_tokens: tuple[int, int], scan: int) -> dict[str, pa.Array]:
+    rows, columns = page_tokens
+    first = _stream(seed, _PAGES)
+    pages = [page(first + 8 * i, rows=rows, columns=columns, scan=scan) for i in range(count)]
+    return {
+        schema.TEXT: pa.nulls(count, pa.string()),
+        schema.IMAGE: pa.array(pages, pa.large_binary()),
+    }
+
+
+def _documents(content: dict[str, pa.Array], places: Int64s, candidates: int) -> pa.Table:
+    """The candidates of all lists: the documents in ``places``, ranked as they stand."""
+    count = len(places)
+    taken = {name: column.take(pa.array(places)) for name, column in content.items()}
+    ranks = np.tile(np.arange(1, candidates + 1), count // candidates)
+    return pa.table(
+        {
+            schema.DOC_ID: pa.array([f"d{place:07d}" for place in places]),
+            schema.TEXT: taken.pop(schema.TEXT),
+            schema.FIRST_STAGE_SCORE: pa.nulls(count, pa.float64()),
+            schema.FIRST_STAGE_RANK: pa.array(ranks, pa.int32()),
+            schema.REASON: pa.nulls(count, pa.string()),
+            **taken,
+        }
     )
 
 
@@ -237,13 +240,3 @@ def _places(count: int, candidates: int, reuse: int, seed: int) -> Int64s:
 
 def _stream(seed: int, which: int) -> int:
     return 16 * seed + which
-
-
-def digest(sequences: Iterable[Sequences]) -> str:
-    """blake2b over the token ids and the lengths of what is read, however cut into units."""
-    ids, lengths = hashlib.blake2b(digest_size=8), hashlib.blake2b(digest_size=8)
-    for unit in sequences:
-        whole = unit.unshared()
-        ids.update(whole.token_ids.astype("<i4").tobytes())
-        lengths.update(whole.lengths.astype("<i8").tobytes())
-    return hashlib.blake2b(ids.digest() + lengths.digest(), digest_size=8).hexdigest()

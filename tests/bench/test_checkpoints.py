@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.benchmarking.checkpoints import checkpoint_folder
-from pipeline.benchmarking.contender import Subject
-from pipeline.benchmarking.engines import OurEngine
-from pipeline.benchmarking.shapes import SHAPES, shape_named
-from pipeline.benchmarking.workloads import WORKLOADS, make
+from pipeline.bench.checkpoints import checkpoint_folder
+from pipeline.bench.engines import BenchEngine
+from pipeline.bench.shapes import SHAPES, shape_named
+from pipeline.bench.subject import Subject
+from pipeline.bench.workloads import WORKLOADS, make
 from pipeline.config import EngineConfig
 from pipeline.errors import ConfigurationError
 
@@ -31,7 +31,7 @@ def test_every_tiny_shape_loads_and_spreads_its_scores(
     subject: Callable[[str], Subject], name: str
 ) -> None:
     """Loading is strict: a missing or an unexpected tensor is an error."""
-    engine = OurEngine(subject(name), "auto", EngineConfig())
+    engine = BenchEngine(subject(name), "auto", EngineConfig())
     tokenizer = engine.reranker.tokenizer  # type: ignore[attr-defined]
     workload = next(each for each in WORKLOADS.values() if name in each.models)
     work = make(
@@ -50,7 +50,7 @@ def test_both_layouts_of_a_network_hold_the_same_weights(
     """Upstream's fused and renamed layout against transformers' own, through their two families."""
     scores = []
     for name in ("jina-v2", "xlmr-base"):
-        engine = OurEngine(subject(name), "padded", EngineConfig())
+        engine = BenchEngine(subject(name), "padded", EngineConfig())
         work = make(
             WORKLOADS["msmarco"], "s",
             tokens=lambda texts, own=engine: own.reranker.tokenizer.encode(texts).lengths,

@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.benchmarking.pages import page
-from pipeline.benchmarking.shapes import SHAPES
-from pipeline.benchmarking.workloads import WORKLOADS, Work, digest, make
+from pipeline.bench.pages import page
+from pipeline.bench.shapes import SHAPES
+from pipeline.bench.workloads import WORKLOADS, Work, make
 from pipeline.candidates.image_sources import ImageLimits
 from pipeline.candidates.images import ImageSize, pixels
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.base import Sequences
 
 
 def by_spaces(texts: list[str]) -> np.ndarray:
@@ -91,13 +90,3 @@ def test_pages_have_exactly_the_stated_visual_tokens(rows: int, columns: int, sc
     assert Image.open(io.BytesIO(data)).size == (28 * scan * columns, 28 * scan * rows)
     assert data != page(6, rows=rows, columns=columns, scan=scan)
     assert 10 < seen.mean() < 245  # ink on paper
-
-
-def test_the_digest_sees_ids_and_lengths() -> None:
-    def sequences(ids: list[int], offsets: list[int]) -> Sequences:
-        return Sequences.one_readout_each(np.array(ids, np.int32), np.array(offsets, np.int64))
-
-    first = digest([sequences([1, 2, 3], [0, 2, 3])])
-    assert first == digest([sequences([1, 2, 3], [0, 2, 3])])
-    assert first != digest([sequences([1, 2, 4], [0, 2, 3])])
-    assert first != digest([sequences([1, 2, 3], [0, 1, 3])])

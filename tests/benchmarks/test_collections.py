@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import collections
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.mark.parametrize("name", ["noveleval", "trec_dl19", "semipqa_attributes"])

@@ -8,13 +8,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pipeline.benchmarking.agreement import agreement
-from pipeline.benchmarking.contender import Contender, Scored, Subject, pairs_of
-from pipeline.benchmarking.engines import OurEngine
-from pipeline.benchmarking.peers import PEERS, available, check
-from pipeline.benchmarking.peers.jina_v3_policy import prompt
-from pipeline.benchmarking.shapes import SHAPES
-from pipeline.benchmarking.workloads import WORKLOADS, Work, make
+from benchmarks.harness.agreement import agreement
+from benchmarks.harness.contender import Contender, pairs_of
+from benchmarks.peers import PEERS, available, check
+from benchmarks.peers.jina_v3_policy import prompt
+from pipeline.bench.engines import BenchEngine, Scored
+from pipeline.bench.shapes import SHAPES
+from pipeline.bench.subject import Subject
+from pipeline.bench.workloads import WORKLOADS, Work, make
 from pipeline.config import EngineConfig
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Sequences
@@ -27,7 +28,7 @@ PAIRS = [
     if PEERS[peer].suits(SHAPES[shape])
 ]
 
-Ours = Callable[[str], tuple[OurEngine, Work, Scored]]
+Ours = Callable[[str], tuple[BenchEngine, Work, Scored]]
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def ours(subject: Callable[[str], Subject]) -> Ours:
     """Our padded engine on a small workload, by shape."""
 
     @cache
-    def run(name: str) -> tuple[OurEngine, Work, Scored]:
-        engine = OurEngine(subject(name), "padded", EngineConfig())
+    def run(name: str) -> tuple[BenchEngine, Work, Scored]:
+        engine = BenchEngine(subject(name), "padded", EngineConfig())
         tokenizer = engine.reranker.tokenizer  # type: ignore[attr-defined]
         workload = next(each for each in WORKLOADS.values() if name in each.models)
         work = make(
@@ -60,7 +61,7 @@ def test_a_peer_gives_our_scores(
     assert found.computed is not None
 
 
-def lengths_of(engine: OurEngine, work: Work) -> np.ndarray:
+def lengths_of(engine: BenchEngine, work: Work) -> np.ndarray:
     sequences: Sequences = engine.reranker.encode(work.lists)
     return sequences.unshared().lengths
 
@@ -147,7 +148,7 @@ def test_a_peer_that_cannot_take_part_is_refused(name: str, shape: str, message:
 def test_a_peer_that_is_not_installed_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pipeline.benchmarking.peers.find_spec", lambda _: None)
+    monkeypatch.setattr("benchmarks.peers.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"sentence-transformers; install the extra"):
         check("st-predict", SHAPES["minilm-l6"])
     assert available(SHAPES["minilm-l6"], "cpu") == ["jina-v2-policy"]

@@ -14,7 +14,7 @@ from pipeline.rerankers.support.chunk_cache import ChunkCache
 from pipeline.rerankers.support.cut_rules import CutRules
 from pipeline.rerankers.support.tokens import TextTokenizer
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz")
 
 

@@ -1,4 +1,4 @@
-"""A bench's result by hand, with round numbers."""
+"""A comparison's result by hand, with round numbers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bench_result(*, rounds: int = 3, scale: str = "real") -> dict[str, Any]:
         return {"median": value, "least": value - 0.25, "most": value + 0.5}
 
     return {
-        "command": "rerank bench",
+        "command": "python -m benchmarks.compare",
         "workload": {
             "name": "msmarco", "about": "", "size": "m", "seed": 0, "lists": 10,
             "documents": 1_000, "distinct_documents": 1_000, "reuse": 1, "unit_documents": 5_000,

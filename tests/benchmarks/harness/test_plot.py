@@ -6,9 +6,9 @@ import re
 import pytest
 from PIL import Image
 
+from benchmarks.harness.plot import bench_plot, check_plot
 from pipeline.errors import ConfigurationError
-from pipeline.reports.bench_plot import bench_plot, check_plot
-from tests.reports.bench_results import bench_result
+from tests.benchmarks.harness.results import bench_result
 
 
 def texts(svg: bytes) -> list[str]:
@@ -49,6 +49,6 @@ def test_every_result_has_a_panel() -> None:
 def test_other_formats_and_a_missing_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match=r"'\.jpg' is not one of \.svg, \.png"):
         bench_plot([bench_result()], "jpg")
-    monkeypatch.setattr("pipeline.reports.bench_plot.find_spec", lambda _: None)
+    monkeypatch.setattr("benchmarks.harness.plot.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match="install the extra `report`"):
         check_plot("png")

@@ -1,4 +1,4 @@
-"""A whole bench with tiny networks: what is measured, what is compared, and what is refused."""
+"""A whole comparison with tiny networks: what is measured, compared, and refused."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.benchmarking.contender import Contender, Scored
-from pipeline.benchmarking.engines import OurEngine
-from pipeline.benchmarking.preparing import Bench, prepare
-from pipeline.benchmarking.side_by_side import measure
+from benchmarks.harness.contender import Contender
+from benchmarks.harness.preparing import CompareOptions, prepare
+from benchmarks.harness.side_by_side import measure
+from pipeline.bench.engines import BenchEngine, Scored
 from pipeline.candidates.lists import CandidateLists
 from pipeline.errors import ConfigurationError
 
 
-def bench(cache: Path, workload: str = "msmarco", **options: object) -> Bench:
-    return Bench(workload=workload, cache=cache, scale="tiny", **options)  # type: ignore[arg-type]
+def measured(cache: Path, workload: str = "msmarco", **options: object) -> dict:
+    return measure(prepare(asked(cache, workload, **options))).plain()
+
+
+def asked(cache: Path, workload: str = "msmarco", **options: object) -> CompareOptions:
+    return CompareOptions(workload=workload, cache=cache, scale="tiny", **options)  # type: ignore[arg-type]
 
 
 class Shifted(Contender):
@@ -26,7 +30,7 @@ class Shifted(Contender):
 
     name, about = "shifted", "adds a little"
 
-    def __init__(self, engine: OurEngine) -> None:
+    def __init__(self, engine: BenchEngine) -> None:
         self.engine = engine
 
     def score(self, units: Sequence[CandidateLists]) -> Scored:
@@ -35,13 +39,31 @@ class Shifted(Contender):
 
 @pytest.fixture(scope="module")
 def result(cache: Path) -> dict:
-    prepared = prepare(bench(cache, engine="all", peers=("jina-v2-policy",), unit_documents=60))
-    prepared.others.append(Shifted(prepared.base))
-    return measure(prepared)
+    prepared = prepare(asked(cache, every_way=True, peers=("jina-v2-policy",), unit_documents=60))
+    prepared.others.append(Shifted(prepared.base.engine))
+    return measure(prepared).plain()
 
 
 def test_the_result_is_plain_data(result: dict) -> None:
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+PUBLISHED = sorted((Path(__file__).parents[3] / "benchmarks" / "results").glob("cpu-*.json"))
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_the_keys_are_those_of_published_results(path: Path, result: dict) -> None:
+    """So that one program reads both; where a run went through Ray is said only there."""
+    published = json.loads(path.read_text())
+    assert published.keys() - {"command", "end_to_end"} == result.keys()
+    for key in ("workload", "model", "peak", "host", "load_average"):
+        assert published[key].keys() == result[key].keys()
+    for theirs, ours in zip(published["contenders"], result["contenders"], strict=False):
+        assert theirs.keys() == ours.keys()
+    network = published["contenders"][0]["network_only"]
+    assert network.keys() == result["contenders"][0]["network_only"].keys()
+    assert all(row.keys() == result["ratios"][0].keys() for row in published["ratios"])
+    assert all(pair.keys() == result["agreement"][0].keys() for pair in published["agreement"])
 
 
 def test_everyone_is_measured_and_the_base_is_packed(result: dict) -> None:
@@ -94,15 +116,15 @@ def test_the_host_and_the_machine_are_told(result: dict) -> None:
 
 
 def test_under_three_rounds_there_is_no_ratio(cache: Path) -> None:
-    found = measure(prepare(bench(cache, peers=("jina-v2-policy",), rounds=2)))
+    found = measured(cache, peers=("jina-v2-policy",), rounds=2)
     assert [row["wall"] for row in found["ratios"]] == [None]
     assert len(found["contenders"]) == 2
 
 
 def test_the_digest_does_not_depend_on_units_or_contenders(cache: Path, result: dict) -> None:
-    found = measure(prepare(bench(cache, peers=(), rounds=1)))
+    found = measured(cache, peers=(), rounds=1)
     assert found["workload"]["digest"] == result["workload"]["digest"]
-    other = measure(prepare(bench(cache, peers=(), rounds=1, seed=1)))
+    other = measured(cache, peers=(), rounds=1, seed=1)
     assert other["workload"]["digest"] != result["workload"]["digest"]
 
 
@@ -113,7 +135,7 @@ def test_the_digest_does_not_depend_on_units_or_contenders(cache: Path, result: 
 def test_every_architecture_is_compared_with_its_peers(
     cache: Path, workload: str, model: str | None
 ) -> None:
-    found = measure(prepare(bench(cache, workload, model=model, reuse=2, rounds=1)))
+    found = measured(cache, workload, model=model, reuse=2, rounds=1)
     assert found["not_compared"] == []
     assert found["ratios"], "nobody to compare with"
     waste = {each["name"]: each["padding_waste"] for each in found["contenders"]}
@@ -122,7 +144,7 @@ def test_every_architecture_is_compared_with_its_peers(
 
 
 def test_shared_beginnings_count_once(cache: Path) -> None:
-    found = measure(prepare(bench(cache, "yesno", peers=("unshared",), rounds=1)))
+    found = measured(cache, "yesno", peers=("unshared",), rounds=1)
     work = found["workload"]
     assert work["tokens_shared"] < work["tokens"]
     assert [each["name"] for each in found["contenders"]] == ["packed", "unshared"]
@@ -141,4 +163,4 @@ def test_what_does_not_go_together_is_refused(
     cache: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        prepare(bench(cache, **options))  # type: ignore[arg-type]
+        prepare(asked(cache, **options))  # type: ignore[arg-type]

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline.reports.bench_table import bench_tables
-from tests.reports.bench_results import bench_result
+from benchmarks.harness.tables import comparison_tables
+from tests.benchmarks.harness.results import bench_result
 
 
 def shown(result: dict[str, Any]) -> str:
     console = Console(file=io.StringIO(), width=80)
-    console.print(bench_tables(result))
+    console.print(comparison_tables(result))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 

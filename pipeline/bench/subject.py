@@ -1,0 +1,58 @@
+"""The model of a bench, and where it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.bench.checkpoints import checkpoint_folder, twin_folder
+from pipeline.bench.shapes import Scale, Shape
+from pipeline.config import ModelConfig
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model with random weights, and where its network is.
+
+    Attributes:
+        shape: of the network.
+        scale: real or tiny.
+        cache: folder of checkpoints.
+        device: where the network is.
+        dtype: precision of its body, by name.
+    """
+
+    shape: Shape
+    scale: Scale
+    cache: Path
+    device: torch.device
+    dtype: str
+
+    @property
+    def folder(self) -> Path:
+        """The checkpoint, written where it is not there yet."""
+        return checkpoint_folder(self.shape, self.scale, self.cache)
+
+    @property
+    def twin(self) -> Path | None:
+        """The checkpoint as transformers loads it; None where it has no such network."""
+        return twin_folder(self.shape, self.scale, self.cache)
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model section that runs it."""
+        return ModelConfig(
+            family=self.shape.family, weights=str(self.folder), settings=self.shape.settings
+        )
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The precision as torch has it."""
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        return dtype

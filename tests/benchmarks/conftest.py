@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.fixtures_bench import cache, subject
+
+__all__ = ["cache", "subject"]
