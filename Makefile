@@ -42,7 +42,7 @@ docs: $(STAMP) ## prove that the documentation matches the code
 	$(BIN)/pytest -q tests/docs $(ARGS)
 
 bench: $(STAMP) ## measure speed beside peers on this machine
-	$(BIN)/rerank bench $(ARGS)
+	$(BIN)/python -m benchmarks.compare $(ARGS)
 
 clean: ## remove caches and build leftovers (.venv and out/ stay)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

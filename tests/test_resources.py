@@ -69,3 +69,17 @@ def test_a_wheel_carries_every_file_of_conf() -> None:
         if path.is_file()
     }
     assert carried == wanted
+
+
+def test_a_wheel_carries_every_file_beside_the_code_and_nothing_of_the_repository() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    settings = settings["tool"]["setuptools"]
+    [(package, patterns)] = settings["package-data"].items()
+    folder = ROOT / package
+    matched = {pattern: set(folder.glob(pattern)) for pattern in patterns}
+    assert all(matched.values()), f"patterns that match nothing: {matched}"
+    wanted = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".py"}
+    assert set().union(*matched.values()) == {
+        path for path in wanted if path.parent.name != "__pycache__"
+    }
+    assert settings["packages"]["find"]["include"] == ["pipeline*", "jobs*"]
