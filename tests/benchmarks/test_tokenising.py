@@ -28,15 +28,6 @@ def test_a_small_run_finds_no_difference(kind: str) -> None:
     assert summary["times_encode_batch"] > 0
 
 
-def test_lists_repeat_their_documents() -> None:
-    passages = tokenising.Passages(TEXT, [], seed=1)
-    (lists,) = tokenising.units(passages, 300, 10)
-    texts = lists.documents.column("text").to_pylist()
-    assert lists.offsets.tolist() == [0, 100, 200, 300]
-    assert [texts.count(text) for text in texts] == [10] * 300
-    assert len(list(tokenising.units(passages, 12_000, 1))) == 3
-
-
 def test_differing_ids_end_the_script_with_status_1(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
