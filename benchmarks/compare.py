@@ -15,7 +15,7 @@ if __name__ == "__main__":  # first, so that what the imports below raise is tol
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -80,7 +80,7 @@ def compare(
             CompareOptions,
             workload=workload,
             model=model,
-            engine="auto" if engine == "all" else engine,
+            engine=_way(engine),
             every_way=engine == "all",
             peers=_names(peers),
             rounds=rounds,
@@ -132,6 +132,16 @@ def _read(path: Path) -> dict[str, Any]:
             f"--from {path}: not a result of `python -m benchmarks.compare --json`"
         )
     return result
+
+
+def _way(engine: str) -> str:
+    """The engine that ``--engine`` names: ``all`` is ``auto``, with the others beside it."""
+    from pipeline.bench.options import Asked
+
+    known = (*get_args(Asked), "all")
+    if engine not in known:
+        raise ConfigurationError(f"--engine: '{engine}' is not one of {', '.join(known)}")
+    return "auto" if engine == "all" else engine
 
 
 def _names(peers: str | None) -> tuple[str, ...] | None:
