@@ -13,9 +13,9 @@ from pipeline.candidates.planning import Plan, plan_units
 from pipeline.config import JobConfig
 from pipeline.engine.build import build_reranker
 from pipeline.execution.identity import ModelIdentity, fingerprint, model_identity
-from pipeline.execution.patience import be_patient_as
 from pipeline.execution.run_folder import RunFolder
 from pipeline.rerankers.support import cards
+from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.store import absolute, join
 
 _PACKAGES = ("ray", "torch", "transformers", "tokenizers", "pyarrow", "numpy")
@@ -65,7 +65,7 @@ def prepare(config: JobConfig, *, allow_code: frozenset[str] = frozenset()) -> P
     Raises:
         ConfigurationError, NotFoundError, ModelError, InputContractError: see their classes.
     """
-    be_patient_as(config.storage)
+    set_retry_policy(config.storage)
     config = config.model_copy(update={"model": cards.resolve(config.model)})
     reranker = build_reranker(config.model, allow_code=allow_code)
     model = model_identity(config, reranker)

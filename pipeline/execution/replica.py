@@ -16,10 +16,10 @@ from pipeline.errors import RerankError
 from pipeline.execution import rows, stages
 from pipeline.execution.attempts import time_limit
 from pipeline.execution.model_code import ModelCodeError, model_code
-from pipeline.execution.patience import be_patient_as
 from pipeline.execution.stages import Job, pack_readouts, reranker_of, unpack
 from pipeline.execution.worker import score_unit, store_events
 from pipeline.rerankers.base import Sequences
+from pipeline.storage.policy import set_retry_policy
 
 
 class Replica:
@@ -27,7 +27,7 @@ class Replica:
 
     def __init__(self, job: Job) -> None:
         use_threads(job.config.replicas.num_cpus)
-        be_patient_as(job.config.storage)
+        set_retry_policy(job.config.storage)
         self.job = job
         self.kind = device_kind(job.config.replicas.num_gpus)
         self.failure: RerankError | None = None

@@ -13,9 +13,9 @@ from pipeline.execution import rows, stages
 from pipeline.execution.attempts import MOST, WorkersKilledError, attempt, time_limit
 from pipeline.execution.lease import may_begin
 from pipeline.execution.model_code import ModelCodeError
-from pipeline.execution.patience import be_patient_as
 from pipeline.execution.stages import Job
 from pipeline.storage import counters
+from pipeline.storage.policy import set_retry_policy
 
 ENCODE, SCORE, COMMIT = "encode", "score", "commit"
 STAGES = (ENCODE, SCORE, COMMIT)
@@ -63,7 +63,7 @@ def run_stage(
         the unit is not begun because the driver stops, when it crashes its workers or makes the
         model raise, or when ``work`` raised an error of ours; with the store events alone.
     """
-    be_patient_as(job.config.storage)
+    set_retry_policy(job.config.storage)
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         # What is scored already is written even when the driver stops: that is less work lost.

@@ -18,7 +18,7 @@ from pipeline.storage.content import changed
 from pipeline.storage.counters import Event, count
 from pipeline.storage.files import FileIdentity
 from pipeline.storage.filesystem import Filesystem, denied, resolve
-from pipeline.storage.policy import current_policy
+from pipeline.storage.policy import pause, retry_policy
 from pipeline.storage.ranged_reader import ranged_reader
 
 _WRITE_ID = "write-id"
@@ -49,7 +49,7 @@ class GoogleStorage(Filesystem):
 
     def _put_if(self, path: str, data: bytes, generation: str) -> str | None:
         """Write where ``generation`` is the current one; the new one, or None."""
-        policy = current_policy()
+        policy = retry_policy()
         write_id = uuid.uuid4().hex
         for failures in range(1, policy.attempts + 1):
             fs, name = resolve(path)
@@ -61,7 +61,7 @@ class GoogleStorage(Filesystem):
                 raise denied(path, error) from error
             except Exception as error:  # every layer below has exceptions of its own
                 refusal = error
-                time.sleep(policy.pause(failures))
+                time.sleep(pause(policy.backoff_s, failures))
             current, writer = _current(*resolve(path))
             if writer == write_id:
                 count(Event.AMBIGUOUS)

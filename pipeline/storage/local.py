@@ -34,7 +34,7 @@ from pipeline.storage.local_files import (
     opened_folder,
     regular,
 )
-from pipeline.storage.policy import current_policy
+from pipeline.storage.policy import retry_policy
 
 _TEMPORARY, _LOCK = ".tmp", ".lock"
 _PIECE = 1 << 20
@@ -340,7 +340,7 @@ def _locked(path: str) -> Iterator[None]:
     """
     name = _beside(path, _LOCK)
     lock = Path(path).with_name(name)
-    patience = current_policy().stall_s
+    patience = retry_policy().stall_s
     end = time.monotonic() + patience
     with _explained(path), opened_folder(Path(path).parent) as folder:
         while (descriptor := _take(name, folder)) is None:

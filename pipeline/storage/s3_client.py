@@ -22,7 +22,8 @@ from aiobotocore.session import AioSession
 from botocore.loaders import create_loader
 from fsspec.asyn import get_loop
 
-from pipeline.storage.policy import StoragePolicy, current_policy
+from pipeline.config import StorageConfig
+from pipeline.storage.policy import retry_policy
 from pipeline.storage.s3_faults import StalledError
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class Connection:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
-        self._made_for: tuple[str, StoragePolicy] | None = None
+        self._made_for: tuple[str, StorageConfig] | None = None
         self._client: Any = None
         self._retired: list[Any] = []
         self.generation = 0
@@ -72,7 +73,7 @@ class Connection:
         asyncio.run_coroutine_threadsafe(self._refresh(generation), get_loop()).result()
 
     async def _watched(self, request: Callable[[Any], Awaitable[T]], moved: Callable[[], int]) -> T:
-        policy = current_policy()
+        policy = retry_policy()
         task = asyncio.ensure_future(_send(request, await self._current(policy)))
         seen = moved()
         try:
@@ -90,7 +91,7 @@ class Connection:
                 task.cancel()
                 await asyncio.wait({task})
 
-    async def _current(self, policy: StoragePolicy) -> Any:
+    async def _current(self, policy: StorageConfig) -> Any:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._loop, self._lock = loop, asyncio.Lock()
@@ -135,7 +136,7 @@ def _environment() -> str:
     return hashlib.sha256(repr(values).encode()).hexdigest()
 
 
-async def _make_client(policy: StoragePolicy) -> Any:
+async def _make_client(policy: StorageConfig) -> Any:
     config = AioConfig(
         connect_timeout=min(_CONNECT_S, policy.stall_s),
         read_timeout=3 * policy.stall_s,  # never reached: a silent store is abandoned before

@@ -25,7 +25,7 @@ from botocore.parsers import ResponseParserError
 
 from pipeline.errors import AccessDeniedError, NotFoundError, StorageError
 from pipeline.storage.counters import Event, count
-from pipeline.storage.policy import current_policy
+from pipeline.storage.policy import pause, retry_policy
 
 
 class Fault(Enum):
@@ -149,7 +149,7 @@ class Attempts:
     def __init__(self, path: str, verb: str) -> None:
         self._path = path
         self._verb = verb
-        self._policy = current_policy()
+        self._policy = retry_policy()
         self._start = time.monotonic()
         self._failures = 0
         self._refreshed = False
@@ -180,7 +180,7 @@ class Attempts:
                 "the same command goes on where this one stopped"
             ) from error
         count(RETRIED[fault])
-        time.sleep(self._policy.pause(self._failures))
+        time.sleep(pause(self._policy.backoff_s, self._failures))
         return fault
 
     def give_up(self, error: Exception) -> NoReturn:

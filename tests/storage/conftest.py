@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.storage.policy import StoragePolicy, current_policy, use_policy
+from pipeline.config import StorageConfig
+from pipeline.storage.policy import retry_policy, set_retry_policy
 
 
 @pytest.fixture(autouse=True)
-def quick_policy() -> Iterator[StoragePolicy]:
-    before = current_policy()
-    policy = StoragePolicy(backoff_s=0.01)
-    use_policy(policy)
+def quick_policy() -> Iterator[StorageConfig]:
+    before = retry_policy()
+    policy = StorageConfig(backoff_s=0.01)
+    set_retry_policy(policy)
     yield policy
-    use_policy(before)
+    set_retry_policy(before)

@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.config import StorageConfig
 from pipeline.errors import AccessDeniedError, InputContractError, StorageError
 from pipeline.storage import store
 from pipeline.storage.counters import take
 from pipeline.storage.parquet import read_rows, read_table, to_bytes
-from pipeline.storage.policy import StoragePolicy, use_policy
+from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.probe import probe
 from pipeline.storage.s3 import S3
 from pipeline.storage.s3_requests import Requests
@@ -47,7 +48,7 @@ from tests.support.s3_server import S3Server
 LARGE = bytes(range(256)) * (1 << 15)
 
 #: Something that is abandoned in a second; the floor is far above what the tests drip.
-IMPATIENT = StoragePolicy(backoff_s=0.01, stall_s=0.7, min_bytes_per_s=1 << 20)
+IMPATIENT = StorageConfig(backoff_s=0.01, stall_s=0.7, min_bytes_per_s=1 << 20)
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def test_a_refusal_that_the_store_itself_belies_is_not_believed(
     assert events()["retries_conflict"] >= 4, "two for the new one, and all but one for the old"
     fault_proxy.clear()
     fault_proxy.add(Rule(refused, method="PUT"))
-    use_policy(StoragePolicy(attempts=2, backoff_s=0.001))
+    set_retry_policy(StorageConfig(attempts=2, backoff_s=0.001))
     with pytest.raises(StorageError, match=r"other: could not be written .*PreconditionFailed"):
         store.create_if_absent(store.join(s3_folder, "other"), b"x")
 
@@ -236,7 +237,7 @@ def test_an_upload_that_is_cut_leaves_nothing_of_itself(
 ) -> None:
     path = store.join(s3_folder, "large.bin")
     fault_proxy.add(Rule(CutRequest(at), method="PUT"))
-    use_policy(StoragePolicy(attempts=2, backoff_s=0.001))
+    set_retry_policy(StorageConfig(attempts=2, backoff_s=0.001))
     with pytest.raises(StorageError, match="could not be written in 2 attempts"):
         store.create_if_absent(path, LARGE)
     assert not store.exists(path)
@@ -262,14 +263,14 @@ def test_a_store_that_only_fails_is_given_up_with_a_reason(
     fault_proxy: FaultProxy, s3_folder: str
 ) -> None:
     fault_proxy.add(Rule(SLOW_DOWN))
-    use_policy(StoragePolicy(attempts=4, backoff_s=0.001))
+    set_retry_policy(StorageConfig(attempts=4, backoff_s=0.001))
     with pytest.raises(StorageError, match=r"unit: could not be read in 4 attempts .*503 SlowDown"):
         store.read_bytes(store.join(s3_folder, "unit"))
     assert len(fault_proxy.hits) == 4
     with pytest.raises(StorageError, match=r"unit: could not be written in 4 attempts"):
         store.create_if_absent(store.join(s3_folder, "unit"), b"x")
-    use_policy(StoragePolicy(attempts=1000, backoff_s=0.05, give_up_s=0.3))
-    with pytest.raises(StorageError, match=r"could not be listed in \d attempts and 0 s"):
+    set_retry_policy(StorageConfig(attempts=1000, backoff_s=0.05, give_up_s=0.3))
+    with pytest.raises(StorageError, match=r"could not be listed in \d+ attempts and \d s"):
         store.list_names(s3_folder)
 
 
@@ -277,7 +278,7 @@ def test_a_store_that_is_not_there_is_named(
     s3_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    use_policy(StoragePolicy(attempts=3, backoff_s=0.001))
+    set_retry_policy(StorageConfig(attempts=3, backoff_s=0.001))
     with pytest.raises(StorageError, match=r"127\.0\.0\.1:9"):
         store.list_files(s3_folder)
 
@@ -290,7 +291,7 @@ def test_a_slow_download_is_abandoned_and_tried_anew(
 ) -> None:
     path = store.join(s3_folder, "large.bin")
     store.write_whole(path, LARGE)
-    use_policy(IMPATIENT)
+    set_retry_policy(IMPATIENT)
     fault_proxy.add(Rule(action, method="GET", nth=(1,)))
     assert store.read_bytes(path) == LARGE
     assert events().keys() == {"retries_stalled"}
@@ -309,7 +310,7 @@ def test_a_slow_upload_is_abandoned_and_tried_anew(
     landed: bool,
 ) -> None:
     path = store.join(s3_folder, "large.bin")
-    use_policy(IMPATIENT)
+    set_retry_policy(IMPATIENT)
     fault_proxy.add(Rule(action, method="PUT", nth=(1,)))
     assert store.create_if_absent(path, LARGE)
     assert events().keys() >= {"retries_stalled"}
@@ -323,7 +324,7 @@ def test_a_listing_or_head_that_hangs_is_abandoned(
 ) -> None:
     path = store.join(s3_folder, "a.parquet")
     store.write_whole(path, b"x")
-    use_policy(IMPATIENT)
+    set_retry_policy(IMPATIENT)
     fault_proxy.add(Rule(Hang(), method="HEAD", nth=(1,)), Rule(Hang(), path="list-type", nth=(1,)))
     assert store.exists(path)
     assert store.list_names(s3_folder) == ["a.parquet"]
@@ -335,7 +336,7 @@ def test_a_slow_but_moving_transfer_is_waited_for(
 ) -> None:
     path = store.join(s3_folder, "a.bin")
     store.write_whole(path, bytes(150_000))
-    use_policy(StoragePolicy(attempts=1, stall_s=2, min_bytes_per_s=1_000, give_up_s=0.1))
+    set_retry_policy(StorageConfig(attempts=1, stall_s=2, min_bytes_per_s=1_000, give_up_s=0.1))
     fault_proxy.add(Rule(Drip(50_000), method="GET"))
     assert store.read_bytes(path) == bytes(150_000)
     assert events() == {}
@@ -346,7 +347,7 @@ def test_a_download_goes_on_where_it_broke(fault_proxy: FaultProxy, s3_folder: s
     store.write_whole(path, LARGE)
     cut = len(LARGE) // 3
     fault_proxy.add(Rule(CutAnswer(cut), method="GET", nth=(1, 2)))
-    use_policy(StoragePolicy(attempts=3, backoff_s=0.01))
+    set_retry_policy(StorageConfig(attempts=3, backoff_s=0.01))
     assert store.read_bytes(path) == LARGE
     with store.open_input(path) as file:
         assert file.read() == LARGE
@@ -414,7 +415,7 @@ def test_rot_at_rest_is_named(s3_server: S3Server, s3_folder: str) -> None:
     key = path.removeprefix(f"s3://{BUCKET}/")
     metadata = client.head_object(Bucket=BUCKET, Key=key)["Metadata"]
     client.put_object(Bucket=BUCKET, Key=key, Body=b'{"rows": 2}', Metadata=metadata)
-    use_policy(StoragePolicy(attempts=2, backoff_s=0.001))
+    set_retry_policy(StorageConfig(attempts=2, backoff_s=0.001))
     with pytest.raises(StorageError, match=r"manifest\.json.*does not fit the sha256"):
         store.read_bytes(path)
 
@@ -595,7 +596,7 @@ def test_no_secret_leaves_the_process(s3_server: S3Server, s3_folder: str) -> No
     store.write_whole(store.join(s3_folder, "a.parquet"), b"x")
     client = S3()
     assert client.children(s3_folder)[0] == ["a.parquet"]
-    held = [client, *store.list_files(s3_folder), StoragePolicy()]
+    held = [client, *store.list_files(s3_folder), StorageConfig()]
     text = pickle.dumps(held) + repr(held).encode() + repr(vars(client)).encode()
     assert s3_server.secret_key.encode() not in text
     copy = pickle.loads(pickle.dumps(client))

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import StorageConfig
 from pipeline.errors import AccessDeniedError, ConfigurationError, StorageError
 from pipeline.storage import store
-from pipeline.storage.policy import StoragePolicy, use_policy
+from pipeline.storage.policy import set_retry_policy
 
 
 def test_an_interrupted_write_leaves_nothing(
@@ -76,7 +77,7 @@ def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
 def test_a_lock_that_is_held_is_named(tmp_path: Path) -> None:
     path = tmp_path / "lease.json"
     path.write_bytes(b"one")
-    use_policy(StoragePolicy(stall_s=0.2))
+    set_retry_policy(StorageConfig(stall_s=0.2))
     with (tmp_path / ".lease.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(StorageError, match=r"has held .*\.lease\.json\.lock for 0\.2 s"):

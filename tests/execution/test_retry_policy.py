@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import pytest
 
 from pipeline.config import JobConfig, StorageConfig
 from pipeline.errors import StorageError
-from pipeline.execution.patience import be_patient_as
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
-from pipeline.storage.policy import StoragePolicy, current_policy, use_policy
+from pipeline.storage.policy import retry_policy, set_retry_policy
 from pipeline.storage.store import join, list_names, write_whole
 from tests.makers import long_table
 from tests.support.fault_proxy import SLOW_DOWN, FaultProxy, Rule
@@ -20,18 +18,9 @@ from tests.support.fault_proxy import SLOW_DOWN, FaultProxy, Rule
 
 @pytest.fixture(autouse=True)
 def policy_of_the_process() -> Iterator[None]:
-    before = current_policy()
+    before = retry_policy()
     yield
-    use_policy(before)
-
-
-def test_settings_and_policy_say_the_same() -> None:
-    assert asdict(StoragePolicy()) == StorageConfig().model_dump()
-    settings = StorageConfig(
-        attempts=3, backoff_s=0.5, stall_s=7, min_bytes_per_s=1_000, give_up_s=9
-    )
-    be_patient_as(settings)
-    assert asdict(current_policy()) == settings.model_dump()
+    set_retry_policy(before)
 
 
 def test_a_driver_and_its_workers_obey_the_section(fault_proxy: FaultProxy, s3_folder: str) -> None:
@@ -52,7 +41,7 @@ def test_a_driver_and_its_workers_obey_the_section(fault_proxy: FaultProxy, s3_f
         prepare(config)
     fault_proxy.clear()
     prepared = prepare(config)
-    use_policy(StoragePolicy())  # as in a worker's process, which did not prepare the job
+    set_retry_policy(StorageConfig())  # as in a worker's process, which did not prepare the job
     outcome = execute(prepared)
-    assert current_policy() == StoragePolicy(attempts=3, backoff_s=0.001)
+    assert retry_policy() == StorageConfig(attempts=3, backoff_s=0.001)
     assert "_SUCCESS" in list_names(outcome.folder)
