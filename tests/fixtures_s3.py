@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,13 @@ _RAN_KEY = "s3_server"
 @pytest.fixture(scope="session")
 def s3_server(request: pytest.FixtureRequest) -> Iterator[S3Server]:
     """The server of this session, with an empty bucket ``rerank``."""
+    from botocore.loaders import create_loader
+
     wanted = os.environ.get("RERANK_TEST_S3") or ("rgw" if rgw.installed() else "moto")
-    with _server(wanted) as server:
+    with _server(wanted) as server, pytest.MonkeyPatch.context() as patch:
+        # Nearly every test has an endpoint, and so a client, of its own; what botocore knows about
+        # AWS's services takes longer to parse than most of them, and is parsed once here.
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
         request.config.stash[_RAN] = server.name
         s3_client(server).create_bucket(Bucket=BUCKET)
         yield server

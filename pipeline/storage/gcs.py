@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote
+
+from fsspec.spec import AbstractBufferedFile
 
 from pipeline.errors import StorageError
 from pipeline.storage.content import changed
@@ -19,9 +21,11 @@ from pipeline.storage.counters import Event, count
 from pipeline.storage.files import FileIdentity
 from pipeline.storage.filesystem import Filesystem, denied, resolve
 from pipeline.storage.policy import pause, retry_policy
-from pipeline.storage.ranged_reader import ranged_reader
 
 _WRITE_ID = "write-id"
+
+#: A request costs as much time as this many bytes or more, so no smaller piece is asked for.
+_READ_AHEAD = 1 << 20
 _NOTHING = "0"
 
 
@@ -38,14 +42,7 @@ class GoogleStorage(Filesystem):
 
     def _reader(self, fs: Any, name: str, found: FileIdentity) -> BinaryIO:
         """Ranged reads of one generation; it is gone once the object is overwritten."""
-
-        def fetch(start: int, stop: int) -> bytes:
-            try:
-                return bytes(fs.cat_file(f"{name}#{found.version}", start=start, end=stop))
-            except FileNotFoundError:
-                raise changed(found.path, f"generation {found.version} is gone") from None
-
-        return ranged_reader(found.path, found.size, fetch)
+        return cast(BinaryIO, _OneGeneration(fs, name, found))
 
     def _put_if(self, path: str, data: bytes, generation: str) -> str | None:
         """Write where ``generation`` is the current one; the new one, or None."""
@@ -72,6 +69,21 @@ class GoogleStorage(Filesystem):
         raise StorageError(
             f"{path}: could not be written in {policy.attempts} attempts; the last one: {refusal}"
         ) from refusal
+
+
+class _OneGeneration(AbstractBufferedFile):  # type: ignore[misc]
+    """A seekable reader of one generation of an object."""
+
+    def __init__(self, fs: Any, name: str, found: FileIdentity) -> None:
+        self._found = found
+        super().__init__(fs, name, size=found.size, block_size=_READ_AHEAD)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        version = self._found.version
+        try:
+            return bytes(self.fs.cat_file(f"{self.path}#{version}", start=start, end=end))
+        except FileNotFoundError:
+            raise changed(self._found.path, f"generation {version} is gone") from None
 
 
 def _upload(fs: Any, name: str, data: bytes, write_id: str, generation: str) -> dict[str, Any]:

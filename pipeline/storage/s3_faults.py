@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from enum import Enum, auto
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from aiohttp import ClientError as HttpError
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ReadTimeoutError,
-    SSLError,
-    TokenRetrievalError,
-)
-from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
 from pipeline.errors import AccessDeniedError, NotFoundError, StorageError
@@ -45,28 +33,21 @@ class Fault(Enum):
 
 
 #: Faults after which the same request is sent again, and what each is counted as.
-RETRIED = {
-    Fault.THROTTLED: Event.THROTTLED,
-    Fault.SERVER: Event.SERVER,
-    Fault.CONNECTION: Event.CONNECTION,
-    Fault.STALLED: Event.STALLED,
-    Fault.CONFLICT: Event.CONFLICT,
-    Fault.DAMAGED: Event.DAMAGED,
+RETRIED = {fault: Event[fault.name] for fault in Fault if fault.name in Event.__members__}
+
+_BY_CODE = {
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "InvalidToken"), Fault.EXPIRED),
+    **dict.fromkeys(("RequestExpired", "TokenRefreshRequired"), Fault.EXPIRED),
+    **dict.fromkeys(("SlowDown", "Throttling", "ThrottlingException"), Fault.THROTTLED),
+    "RequestLimitExceeded": Fault.THROTTLED,
+    "RequestTimeout": Fault.SERVER,
+    # 400s that the network made: what arrived was not what was sent.
+    **dict.fromkeys(("BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"), Fault.DAMAGED),
 }
-
-_EXPIRED = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidToken",
-    "RequestExpired",
-    "TokenRefreshRequired",
+_BY_STATUS = {
+    **{200: Fault.SERVER, 401: Fault.DENIED, 403: Fault.DENIED, 404: Fault.ABSENT},
+    **{409: Fault.CONFLICT, 412: Fault.PRECONDITION, 429: Fault.THROTTLED, 503: Fault.THROTTLED},
 }
-_THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded"}
-# 400s that the network made: what arrived was not what was sent.
-_DAMAGED = {"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"}
-
-
-_CONNECTION = (NoConnectionError, HTTPClientError, IncompleteReadError, HttpError, OSError)
 
 
 class StalledError(Exception):
@@ -81,23 +62,16 @@ class ContradictionError(Exception):
     """The store denied a condition that, by its own account, holds."""
 
 
-def status_of(error: Exception) -> int:
-    """HTTP status of the answer that ``error`` stands for; 0 where there was none."""
-    if not isinstance(error, ClientError):
-        return 0
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def code_of(error: Exception) -> str:
-    """The store's own code of the error; for a HEAD, whose answer has no body, the status."""
-    if not isinstance(error, ClientError):
-        return ""
-    return str(error.response.get("Error", {}).get("Code", ""))
+def answered(error: Exception) -> tuple[int, str]:
+    """HTTP status and the store's own code; 0 and nothing where ``error`` is not an answer."""
+    answer = error.response if isinstance(error, boto.ClientError) else {}
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return int(status), str(answer.get("Error", {}).get("Code", ""))
 
 
 def is_absent(error: Exception) -> bool:
     """Whether the store says that there is no such object; a missing bucket is a mistake."""
-    return classify(error) is Fault.ABSENT and code_of(error) != "NoSuchBucket"
+    return classify(error) is Fault.ABSENT and answered(error)[1] != "NoSuchBucket"
 
 
 def classify(error: Exception) -> Fault:
@@ -109,68 +83,53 @@ def classify(error: Exception) -> Fault:
             return Fault.DAMAGED
         case ContradictionError():
             return Fault.CONFLICT
-        case ClientError():
-            return _classify_answer(status_of(error), code_of(error))
-        case NoCredentialsError() | PartialCredentialsError():
+        case boto.ClientError():
+            status, code = answered(error)
+            other = Fault.SERVER if status >= 500 else Fault.OTHER
+            return _BY_CODE.get(code, _BY_STATUS.get(status, other))
+        case boto.NoCredentialsError() | boto.PartialCredentialsError():
             return Fault.DENIED
-        case CredentialRetrievalError() | TokenRetrievalError():
+        case boto.CredentialRetrievalError() | boto.TokenRetrievalError():
             return Fault.EXPIRED
-        case SSLError() if "certificate" in str(error).lower():
+        case boto.SSLError() if "certificate" in str(error).lower():
             return Fault.OTHER
         case ResponseParserError():
             return Fault.SERVER
-        case ReadTimeoutError() | ConnectTimeoutError() | TimeoutError():
+        case boto.ReadTimeoutError() | boto.ConnectTimeoutError() | TimeoutError():
             return Fault.STALLED
-    return Fault.CONNECTION if isinstance(error, _CONNECTION) else Fault.OTHER
-
-
-def _classify_answer(status: int, code: str) -> Fault:
-    if code in _EXPIRED:
-        return Fault.EXPIRED
-    if code in _DAMAGED:
-        return Fault.DAMAGED
-    if code in _THROTTLED or status in (429, 503):
-        return Fault.THROTTLED
-    if code == "RequestTimeout" or status >= 500 or status == 200:
-        return Fault.SERVER
-    by_status = {
-        401: Fault.DENIED,
-        403: Fault.DENIED,
-        404: Fault.ABSENT,
-        409: Fault.CONFLICT,
-        412: Fault.PRECONDITION,
-    }
-    return by_status.get(status, Fault.OTHER)
+    broken = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError)
+    return Fault.CONNECTION if isinstance(error, (*broken, HttpError, OSError)) else Fault.OTHER
 
 
 class Attempts:
-    """The attempts of one request: waits before the next one, or says why there is none."""
+    """The attempts of one request: waits for the next one, or says why there is none.
+
+    Attributes:
+        client: what the last attempt was sent with.
+        expired: whether its credentials had expired, so that the next one needs others.
+    """
 
     def __init__(self, path: str, verb: str) -> None:
-        self._path = path
-        self._verb = verb
-        self._policy = retry_policy()
-        self._start = time.monotonic()
-        self._failures = 0
-        self._refreshed = False
+        self.client: Any = None
+        self.expired = False
+        self._path, self._verb = path, verb
+        self._policy, self._start = retry_policy(), time.monotonic()
+        self._failures, self._refreshed = 0, False
 
-    def failed(self, error: Exception) -> Fault:
+    async def wait(self, error: Exception) -> None:
         """Wait for the next attempt.
-
-        Returns:
-            EXPIRED where the caller must read the credentials again before it goes on; else the
-            fault that was waited for.
 
         Raises:
             AccessDeniedError, NotFoundError, StorageError: there is no next attempt.
         """
         fault = classify(error)
-        if fault is Fault.EXPIRED and not self._refreshed:
+        self.expired = fault is Fault.EXPIRED and not self._refreshed
+        if self.expired:
             self._refreshed = True
             count(Event.REFRESHED)
-            return fault
+            return
         if fault not in RETRIED:
-            self.give_up(error)
+            self._give_up(error, fault)
         self._failures += 1
         elapsed = time.monotonic() - self._start
         if self._failures >= self._policy.attempts or elapsed > self._policy.give_up_s:
@@ -180,21 +139,20 @@ class Attempts:
                 "the same command goes on where this one stopped"
             ) from error
         count(RETRIED[fault])
-        time.sleep(pause(self._policy.backoff_s, self._failures))
-        return fault
+        await asyncio.sleep(pause(self._policy.backoff_s, self._failures))
 
-    def give_up(self, error: Exception) -> NoReturn:
-        """Raise what a failure that is not worth a second attempt means to the user."""
+    def _give_up(self, error: Exception, fault: Fault) -> NoReturn:
         reason = describe(error)
-        match classify(error):
+        match fault:
             case Fault.EXPIRED:
                 raise AccessDeniedError(
                     f"{self._path}: the credentials have expired ({reason}), and reading them "
                     "again gave no valid ones; renew them and run the same command again"
                 ) from error
             case Fault.DENIED:
+                advice = _advice(answered(error)[1])
                 raise AccessDeniedError(
-                    f"{self._path}: may not be {self._verb} ({reason}); {_advice(code_of(error))}"
+                    f"{self._path}: may not be {self._verb} ({reason}); {advice}"
                 ) from error
             case Fault.ABSENT:
                 raise NotFoundError(
@@ -206,11 +164,11 @@ class Attempts:
 
 def describe(error: Exception) -> str:
     """One line about a failure, without the address and headers of the request."""
-    if isinstance(error, ClientError):
-        message = error.response.get("Error", {}).get("Message", "")
-        words = dict.fromkeys((str(status_of(error)), code_of(error), message))
+    if isinstance(error, boto.ClientError):
+        status, code = answered(error)
+        words = dict.fromkeys((str(status), code, error.response.get("Error", {}).get("Message")))
         return " ".join(filter(None, words))
-    if isinstance(error, BotoCoreError | HttpError | OSError) and not str(error):
+    if isinstance(error, boto.BotoCoreError | HttpError | OSError) and not str(error):
         return type(error).__name__
     return str(error).split("\n")[0]
 

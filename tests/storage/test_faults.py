@@ -23,7 +23,8 @@ from pipeline.storage.parquet import read_rows, read_table, to_bytes
 from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.probe import probe
 from pipeline.storage.s3 import S3
-from pipeline.storage.s3_requests import Requests
+from pipeline.storage.s3_faults import Attempts
+from pipeline.storage.s3_filesystem import S3FileSystem
 from tests.fixtures_s3 import BUCKET, s3_client
 from tests.support.fault_proxy import (
     IGNORE_CONDITIONS,
@@ -575,18 +576,21 @@ def test_unfinished_uploads_are_found_in_their_folder_and_aborted(
 def test_listings_of_many_pages(
     s3_server: S3Server, s3_folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = Requests.ask
+    send = S3FileSystem.send
 
-    def in_small_pages(self: Requests, path: str, verb: str, operation: str, **query: Any) -> Any:
-        limit = {"list_objects_v2": "MaxKeys", "list_multipart_uploads": "MaxUploads"}
-        return ask(self, path, verb, operation, **{limit[operation]: 3}, **query)
+    def in_small_pages(
+        self: S3FileSystem, attempts: Attempts, operation: str, *options: Any, **query: Any
+    ) -> Any:
+        # Of these, an operation takes the one that it has.
+        limits = {"MaxKeys": 3, "MaxUploads": 3}
+        return send(self, attempts, operation, limits, *options, **query)
 
     names = [f"{i:02}.parquet" for i in range(8)]
     for name in names:
         store.create_if_absent(store.join(s3_folder, name), name.encode())
         key = store.join(s3_folder, "uploads", name).removeprefix(f"s3://{BUCKET}/")
         s3_client(s3_server).create_multipart_upload(Bucket=BUCKET, Key=key)
-    monkeypatch.setattr(Requests, "ask", in_small_pages)
+    monkeypatch.setattr(S3FileSystem, "send", in_small_pages)
     assert store.list_names(s3_folder) == names
     assert [file.path[-10:] for file in store.list_files(s3_folder)] == names
     assert [upload.path[-10:] for upload in store.list_uploads(s3_folder)] == names
