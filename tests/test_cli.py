@@ -81,7 +81,7 @@ def test_plan_lists_units_without_torch_or_ray(tmp_path: Path) -> None:
         "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
         f"r = CliRunner().invoke(app, ['plan', '-c', {str(file)!r}, '--json']);"
         "assert r.exit_code == 0, r.output;"
-        "heavy = {'torch', 'ray', 'transformers'} & set(sys.modules);"
+        "heavy = {'torch', 'ray', 'transformers', 's3fs', 'botocore'} & set(sys.modules);"
         "assert not heavy, heavy; print(r.output)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)

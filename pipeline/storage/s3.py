@@ -23,8 +23,8 @@ from pipeline.storage import s3_faults as faults
 from pipeline.storage.backend import Backend
 from pipeline.storage.counters import Event, count
 from pipeline.storage.files import FILE, FOLDER, Entry, FileIdentity, Upload
-from pipeline.storage.s3_downloads import SHA256, WRITE_ID, identity_of, version_of
-from pipeline.storage.s3_filesystem import filesystem, split
+from pipeline.storage.s3_downloads import identity_of
+from pipeline.storage.s3_filesystem import SHA256, WRITE_ID, filesystem, run, split, version_of
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -39,31 +39,31 @@ class S3(Backend):
     def stat(self, path: str) -> FileIdentity | None:
         """HEAD of one object; a name that ends in a slash is a folder."""
         key = split(path)[1]
-        found = filesystem().run(_head(path, "read")) if key and not key.endswith("/") else None
-        if found is None:
+        found = run(_head(path, "read")) if key and not key.endswith("/") else None
+        if not found:
             return None
         return identity_of(path, found["ContentLength"], version_of(found))
 
     def is_folder(self, path: str) -> bool:
         """Whether a key begins with the folder's name and a slash."""
-        return bool(filesystem().run(_listed(path, _folder(path), max_items=1)))
+        return bool(run(_listed(path, _folder(path), max_items=1)))
 
     def find(self, folder: str) -> list[FileIdentity]:
         """One request per 1,000 objects."""
-        return _files(filesystem().run(_listed(folder, _folder(folder))))
+        return _files(run(_listed(folder, _folder(folder))))
 
     def glob(self, pattern: str) -> list[FileIdentity]:
         """Lists what begins like the pattern, up to its first wildcard."""
         key = split(pattern)[1]
         matches = re.compile(glob_translate(key)).match
-        found = _files(filesystem().run(_listed(pattern, _MAGIC.split(key)[0])))
+        found = _files(run(_listed(pattern, _MAGIC.split(key)[0])))
         return [file for file in found if matches(split(file.path)[1])]
 
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         """One request per 1,000 names."""
         prefix = _folder(folder)
         names: dict[str, list[str]] = {"file": [], "directory": []}
-        for item in filesystem().run(_listed(folder, prefix, delimiter="/")):
+        for item in run(_listed(folder, prefix, delimiter="/")):
             names[item["type"]].append(split(item["name"])[1][len(prefix) :])
         return [name for name in names["file"] if name], names["directory"]
 
@@ -90,8 +90,7 @@ class S3(Backend):
 
     def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:
         """One GET; verified by the sha256 that objects of ours carry."""
-        fs = filesystem()
-        return fs.run(downloads.download(fs, path, most_bytes=most_bytes))
+        return run(downloads.download(path, most_bytes=most_bytes))
 
     def write(self, path: str, data: bytes) -> None:
         """PutObject without a condition; sending it twice makes the same object."""
@@ -99,11 +98,11 @@ class S3(Backend):
 
     def create(self, path: str, data: bytes) -> bool:
         """PutObject with ``If-None-Match: *``."""
-        return filesystem().run(self._put_if(path, _object(path, data), None)) is not None
+        return run(self._put_if(path, _object(path, data), None)) is not None
 
     def replace(self, path: str, data: bytes, version: str) -> str | None:
         """PutObject with ``If-Match``."""
-        return filesystem().run(self._put_if(path, _object(path, data), version))
+        return run(self._put_if(path, _object(path, data), version))
 
     def delete(self, path: str) -> None:
         """DeleteObject."""
@@ -135,8 +134,7 @@ class S3(Backend):
 
     async def _put_if(self, path: str, content: dict[str, Any], version: str | None) -> str | None:
         """Write where ``version`` is current (None: nothing is there); the new one, or None."""
-        attempts = faults.Attempts(path, "written")
-        respelled = False
+        attempts, respelled = faults.Attempts(path, "written"), False
         while True:
             bare = self._bare_etags
             etag = version if bare else f'"{version}"'
@@ -148,7 +146,7 @@ class S3(Backend):
                 precondition = faults.classify(error) is faults.Fault.PRECONDITION
                 refused = precondition or faults.is_absent(error)
                 if not refused:
-                    await attempts.wait(error)
+                    await filesystem().recover(attempts, error)
                 found = await _head(path, "written")
                 if found and found["Metadata"].get(WRITE_ID) == content["Metadata"][WRITE_ID]:
                     count(Event.AMBIGUOUS)
@@ -177,8 +175,7 @@ async def _head(path: str, verb: str) -> dict[str, Any] | None:
     """The answer to HeadObject; None where nothing is. ``verb``: what it is needed for."""
     bucket, key = split(path)
     with contextlib.suppress(FileNotFoundError):
-        found = await filesystem()._call_s3("head_object", verb=verb, Bucket=bucket, Key=key)
-        return dict(found)
+        return dict(await filesystem()._call_s3("head_object", verb=verb, Bucket=bucket, Key=key))
     return None
 
 

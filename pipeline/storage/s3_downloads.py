@@ -11,19 +11,13 @@ from pipeline.errors import DamagedRunError, InputContractError
 from pipeline.storage.backend import refuse_size
 from pipeline.storage.files import FileIdentity
 from pipeline.storage.s3_faults import Attempts, DamagedError, Fault, classify, is_absent
-from pipeline.storage.s3_filesystem import S3FileSystem, filesystem, split, watched
-
-#: Metadata of an object of ours: the digest of its content, and which call wrote it.
-SHA256, WRITE_ID = "sha256", "write-id"
-
-_CHUNK = 1 << 18
+from pipeline.storage.s3_filesystem import SHA256, filesystem, run, split, version_of, watched
 
 #: A request costs as much time as this many bytes or more, so no smaller piece is asked for.
 _READ_AHEAD = 1 << 20
 
 
 async def download(
-    fs: S3FileSystem,
     path: str,
     start: int = 0,
     stop: int | None = None,
@@ -43,7 +37,7 @@ async def download(
     attempts = Attempts(path, "read")
     while True:
         try:
-            await arrived.receive(fs, attempts)
+            await arrived.receive(attempts)
             return arrived.verified(), str(arrived.version)
         except DamagedRunError:
             raise
@@ -54,7 +48,7 @@ async def download(
             if fault is Fault.PRECONDITION and version is not None:
                 raise changed(path, version) from error
             if fault is not Fault.PRECONDITION:
-                await attempts.wait(error)
+                await filesystem().recover(attempts, error)
             if fault in (Fault.PRECONDITION, Fault.DAMAGED):
                 # Replaced between two attempts, or not what was sent: the whole of it once more.
                 arrived = _Arrived(path, start, stop, version, most_bytes)
@@ -81,7 +75,7 @@ class _Arrived:
         self._digest = hashlib.sha256()
         self._written: str | None = None  # the digest of what was written
 
-    async def receive(self, fs: S3FileSystem, attempts: Attempts) -> None:
+    async def receive(self, attempts: Attempts) -> None:
         """One attempt at what is missing."""
         first = self._start + self._size
         if self._stop is not None and first >= self._stop:
@@ -91,7 +85,7 @@ class _Arrived:
             query["Range"] = f"bytes={first}-{'' if self._stop is None else self._stop - 1}"
         if self.version is not None:
             query["IfMatch"] = f'"{self.version}"'
-        answer = await fs.send(attempts, "get_object", **query)
+        answer = await filesystem().send(attempts, "get_object", **query)
         try:
             sent = str(answer.get("ContentRange", ""))
             if "Range" in query and not sent.startswith(f"bytes {first}-"):
@@ -106,7 +100,7 @@ class _Arrived:
             answer["Body"].close()
 
     async def _read(self, body: Any) -> None:
-        async for chunk in body.iter_chunks(_CHUNK):
+        async for chunk in body.iter_chunks(1 << 18):
             self._parts.append(chunk)
             self._size += len(chunk)
             if self._written is not None:
@@ -135,8 +129,8 @@ class VersionedFile(S3File):  # type: ignore[misc]
         raise TypeError(f"{self._file.path}: an open file stays in its process; send the path")
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        fs, path, version = filesystem(), self._file.path, self._file.version
-        found = fs.run(download(fs, path, start, end, version))
+        path, version = self._file.path, self._file.version
+        found = run(download(path, start, end, version))
         if found is None:
             raise changed(path, version)
         return found[0]
@@ -145,11 +139,6 @@ class VersionedFile(S3File):  # type: ignore[misc]
 def identity_of(path: str, size: int, etag: str) -> FileIdentity:
     """An object and its ETag, which stands for its content."""
     return FileIdentity(path=path, size=size, version=etag, token=etag, strong=True)
-
-
-def version_of(answer: Any) -> str:
-    """The ETag in an answer, without its quotes."""
-    return str(answer["ETag"]).strip('"')
 
 
 def changed(path: str, version: str) -> InputContractError:

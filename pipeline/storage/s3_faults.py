@@ -106,28 +106,25 @@ class Attempts:
 
     Attributes:
         client: what the last attempt was sent with.
-        expired: whether its credentials had expired, so that the next one needs others.
     """
 
     def __init__(self, path: str, verb: str) -> None:
         self.client: Any = None
-        self.expired = False
         self._path, self._verb = path, verb
         self._policy, self._start = retry_policy(), time.monotonic()
         self._failures, self._refreshed = 0, False
 
-    async def wait(self, error: Exception) -> None:
-        """Wait for the next attempt.
+    async def wait(self, error: Exception) -> bool:
+        """Wait for the next attempt; whether it needs other credentials, for these have expired.
 
         Raises:
             AccessDeniedError, NotFoundError, StorageError: there is no next attempt.
         """
         fault = classify(error)
-        self.expired = fault is Fault.EXPIRED and not self._refreshed
-        if self.expired:
+        if fault is Fault.EXPIRED and not self._refreshed:
             self._refreshed = True
             count(Event.REFRESHED)
-            return
+            return True
         if fault not in RETRIED:
             self._give_up(error, fault)
         self._failures += 1
@@ -140,6 +137,7 @@ class Attempts:
             ) from error
         count(RETRIED[fault])
         await asyncio.sleep(pause(self._policy.backoff_s, self._failures))
+        return False
 
     def _give_up(self, error: Exception, fault: Fault) -> NoReturn:
         reason = describe(error)

@@ -17,12 +17,16 @@ from typing import Any, TypeVar
 import s3fs
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.exceptions import ClientError
+from fsspec.asyn import get_loop
 
 from pipeline.errors import ConfigurationError
 from pipeline.storage.policy import retry_policy
 from pipeline.storage.s3_faults import Attempts, StalledError, answered, is_absent
 
 T = TypeVar("T")
+
+#: Metadata of an object of ours: the digest of its content, and which call wrote it.
+SHA256, WRITE_ID = "sha256", "write-id"
 
 #: What an operation does, by its first word, for messages; every other one writes.
 _VERBS = {"list": "listed", "delete": "deleted", "abort": "aborted", "head": "read", "get": "read"}
@@ -65,6 +69,7 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
         }
         super().__init__(use_listings_cache=False, config_kwargs=config)
         self._connecting = asyncio.Lock()
+        self._expired: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (filesystem, ())  # in another process: from the environment there
@@ -73,18 +78,9 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
         """Bucket and key; s3fs would find a version, and drop a slash, in some keys."""
         return *split(path), None
 
-    def run(self, answer: Coroutine[Any, Any, T]) -> T:
-        """Wait for a coroutine from any thread; it is cancelled where the wait is interrupted."""
-        future = asyncio.run_coroutine_threadsafe(answer, self.loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
     def call_s3(self, method: str, *options: dict[str, Any], **query: Any) -> Any:
         """:meth:`_call_s3` from any thread; the inherited one stays bound to that of s3fs."""
-        return self.run(self._call_s3(method, *options, **query))
+        return run(self._call_s3(method, *options, **query))
 
     async def _call_s3(
         self, method: str, *options: dict[str, Any], verb: str | None = None, **query: Any
@@ -103,14 +99,19 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
             except Exception as error:
                 if is_absent(error):
                     raise FileNotFoundError(path) from error
-                await attempts.wait(error)
+                await self.recover(attempts, error)
+
+    async def recover(self, attempts: Attempts, error: Exception) -> None:
+        """:meth:`Attempts.wait`; whoever sends next has other credentials where these expired."""
+        if await attempts.wait(error) and attempts.client is self._s3:
+            self._expired = self._s3
 
     async def send(
         self, attempts: Attempts, method: str, *options: dict[str, Any], **query: Any
     ) -> Any:
         """One attempt; raises what the client raises, or :class:`StalledError`."""
         async with self._connecting:
-            refresh = attempts.expired and attempts.client is self._s3
+            refresh = self._s3 is not None and self._s3 is self._expired
             attempts.client = client = await self.set_session(refresh=refresh)
         operation = getattr(client, method)
         query = self._get_s3_method_kwargs(operation, *options, **query)
@@ -119,6 +120,16 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
             query["Body"] = body
         ask = _head(client, query) if method == "head_object" else operation(**query)
         return await watched(ask, body.tell)
+
+
+def run(answer: Coroutine[Any, Any, T]) -> T:
+    """Wait for a coroutine from any thread; it is cancelled where the wait is interrupted."""
+    future = asyncio.run_coroutine_threadsafe(answer, get_loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
 
 
 def split(path: str) -> tuple[str, str]:
@@ -131,6 +142,11 @@ def split(path: str) -> tuple[str, str]:
     if not bucket:
         raise ConfigurationError(f"{path}: no bucket; expected s3://BUCKET/FOLDER")
     return bucket, key
+
+
+def version_of(answer: Any) -> str:
+    """The ETag in an answer, without its quotes."""
+    return str(answer["ETag"]).strip('"')
 
 
 async def watched(request: Awaitable[T], moved: Callable[[], int]) -> T:
