@@ -102,11 +102,7 @@ def classify(error: Exception) -> Fault:
 
 
 class Attempts:
-    """The attempts of one request: waits for the next one, or says why there is none.
-
-    Attributes:
-        client: what the last attempt was sent with.
-    """
+    """The attempts of one request; ``client`` is what the last of them was sent with."""
 
     def __init__(self, path: str, verb: str) -> None:
         self.client: Any = None

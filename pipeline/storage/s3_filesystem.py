@@ -91,7 +91,8 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
             FileNotFoundError: there is no such object (a missing bucket is a mistake).
             AccessDeniedError, NotFoundError, StorageError: there is no next attempt.
         """
-        path = f"s3://{query['Bucket']}/{query.get('Key', query.get('Prefix', ''))}".rstrip("/")
+        key = query.get("Key", query.get("Prefix", ""))
+        path = f"s3://{query.get('Bucket', '')}/{key}".rstrip("/")
         attempts = Attempts(path, verb or _VERBS.get(method.partition("_")[0], "written"))
         while True:
             try:

@@ -32,9 +32,10 @@ INHERITED: dict[str, tuple[Callable[[Any, str], Any], Any]] = {
     "cat_file": (lambda fs, at: fs.cat_file(f"{at}/a"), b"x"),
     "exists": (lambda fs, at: fs.exists(f"{at}/a"), True),
     "exists, absent": (lambda fs, at: fs.exists(f"{at}/no"), False),
-    "find": (lambda fs, at: [name[-6:] for name in fs.find(at)], ["/a", "deep/b"]),
+    "find": (lambda fs, at: [path[len(at) - 5 :] for path in fs.find(at)], ["/a", "/deep/b"]),
     "info": (lambda fs, at: fs.info(f"{at}/a")["size"], 1),
     "ls": (lambda fs, at: len(fs.ls(at)), 2),
+    "ls, buckets": (lambda fs, _: BUCKET in fs.ls(""), True),
     "open": (lambda fs, at: fs.open(f"{at}/a").read(), b"x"),
     "pipe_file": (lambda fs, at: fs.pipe_file(f"{at}/c", b"y") and fs.cat_file(f"{at}/c"), b"y"),
     "rm_file": (lambda fs, at: fs.rm_file(f"{at}/a") or fs.exists(f"{at}/a"), False),
@@ -56,10 +57,7 @@ def test_whatever_method_of_s3fs_asks_is_answered_and_counted_once(
     fault_proxy.add(Rule(SLOW_DOWN, nth=(1, 3)), Rule(LoseAnswer(), nth=(1,)))
     before = snapshot()
     call, answer = INHERITED[name]
-    found = call(filesystem(), s3_folder)
-    if name == "find":
-        found = [end.removeprefix(s3_folder[-4:]) for end in found]
-    assert found == answer
+    assert call(filesystem(), s3_folder) == answer
     assert sum(since(before).values()) == len(fault_proxy.hits) > 0
 
 
@@ -200,13 +198,6 @@ def test_an_interrupted_wait_leaves_no_request_behind(
     set_retry_policy(StorageConfig(attempts=1))
     assert store.read_bytes(store.join(s3_folder, "a")) == b"x"
     assert fault_proxy.requests == [("GET", fault_proxy.requests[0][1])]
-
-
-def test_a_file_that_is_open_is_not_sent_to_another_process(s3_folder: str) -> None:
-    path = store.join(s3_folder, "a.bin")
-    store.write_whole(path, b"x")
-    with store.open_input(path) as file, pytest.raises(TypeError, match=r"a\.bin.*send the path"):
-        pickle.dumps(file)
 
 
 def test_a_store_that_refuses_a_listing_half_way_gives_no_half_of_it(
