@@ -115,7 +115,7 @@ def test_names_with_dots_are_keys_of_labels() -> None:
             "replicas.min=3",
         ],
     )
-    assert job.replicas.labels == {"ray.io/type": "A100"}
+    assert job.replicas.labels == {"ray.io/accelerator-type": "A100"}
     assert job.replicas.min == 3
 
 
