@@ -1,21 +1,41 @@
-"""Parquet in and out: footers, row ranges, and whole files as bytes."""
+"""Parquet in and out: footers, row ranges, and whole files as bytes.
+
+Every Parquet file that the product reads is read here, and opened by
+:mod:`pipeline.storage.parquet_reader`, which keeps data from running code and from unfolding.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import InputContractError
 from pipeline.storage.counters import Event, count
+from pipeline.storage.parquet_footer import ParquetFooter
+from pipeline.storage.parquet_limits import DecodeBudget, refuse_expansion
+from pipeline.storage.parquet_reader import (
+    UnreadableError,
+    explained,
+    opened,
+    uuid_columns,
+    width_of,
+)
 from pipeline.storage.store import FileIdentity, open_input, read_bytes
 
-
-class UnreadableError(InputContractError):
-    """The bytes of a file are not the Parquet that they should be."""
+__all__ = [
+    "Footer",
+    "UnreadableError",
+    "read_footer",
+    "read_metadata",
+    "read_rows",
+    "read_table",
+    "table_of",
+    "to_bytes",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,43 +44,65 @@ class Footer:
 
     Attributes:
         file: the file and its version.
-        schema: Arrow schema.
+        schema: Arrow schema of what is stored; extension types are in the fields' metadata.
         row_groups: rows of each row group, in order.
         values: leaf values of each row group: its rows, or the items of its longest list column.
+        uuids: top-level name and own name of each column of UUIDs.
+        parsed: the footer itself.
     """
 
     file: FileIdentity
     schema: pa.Schema
     row_groups: tuple[int, ...]
     values: tuple[int, ...]
+    uuids: frozenset[tuple[str, str]] = frozenset()
+    parsed: ParquetFooter = field(repr=False, compare=False)
 
     @property
     def rows(self) -> int:
         """Rows of the file."""
         return sum(self.row_groups)
 
+    def refuse_expansion(self, columns: Sequence[str], limit: float) -> None:
+        """Refuse a file that claims far more values than its bytes could hold.
+
+        Args:
+            columns: those that will be read.
+            limit: decoded bytes per stored byte.
+
+        Raises:
+            ExpansionError: a row group takes too much memory even where every value is empty.
+        """
+        parsed = self.parsed
+        places = parsed.places(columns)
+        widths = np.array([width_of(parsed.leaves[place]) for place in places], dtype=np.float64)
+        decoded = parsed.values[:, places].astype(np.float64) @ widths
+        stored = parsed.stored[:, places].sum(axis=1)
+        for group in range(len(self.row_groups)):
+            where = f"{self.file.path}, row group {group}"
+            refuse_expansion(int(decoded[group]), int(stored[group]), where, limit=limit)
+
 
 def read_footer(file: FileIdentity) -> Footer:
     """Read one footer.
 
     Raises:
-        InputContractError: the file is empty, cut off, or not Parquet.
+        InputContractError: the file is empty, cut off, encrypted, or not Parquet.
     """
     with (
-        _explained(file.path, file.size),
+        explained(file.path, file.size),
         open_input(file.path, expected=file) as source,
+        opened(file.path, source) as parquet,
     ):
-        parquet = pq.ParquetFile(source)
-        metadata = parquet.metadata
-        groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+        parsed = parquet.footer
+        values = parsed.values.max(axis=1, initial=0)
         return Footer(
             file=file,
-            schema=parquet.schema_arrow,
-            row_groups=tuple(group.num_rows for group in groups),
-            values=tuple(
-                max((group.column(i).num_values for i in range(group.num_columns)), default=0)
-                for group in groups
-            ),
+            schema=parquet.schema,
+            row_groups=tuple(parsed.rows.tolist()),
+            values=tuple(values.tolist()),
+            uuids=uuid_columns(parquet),
+            parsed=parsed,
         )
 
 
@@ -72,6 +114,7 @@ def read_rows(
     columns: Sequence[str],
     batch_rows: int = 8192,
     expected: FileIdentity | None = None,
+    budget: DecodeBudget | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Rows ``[start, stop)`` of a file as record batches; row groups outside are never touched.
 
@@ -83,18 +126,20 @@ def read_rows(
         start: first row, counted from the beginning of the file.
         stop: row after the last.
         columns: columns to read.
-        batch_rows: rows per batch at most.
+        batch_rows: rows per batch at most; fewer where rows are large.
         expected: what the file was when the rows were counted.
+        budget: what the caller keeps of all that it reads; None: one batch at a time.
 
     Raises:
         NotFoundError: no such file.
-        InputContractError: the file is another version, or the data cannot be decoded; names the
-            file and the row group.
+        InputContractError: the file is another version, a column is of an extension type, the
+            data cannot be decoded, or would become too large; names the file and the row group.
     """
+    budget = DecodeBudget(keeps=False) if budget is None else budget
     done = start
     for last in (False, True):
         try:
-            for batch in _rows_once(path, done, stop, list(columns), batch_rows, expected):
+            for batch in _rows_once(path, done, stop, list(columns), batch_rows, expected, budget):
                 yield batch
                 done += batch.num_rows
             return
@@ -105,23 +150,26 @@ def read_rows(
 
 
 def _rows_once(
-    path: str,
-    start: int,
-    stop: int,
-    columns: list[str],
-    batch_rows: int,
-    expected: FileIdentity | None,
-) -> Iterator[pa.RecordBatch]:
-    with _explained(path), open_input(path, expected=expected) as source:
-        parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        first = 0
-        for group in range(parquet.metadata.num_row_groups):
-            rows = parquet.metadata.row_group(group).num_rows
-            if first < stop and first + rows > start and rows:
-                with _explained(f"{path}, row group {group}"):
-                    batches = parquet.iter_batches(batch_rows, row_groups=[group], columns=columns)
-                    yield from _cut(batches, max(0, start - first), min(rows, stop - first))
-            first += rows
+    path: str, start: int, stop: int, columns: list[str], batch_rows: int,
+    expected: FileIdentity | None, budget: DecodeBudget,
+) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    with (
+        explained(path),
+        open_input(path, expected=expected) as source,
+        opened(path, source) as parquet,
+    ):
+        parquet.refuse_columns(columns)
+        ends = np.cumsum(parquet.footer.rows)
+        first = int(np.searchsorted(ends, start, side="right"))
+        for group in range(first, len(ends)):
+            rows = int(parquet.footer.rows[group])
+            before = int(ends[group]) - rows
+            if before >= stop:
+                return
+            if rows:
+                lower, upper = max(0, start - before), min(rows, stop - before)
+                with explained(f"{path}, row group {group}"):
+                    yield from parquet.batches(group, columns, batch_rows, budget, lower, upper)
 
 
 def to_bytes(
@@ -154,46 +202,25 @@ def read_table(path: str, *, columns: Sequence[str] | None = None) -> pa.Table:
 
     Raises:
         NotFoundError: no such file.
-        InputContractError: not readable as Parquet.
+        InputContractError: not readable as Parquet, or a column is of an extension type.
     """
-    data = read_bytes(path)
-    with _explained(path, len(data)):
-        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read(
-            columns=list(columns) if columns is not None else None
-        )
+    return table_of(read_bytes(path), path, columns=columns)
+
+
+def table_of(data: bytes, path: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """As :func:`read_table`, of a file's content.
+
+    Args:
+        data: the file.
+        path: where it is from, for errors.
+        columns: columns to read; None: all.
+    """
+    with explained(path, len(data)), opened(path, io.BytesIO(data)) as parquet:
+        return parquet.table(data, columns)
 
 
 def read_metadata(path: str) -> dict[str, str]:
     """Key-value metadata of a Parquet footer, without Arrow's own entries."""
-    with _explained(path), open_input(path) as source:
-        raw = pq.ParquetFile(source).schema_arrow.metadata or {}
+    with explained(path), open_input(path) as source, opened(path, source) as parquet:
+        raw = parquet.schema.metadata or {}
     return {key.decode(): value.decode() for key, value in raw.items()}
-
-
-def _cut(batches: Iterator[pa.RecordBatch], start: int, stop: int) -> Iterator[pa.RecordBatch]:
-    position = 0
-    for batch in batches:
-        lower, upper = max(start - position, 0), min(stop - position, batch.num_rows)
-        if lower < upper:
-            yield batch.slice(lower, upper - lower)
-        position += batch.num_rows
-        if position >= stop:
-            return
-
-
-@contextmanager
-def _explained(path: str, size: int | None = None) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
-            raise  # the store failed, not the file: Arrow's own decoding errors carry no errno
-        if size == 0:
-            raise UnreadableError(
-                f"{path}: the file is empty (0 bytes); delete it or write it again"
-            ) from error
-        reason = str(error).split("\n")[0].rstrip(".")
-        raise UnreadableError(
-            f"{path}: not readable as Parquet ({reason}); the file is cut off, damaged or of "
-            "another format: write it again"
-        ) from error

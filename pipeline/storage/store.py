@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "absolute",
     "create_if_absent",
     "delete",
+    "distinct_files",
     "exists",
     "fetch_files",
     "files_below",
@@ -75,7 +77,8 @@ def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
     found = store.stat(path)
     if found is not None:
         return [found]
-    if glob.has_magic(path):
+    # A folder may have brackets in its name; what is there is not taken for a pattern.
+    if glob.has_magic(path) and not store.is_folder(path):
         files = store.glob(path)
     else:
         folder = path.rstrip("/")
@@ -83,6 +86,19 @@ def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
     if not files:
         raise NotFoundError(f"{pattern}: no file found; expected a {suffix} file, folder or glob")
     return sorted(files, key=lambda file: file.path)
+
+
+def distinct_files(files: Iterable[FileIdentity]) -> list[FileIdentity]:
+    """The files sorted by path, a local one that links lead to several times only once.
+
+    It is kept by its own path where that is among them, else by the first one.
+    """
+    kept: dict[str, FileIdentity] = {}
+    for file in sorted({file.path: file for file in files}.values(), key=lambda one: one.path):
+        place = file.path if "://" in file.path else os.path.realpath(file.path)
+        if place not in kept or file.path == place:
+            kept[place] = file
+    return sorted(kept.values(), key=lambda one: one.path)
 
 
 def list_names(folder: str) -> list[str]:
