@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.candidates.column_types import (
+    candidates_hint,
+    carried_type,
+    is_list_of_structs,
+    partition_hint,
+    require_image,
+    require_number,
+    require_text,
+)
+from pipeline.candidates.named_columns import Level, NamedColumns
 from pipeline.errors import ConfigurationError, InputContractError
 
 Layout = Literal["long", "nested"]
@@ -25,8 +35,10 @@ class ColumnMap:
         candidates: the list column of the nested layout.
         text: columns or fields joined into the scored text, in order.
         passed: pass-through columns, each with the level it was found at.
-        query_id: type of query ids in the output.
-        doc_id: type of document ids in the output.
+        query_id: type of query ids in the output; null where the file holds none.
+        doc_id: type of document ids in the output; null likewise.
+        carried: types of images and pass-through columns, by our names.
+        uuids: columns of UUIDs in 16 bytes, each with its level.
     """
 
     layout: Layout
@@ -34,9 +46,11 @@ class ColumnMap:
     candidate: Mapping[str, str]
     candidates: str | None
     text: tuple[str, ...]
-    passed: Mapping[str, Literal["query", "candidate"]]
+    passed: Mapping[str, Level]
     query_id: pa.DataType
     doc_id: pa.DataType
+    carried: Mapping[str, pa.DataType] = field(default_factory=dict)
+    uuids: frozenset[tuple[Level, str]] = frozenset()
 
     def read_columns(self) -> list[str]:
         """Top-level columns of the file that a reader needs."""
@@ -58,6 +72,7 @@ def map_columns(
     columns: Mapping[str, str] | None = None,
     text_columns: Sequence[str] | None = None,
     pass_through: Sequence[str] = (),
+    uuids: Collection[tuple[str, str]] = (),
 ) -> ColumnMap:
     """Find our columns in a file's schema.
 
@@ -69,10 +84,12 @@ def map_columns(
         text_columns: columns joined into the text, our names or the file's; None is title, where
             there is one, and text, which only an image column makes dispensable.
         pass_through: columns copied to the output.
+        uuids: top-level name and own name of each column of UUIDs in 16 bytes.
 
     Raises:
         ConfigurationError: ``columns`` names something that is not ours.
-        InputContractError: a required column is missing or of a type that cannot be used.
+        InputContractError: a required column is missing, stands twice, or is of a type that cannot
+            be used.
     """
     explicit = dict(columns or {})
     unknown = sorted(set(explicit) - set(schema.ALIASES))
@@ -80,120 +97,121 @@ def map_columns(
         raise ConfigurationError(
             f"input.columns: unknown column '{unknown[0]}'; known: {', '.join(schema.ALIASES)}"
         )
-    resolver = _Resolver(source, explicit)
     listed = _candidates_column(arrow, explicit, layout, source)
-    if listed is None:
-        outer = inner = arrow
-    else:
-        outer, inner = arrow, pa.schema(list(arrow.field(listed).type.value_type))
-    query = _query_columns(resolver, outer)
-    candidate = {schema.DOC_ID: resolver.require(schema.DOC_ID, inner)}
+    outer = NamedColumns(source, explicit, arrow, "query", listed, uuids)
+    inner = outer
+    if listed is not None:
+        outer.check(listed)
+        fields = pa.schema(list(arrow.field(listed).type.value_type))
+        inner = NamedColumns(source, explicit, fields, "candidate", listed, uuids)
+    query = _query_columns(outer)
+    candidate = {schema.DOC_ID: inner.require(schema.DOC_ID)}
     for name in (schema.FIRST_STAGE_SCORE, schema.FIRST_STAGE_RANK, schema.IMAGE):
-        found = resolver.find(name, inner)
+        found = inner.find(name)
         if found is not None:
             candidate[name] = found
-    text = _text_columns(resolver, inner, text_columns, has_image=schema.IMAGE in candidate)
+            require = require_image if name == schema.IMAGE else require_number
+            require(inner.fields.field(found), source, inner.note(name, found))
+    text = _text_columns(inner, text_columns, has_image=schema.IMAGE in candidate)
+    passed = _passed(pass_through, outer, inner)
     return ColumnMap(
         layout="long" if listed is None else "nested",
         query=query,
         candidate=candidate,
         candidates=listed,
         text=text,
-        passed=_passed(pass_through, outer, inner, source),
-        query_id=_id_type(outer.field(query[schema.QUERY_ID]), source),
-        doc_id=_id_type(inner.field(candidate[schema.DOC_ID]), source),
+        passed=passed,
+        query_id=outer.id_type(schema.QUERY_ID, query[schema.QUERY_ID]),
+        doc_id=inner.id_type(schema.DOC_ID, candidate[schema.DOC_ID]),
+        carried=_carried(query, candidate, passed, outer, inner),
+        uuids=outer.uuids() | inner.uuids(),
     )
 
 
-class _Resolver:
-    """Explicit names first, then aliases; errors say what was looked for and what is there."""
-
-    def __init__(self, source: str, explicit: Mapping[str, str]) -> None:
-        self.source = source
-        self.explicit = explicit
-
-    def find(self, name: str, arrow: pa.Schema) -> str | None:
-        if name in self.explicit:
-            chosen = self.explicit[name]
-            if chosen not in arrow.names:
-                raise InputContractError(
-                    f"{self.source}: input.columns maps '{name}' to '{chosen}', which is not "
-                    f"there; columns found: {', '.join(arrow.names)}"
-                )
-            return chosen
-        return next((alias for alias in schema.ALIASES[name] if alias in arrow.names), None)
-
-    def require(self, name: str, arrow: pa.Schema) -> str:
-        found = self.find(name, arrow)
-        if found is None:
-            raise InputContractError(
-                f"{self.source}: missing column '{name}' (also accepted: "
-                f"{', '.join(schema.ALIASES[name][1:]) or 'no alias'}); columns found: "
-                f"{', '.join(arrow.names) or 'none'}; map yours with "
-                f"--set input.columns.{name}=YOUR_COLUMN"
-            )
-        return found
-
-
-def _query_columns(resolver: _Resolver, outer: pa.Schema) -> dict[str, str]:
+def _query_columns(outer: NamedColumns) -> dict[str, str]:
     """query_id and query; only a column of query images makes the text dispensable."""
-    found = {schema.QUERY_ID: resolver.require(schema.QUERY_ID, outer)}
-    image = resolver.find(schema.QUERY_IMAGE, outer)
+    found = {schema.QUERY_ID: outer.require(schema.QUERY_ID)}
+    image = outer.find(schema.QUERY_IMAGE)
     if image is not None:
         found[schema.QUERY_IMAGE] = image
-    if image is None or resolver.find(schema.QUERY, outer) is not None:
-        found[schema.QUERY] = resolver.require(schema.QUERY, outer)
+        note = outer.note(schema.QUERY_IMAGE, image)
+        require_image(outer.fields.field(image), outer.source, note)
+    if image is None or outer.find(schema.QUERY) is not None:
+        query = found[schema.QUERY] = outer.require(schema.QUERY)
+        if not outer.is_uuid(query):
+            note = outer.note(schema.QUERY, query)
+            require_text(outer.fields.field(query), outer.source, note)
     return found
 
 
 def _text_columns(
-    resolver: _Resolver, inner: pa.Schema, wanted: Sequence[str] | None, *, has_image: bool
+    inner: NamedColumns, wanted: Sequence[str] | None, *, has_image: bool
 ) -> tuple[str, ...]:
     if wanted is None:
         needed = () if has_image else (schema.TEXT,)
         wanted = [
             name
             for name in (schema.TITLE, schema.TEXT)
-            if name in needed or resolver.find(name, inner) is not None
+            if name in needed or inner.find(name) is not None
         ]
-    names = []
+    names, present = [], inner.fields.names
     for name in wanted:
-        if (name in schema.ALIASES and name not in inner.names) or name in resolver.explicit:
-            names.append(resolver.require(name, inner))
-        elif name in inner.names:
-            names.append(name)
+        if (name in schema.ALIASES and name not in present) or name in inner.explicit:
+            names.append(inner.require(name))
+        elif name in present:
+            names.append(inner.check(name))
         else:
             raise InputContractError(
-                f"{resolver.source}: input.text_columns names '{name}', which is not there; "
-                f"columns found: {', '.join(inner.names)}"
+                f"{inner.source}: input.text_columns names '{name}', which is not there; "
+                f"columns found: {', '.join(present)}{partition_hint(inner.source, name)}"
             )
     for name in names:
-        if not is_text(inner.field(name).type):
-            raise InputContractError(
-                f"{resolver.source}: column '{name}' holds {inner.field(name).type}, expected text"
-            )
+        if not inner.is_uuid(name):
+            require_text(inner.fields.field(name), inner.source)
     return tuple(names)
 
 
-def _passed(
-    wanted: Sequence[str], outer: pa.Schema, inner: pa.Schema, source: str
-) -> dict[str, Literal["query", "candidate"]]:
-    passed: dict[str, Literal["query", "candidate"]] = {}
+def _passed(wanted: Sequence[str], outer: NamedColumns, inner: NamedColumns) -> dict[str, Level]:
+    passed: dict[str, Level] = {}
     for name in wanted:
         if name in (*schema.RANKED_COLUMNS, *schema.TOKEN_COLUMNS):
             raise ConfigurationError(
                 f"output.columns: '{name}' is written by the pipeline itself; remove it"
             )
-        if name in inner.names:
+        if name in inner.fields.names:
+            inner.check(name)
             passed[name] = "candidate"
-        elif name in outer.names:
+        elif name in outer.fields.names:
+            outer.check(name)
             passed[name] = "query"
         else:
+            found = ", ".join(dict.fromkeys([*outer.fields.names, *inner.fields.names]))
             raise InputContractError(
-                f"{source}: output.columns names '{name}', which is not there; columns found: "
-                f"{', '.join(dict.fromkeys([*outer.names, *inner.names]))}"
+                f"{outer.source}: output.columns names '{name}', which is not there; columns "
+                f"found: {found}{partition_hint(outer.source, name)}"
             )
     return passed
+
+
+def _carried(
+    query: Mapping[str, str],
+    candidate: Mapping[str, str],
+    passed: Mapping[str, Level],
+    outer: NamedColumns,
+    inner: NamedColumns,
+) -> dict[str, pa.DataType]:
+    carried = {}
+    for ours, mapping, columns in (
+        (schema.QUERY_IMAGE, query, outer),
+        (schema.IMAGE, candidate, inner),
+    ):
+        if ours in mapping:
+            carried[ours] = carried_type(columns.fields.field(mapping[ours]))
+    for name, level in passed.items():
+        columns = outer if level == "query" else inner
+        kind = columns.fields.field(name)
+        carried[name] = carried_type(kind, uuid=columns.is_uuid(name))
+    return carried
 
 
 def _candidates_column(
@@ -204,46 +222,15 @@ def _candidates_column(
     aliases = schema.ALIASES[schema.CANDIDATES]
     names = (explicit[schema.CANDIDATES],) if schema.CANDIDATES in explicit else aliases
     for name in names:
-        if name in arrow.names:
-            kind = arrow.field(name).type
-            if _is_list(kind) and pa.types.is_struct(kind.value_type):
-                return name
+        if name in arrow.names and is_list_of_structs(arrow.field(arrow.names.index(name)).type):
+            return name
     if layout == "nested" or schema.CANDIDATES in explicit:
+        told = candidates_hint(arrow, names)
         raise InputContractError(
-            f"{source}: the nested layout needs a list-of-structs column called "
+            f"{source}: {told}"
+            if told
+            else f"{source}: the nested layout needs a list-of-structs column called "
             f"{' or '.join(names)}; columns found: {', '.join(arrow.names)}; map yours with "
             "--set input.columns.candidates=YOUR_COLUMN"
         )
     return None
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type can be read as text."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return any(
-        check(kind)
-        for check in (
-            pa.types.is_string,
-            pa.types.is_large_string,
-            pa.types.is_string_view,
-            pa.types.is_binary,
-            pa.types.is_large_binary,
-            pa.types.is_null,
-        )
-    )
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
-
-
-def _id_type(field: pa.Field, source: str) -> pa.DataType:
-    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    if pa.types.is_integer(kind):
-        return kind
-    if is_text(kind):
-        return pa.string()
-    raise InputContractError(
-        f"{source}: column '{field.name}' holds {field.type}; ids must be strings or integers"
-    )

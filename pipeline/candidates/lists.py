@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.errors import InputContractError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,11 @@ class CandidateLists:
     def query_of_document(self) -> npt.NDArray[np.int64]:
         """int64 [N]: the list that each document stands in."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @property
+    def empty(self) -> npt.NDArray[np.int64]:
+        """int64 [E]: the lists without documents."""
+        return np.flatnonzero(np.diff(self.offsets) == 0)
 
     def scoreable(self) -> tuple[CandidateLists, npt.NDArray[np.int64]]:
         """The same queries with only those documents that have no reason against them.
@@ -79,12 +85,12 @@ class CandidateLists:
 
     def to_ipc(self) -> bytes:
         """Arrow IPC stream of one row per query, the canonical nested layout."""
-        documents = self.documents.combine_chunks()
-        arrays = [
-            column.chunk(0) if column.num_chunks else pa.array([], column.type)
-            for column in documents.columns
+        arrays = [_one_array(column) for column in self.documents.columns]
+        fields = [
+            one.with_type(array.type)
+            for one, array in zip(self.documents.schema, arrays, strict=True)
         ]
-        items = pa.StructArray.from_arrays(arrays, fields=list(documents.schema))
+        items = pa.StructArray.from_arrays(arrays, fields=fields)
         lists = pa.LargeListArray.from_arrays(pa.array(self.offsets), items)
         table = self.queries.append_column(schema.CANDIDATES, lists)
         sink = pa.BufferOutputStream()
@@ -168,3 +174,18 @@ def _is_bytes(kind: pa.DataType) -> bool:
 def _digest(value: pa.Scalar) -> bytes | None:
     data = value.as_buffer() if hasattr(value, "as_buffer") else value.as_py()
     return None if data is None else hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array; of a large type where its text does not fit in two GiB."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    try:
+        return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    except pa.ArrowInvalid:
+        wide = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}.get(column.type)
+        if wide is None:
+            raise InputContractError(
+                f"a unit holds more than 2 GiB of {column.type}; lower units.documents"
+            ) from None
+        return pa.concat_arrays([chunk.cast(wide) for chunk in column.chunks])

@@ -1,7 +1,8 @@
 """Why a candidate was not scored: the closed list of reason codes, and the checks of an input row.
 
 A candidate with a reason is never dropped: it stands in the output with a null score, ranked last,
-and in the quarantine with the message below.
+and in the quarantine with the message below. A query without candidates has no row in the output,
+which is one of candidates; it stands in the quarantine, with a null doc_id, and is counted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ IMAGE_FETCH: Final = "image_fetch"
 IMAGE_DECODE: Final = "image_decode"
 IMAGE_LIMIT: Final = "image_limit"
 WORKER_CRASHED: Final = "worker_crashed"
+NO_CANDIDATES: Final = "no_candidates"
 
 #: What each code means and what to do; written to the quarantine, shown in the docs.
 MESSAGES: Final[dict[str, str]] = {
@@ -46,7 +48,11 @@ MESSAGES: Final[dict[str, str]] = {
     "raise the limit",
     WORKER_CRASHED: "the query crashed, hung or raised in every worker that scored it, even alone; "
     "the run's report has the worker's last words",
+    NO_CANDIDATES: "the query's list of candidates is null or empty, so there is nothing to rank",
 }
+
+#: Reasons that are of a query and not of a candidate.
+OF_QUERIES: Final = frozenset({NO_CANDIDATES})
 
 
 def first_reason(checks: list[tuple[str, npt.NDArray[np.bool_]]], count: int) -> pa.Array:

@@ -118,6 +118,17 @@ class InputConfig(Settings):
         "identified by a hash of their content; larger ones by samples, times and inode, and may "
         "not be touched during a run.",
     )
+    allow_empty: bool = Field(
+        False,
+        description="Publish a run of an input without any candidate; such an input is refused "
+        "otherwise, for it is mostly a mistake of the step before.",
+    )
+    max_expansion: float = Field(
+        100.0,
+        gt=1,
+        description="Decoded bytes per stored byte past which a file is refused as a "
+        "decompression bomb, where a unit takes more than 128 MiB.",
+    )
 
 
 class OutputConfig(Settings):

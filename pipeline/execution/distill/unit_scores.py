@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.candidates.canonical import plain_columns
 from pipeline.candidates.inputs import read_unchanged
 from pipeline.candidates.reasons import duplicated, to_text
 from pipeline.execution.distill.graph import Job
@@ -157,16 +158,16 @@ def query_texts(job: Job, unit: DistillUnit, query_ids: pa.Array) -> list[str | 
         batches = read_unchanged(
             job.source, lambda source: list(source.batches(unit.start, unit.stop, only=names))
         )
-        for _, batch in batches:
-            ids, texts = (to_text(_as_text(batch.column(place)))[0] for place in (0, 1))
+        for file, _, batch in batches:
+            given = dict(zip(batch.schema.names, batch.columns, strict=True))
+            plain = plain_columns(file.columns, "query", given)
+            ids, texts = (to_text(_as_text(plain[file.columns.query[n]]))[0] for n in names)
             for query_id, text in zip(ids.to_pylist(), texts.to_pylist(), strict=True):
                 found.setdefault(query_id, text)
     return [found.get(query_id) for query_id in query_ids.to_pylist()]
 
 
 def _as_text(values: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
     return values.cast(pa.string()) if pa.types.is_integer(values.type) else values
 
 

@@ -1,0 +1,103 @@
+"""The columns of one level of a file: found by explicit name or alias, and checked when found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.candidates.column_types import candidates_hint, id_type, partition_hint
+from pipeline.errors import InputContractError
+from pipeline.storage.parquet_reader import refuse_extensions, twice_error
+
+Level = Literal["query", "candidate"]
+
+
+class NamedColumns:
+    """The columns of one level: explicit names first, then aliases.
+
+    Errors say what was looked for and what is there.
+    """
+
+    def __init__(
+        self, source: str, explicit: Mapping[str, str], fields: pa.Schema, level: Level,
+        listed: str | None, uuids: Collection[tuple[str, str]],
+    ) -> None:  # fmt: skip
+        self.source = source
+        self.explicit = explicit
+        self.fields = fields
+        self.level = level
+        self._listed = listed
+        self._uuids = uuids
+
+    def find(self, name: str) -> str | None:
+        """The column that is ours by this name, checked."""
+        names = self.fields.names
+        if name in self.explicit:
+            chosen = self.explicit[name]
+            if chosen not in names:
+                raise InputContractError(
+                    f"{self.source}: input.columns maps '{name}' to '{chosen}', which is not "
+                    f"there; columns found: {', '.join(names)}"
+                    f"{partition_hint(self.source, chosen)}"
+                )
+            return self.check(chosen)
+        found = next((alias for alias in schema.ALIASES[name] if alias in names), None)
+        return None if found is None else self.check(found)
+
+    def require(self, name: str) -> str:
+        """As :meth:`find`; raises :class:`InputContractError` where there is none."""
+        found = self.find(name)
+        if found is not None:
+            return found
+        names = self.fields.names
+        if self._listed is None:
+            told = candidates_hint(self.fields, schema.ALIASES[schema.CANDIDATES])
+            if told:
+                raise InputContractError(f"{self.source}: {told}")
+        raise InputContractError(
+            f"{self.source}: missing column '{name}' (also accepted: "
+            f"{', '.join(schema.ALIASES[name][1:]) or 'no alias'}); columns found: "
+            f"{', '.join(names) or 'none'}; map yours with "
+            f"--set input.columns.{name}=YOUR_COLUMN{partition_hint(self.source, name)}"
+        )
+
+    def check(self, column: str) -> str:
+        """Refuse a name that stands twice, or a column of an extension type."""
+        if self.fields.names.count(column) > 1:
+            raise twice_error(self.source, column)
+        refuse_extensions(self.fields.field(column), self.source)
+        return column
+
+    def note(self, name: str, column: str) -> str:
+        """What a message says of a column that was taken because of its name."""
+        if column == name or name in self.explicit:
+            return ""
+        return (
+            f"; '{column}' was taken as {name} by its alias: map another column with "
+            f"--set input.columns.{name}=COLUMN, or rename this one"
+        )
+
+    def is_uuid(self, column: str) -> bool:
+        """Whether a column holds UUIDs in 16 bytes."""
+        top = column if self.level == "query" or self._listed is None else self._listed
+        kind = self.fields.field(column).type
+        return (top, column) in self._uuids and kind == pa.binary(16)
+
+    def uuids(self) -> frozenset[tuple[Level, str]]:
+        """Columns of UUIDs, each with its level."""
+        once = [name for name in self.fields.names if self.fields.names.count(name) == 1]
+        found = [name for name in once if self.is_uuid(name)]
+        levels: tuple[Level, ...] = (self.level,)
+        if self._listed is None:
+            levels = ("query", "candidate")  # the columns of the long layout are both
+        return frozenset((level, name) for level in levels for name in found)
+
+    def id_type(self, name: str, column: str) -> pa.DataType:
+        """Type of the ids of a column in the output."""
+        return id_type(
+            self.fields.field(column), self.source, self.note(name, column),
+            uuid=self.is_uuid(column),
+        )  # fmt: skip

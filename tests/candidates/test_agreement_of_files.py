@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.candidates.inputs import Input, open_input
+from pipeline.candidates.lists import CandidateLists
+from pipeline.candidates.reading import read_lists
+from pipeline.config import InputConfig
+from pipeline.errors import InputContractError
+from pipeline.storage.store import list_files
+from tests.makers import long_table, nested_table
+
+
+def rows(ids: Any = ("a", "b"), **columns: Any) -> pa.Table:
+    count = len(ids)
+    fixed = {"query_id": ids, "query": ["x"] * count, "doc_id": ids, "text": ["t"] * count}
+    return pa.table(fixed | columns)
+
+
+def opened(tmp_path: Path, *tables: pa.Table, keep: tuple[str, ...] = ()) -> Input:
+    for number, table in enumerate(tables):
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    return open_input(InputConfig(path=(str(tmp_path),)), pass_through=keep)
+
+
+def lists_of(source: Input) -> CandidateLists:
+    return read_lists(source, 0, source.rows)
+
+
+EMPTY = {
+    "null types": rows(pa.nulls(0)).cast(pa.schema([(n, pa.null()) for n in rows().column_names])),
+    "floats": pa.table({name: pa.array([], pa.float64()) for name in rows().column_names}),
+    "integers": pa.table({name: pa.array([], pa.int64()) for name in rows().column_names}),
+    "no columns": pa.table({}),
+    "an index": pa.table({"__index_level_0__": pa.array([], pa.int64())}),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_file_without_rows_agrees_with_any(tmp_path: Path, kind: str, place: int) -> None:
+    tables = [rows(["a", "b"]), rows(["c"])]
+    tables.insert(place, EMPTY[kind])
+    source = opened(tmp_path, *tables)
+    assert (len(source.files), source.rows) == (3, 3)
+    assert lists_of(source).queries["query_id"].to_pylist() == ["a", "b", "c"]
+
+
+def test_a_column_of_nulls_agrees_with_any_type(tmp_path: Path) -> None:
+    source = opened(
+        tmp_path,
+        rows(pa.array([None, None], pa.null()), first_stage_score=pa.nulls(2)),
+        rows(pa.array([7, 8])),
+        keep=(),
+    )
+    lists = lists_of(source)
+    assert lists.queries["query_id"].to_pylist() == [None, 7, 8]
+    assert source.columns.query_id == pa.int64()
+
+
+@pytest.mark.parametrize(
+    ("types", "common"),
+    [
+        ((pa.uint64(), pa.uint32()), pa.uint64()),
+        ((pa.int32(), pa.int8()), pa.int64()),
+        ((pa.int32(), pa.uint64()), pa.int64()),
+        ((pa.uint64(),), pa.uint64()),
+    ],
+)
+def test_integers_of_several_widths_keep_their_values(
+    tmp_path: Path, types: tuple[pa.DataType, ...], common: pa.DataType
+) -> None:
+    largest = 2**64 - 1 if common == pa.uint64() else 100
+    ids = [pa.array([largest - 1 - i if i == 0 else i], kind) for i, kind in enumerate(types)]
+    source = opened(tmp_path, *(rows(one) for one in ids))
+    assert source.columns.doc_id == common
+    found = lists_of(source).documents["doc_id"].to_pylist()
+    assert found == [one[0].as_py() for one in ids]
+
+
+def test_an_integer_that_no_common_type_holds_is_named(tmp_path: Path) -> None:
+    ids = pa.array([1, 2**64 - 1], pa.uint64())
+    source = opened(tmp_path, rows(pa.array([0], pa.int32())), rows(ids))
+    with pytest.raises(
+        InputContractError, match=r"1\.parquet, row 1: column '.*' holds 18446744073709551615"
+    ):
+        lists_of(source)
+
+
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_uuids_are_written_as_people_write_them(tmp_path: Path, store_schema: bool) -> None:
+    made = [uuid.UUID(int=i * 2**100 + i) for i in (1, 2)]
+    ids = pa.array([one.bytes for one in made], pa.uuid())
+    table = rows(ids, note=ids)
+    pq.write_table(table, tmp_path / "long.parquet", store_schema=store_schema)
+    source = open_input(InputConfig(path=(str(tmp_path),)), pass_through=("note",))
+    lists = lists_of(source)
+    texts = [str(one) for one in made]
+    assert lists.queries["query_id"].to_pylist() == texts
+    assert lists.documents["doc_id"].to_pylist() == lists.documents["note"].to_pylist() == texts
+
+
+def test_uuids_inside_lists_are_found(tmp_path: Path) -> None:
+    made = uuid.uuid4()
+    inner = pa.StructArray.from_arrays(
+        [pa.array([made.bytes], pa.uuid()), pa.array(["t"])], names=["doc_id", "text"]
+    )
+    table = pa.table({"query_id": ["q"], "query": ["x"]})
+    table = table.append_column("candidates", pa.ListArray.from_arrays([0, 1], inner))
+    assert lists_of(opened(tmp_path, table)).documents["doc_id"].to_pylist() == [str(made)]
+
+
+ITEM = pa.struct([("doc_id", pa.string()), ("text", pa.string())])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.list_(ITEM), pa.large_list(ITEM), pa.list_view(ITEM), pa.large_list_view(ITEM),
+        pa.list_(ITEM, 2),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_candidates_in_every_kind_of_list(tmp_path: Path, kind: pa.DataType) -> None:
+    one, two = ({"doc_id": str(i), "text": "t"} for i in (1, 2))
+    values = [[one, two], None, [two, one]]
+    table = pa.table({"query_id": ["a", "b", "c"], "query": ["x"] * 3})
+    table = table.append_column("candidates", pa.array(values, kind))
+    lists = lists_of(opened(tmp_path, table))
+    assert lists.offsets.tolist() == [0, 2, 2, 4]
+    assert lists.documents["doc_id"].to_pylist() == ["1", "2", "2", "1"]
+    again = CandidateLists.from_ipc(lists.to_ipc())
+    assert again.documents.equals(lists.documents) and again.offsets.tolist() == [0, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (pa.string(), ["1.5", None]), (pa.decimal128(5, 2), ["1.50", None]),
+        (pa.float16(), [1.5, None]), (pa.int8(), [1, None]),
+        (pa.dictionary(pa.int8(), pa.float32()), [1.5, None]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_scores_of_every_kind_of_number(tmp_path: Path, kind: pa.DataType, values: Any) -> None:
+    given = pa.array(values).cast(kind) if not pa.types.is_dictionary(kind) else (
+        pa.array(values, pa.float32()).dictionary_encode()
+    )  # fmt: skip
+    found = lists_of(opened(tmp_path, rows(first_stage_score=given))).documents
+    assert found["first_stage_score"].to_pylist() == [float(values[0]), None]
+
+
+def test_copied_columns_have_one_type_over_all_files(tmp_path: Path) -> None:
+    source = opened(
+        tmp_path,
+        rows(["a"], n=pa.array([1], pa.int8()), s=["x"]),
+        rows(["b"], n=pa.array([2**40]), s=pa.array(["y"], pa.large_string())),
+        rows(["c"], n=pa.nulls(1), s=["z"]),
+        keep=("n", "s"),
+    )
+    for start, expected in ((0, [1]), (1, [2**40]), (2, [None])):
+        column = read_lists(source, start, start + 1).documents["n"]
+        assert (column.type, column.to_pylist()) == (pa.int64(), expected)
+
+
+@pytest.mark.parametrize("columns", [{"n": (["x"], [1])}, {"image": (["x"], [{"bytes": b"x"}])}])
+def test_copied_columns_of_two_kinds_are_refused(tmp_path: Path, columns: Any) -> None:
+    [(name, (first, second))] = columns.items()
+    with pytest.raises(InputContractError, match=rf"1\.parquet: '{name}' holds .*0\.parquet"):
+        opened(
+            tmp_path, rows(["a"], **{name: first}), rows(["b"], **{name: second}),
+            keep=("n",) if name == "n" else (),
+        )  # fmt: skip
+
+
+def test_a_column_in_one_file_only(tmp_path: Path) -> None:
+    source = opened(tmp_path, rows(["a"], score=[1.5], title=["T"]), rows(["b"]))
+    documents = lists_of(source).documents
+    assert documents["first_stage_score"].to_pylist() == [1.5, None]
+    assert documents["text"].to_pylist() == ["T t", "t"]
+    with pytest.raises(InputContractError, match=r"1\.parquet: output.columns names 'title'"):
+        opened(tmp_path, rows(["a"], title=["T"]), rows(["b"]), keep=("title",))
+
+
+def test_a_partition_column_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "lang=de").mkdir()
+    pq.write_table(rows(), tmp_path / "lang=de" / "a.parquet")
+    with pytest.raises(InputContractError, match="'lang' stands in the path of the file"):
+        open_input(InputConfig(path=(str(tmp_path),)), pass_through=("lang",))
+
+
+def test_a_query_column_may_be_copied_in_both_layouts(tmp_path: Path) -> None:
+    table = long_table(queries=3)
+    for name, one in (("long", table), ("nested", nested_table(table))):
+        (tmp_path / name).mkdir()
+        documents = lists_of(opened(tmp_path / name, one, keep=("query",))).documents
+        assert documents["query"].to_pylist() == table["query"].to_pylist()
+
+
+def test_a_folder_with_brackets_in_its_name_is_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "p [v2] *?"
+    folder.mkdir()
+    pq.write_table(rows(), folder / "a.parquet")
+    assert [Path(file.path).name for file in list_files(str(folder))] == ["a.parquet"]
+    assert open_input(InputConfig(path=(str(folder),))).rows == 2
+
+
+def test_a_file_that_links_lead_to_twice_is_read_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in" / "day-1").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    pq.write_table(rows(["a"]), tmp_path / "in" / "day-1" / "a.parquet")
+    pq.write_table(rows(["b"]), tmp_path / "elsewhere" / "b.parquet")
+    (tmp_path / "in" / "a-latest").symlink_to("day-1")
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "elsewhere")
+    source = open_input(InputConfig(path=(str(tmp_path / "in"),)))
+    assert [file.identity.path.removeprefix(str(tmp_path)) for file in source.files] == [
+        "/in/day-1/a.parquet", "/in/more/b.parquet",
+    ]  # fmt: skip
+    assert "1 files of the input are links to others" in caplog.text
+
+
+def test_a_row_count_that_no_file_could_hold_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    table = pa.table({name: pa.nulls(20_000_000, pa.string()) for name in rows().column_names})
+    pq.write_table(table, tmp_path / "nulls.parquet", row_group_size=20_000_000)
+    with pytest.raises(InputContractError, match=r"nulls\.parquet, row group 0: .*max_expansion"):
+        open_input(InputConfig(path=(str(tmp_path),)))
