@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.candidates.reading import split_query_error
+from pipeline.candidates.reasons import OF_QUERIES
 from pipeline.errors import QuarantineError, RunFailedError
 from pipeline.execution import rows
 from pipeline.execution.preparation import Prepared
@@ -17,7 +18,7 @@ from pipeline.execution.progress import Progress
 from pipeline.execution.ranked_reader import read_sealed
 from pipeline.execution.rows import Suspicion
 from pipeline.execution.run_folder import RunFolder, UnitCounts, total_reasons
-from pipeline.execution.seen import SeenQueries
+from pipeline.execution.seen import SeenQueries, hashes_of
 from pipeline.schema import QUERY_ID
 from pipeline.storage import counters
 
@@ -69,10 +70,8 @@ class Ledger:
         self.progress.add(counts, resumed=resumed)
         place = self._seen.add(counts.query_hashes)
         if place is not None:
-            ids: list[Any] = []
-            for path in self._folder.files(counts.unit, counts.parts):
-                ids += read_sealed(path, columns=[QUERY_ID]).column(0).drop_null().to_pylist()
-            raise split_query_error(list(dict.fromkeys(ids))[place], "over several units")
+            wanted = counts.query_hashes[place]
+            raise split_query_error(self._query_id(counts, wanted), "over several units")
         self._refuse_bad_unit(counts)
 
     def note(self, unit: str, stats: dict[str, float]) -> None:
@@ -172,6 +171,18 @@ class Ledger:
                 _LONG_UNIT_S,
             )
 
+    def _query_id(self, counts: UnitCounts, wanted: np.uint64) -> object:
+        """The query of a unit that has a hash; one without candidates is in its quarantine."""
+        paths = self._folder.files(counts.unit, counts.parts)
+        if OF_QUERIES & counts.reasons.keys():
+            paths.append(self._folder.quarantine(counts.unit))
+        for path in paths:
+            ids = read_sealed(path, columns=[QUERY_ID]).column(0).drop_null().unique()
+            found = np.flatnonzero(hashes_of(ids) == wanted)
+            if len(found):
+                return ids[int(found[0])].as_py()
+        return "(one that the unit's files do not name)"
+
     def _about(self, suspicion: Suspicion) -> tuple[str, int]:
         return suspicion.unit, suspicion.failures
 
@@ -185,7 +196,9 @@ class Ledger:
         self, path: str, counts: list[UnitCounts], documents: int, setting: str
     ) -> QuarantineError:
         quarantined = sum(c.quarantined for c in counts)
-        named = ", ".join(f"{code} {n}" for code, n in total_reasons(counts).items())
+        named = ", ".join(
+            f"{code} {n}" for code, n in total_reasons(counts).items() if code not in OF_QUERIES
+        )
         return QuarantineError(
             f"{path}: {quarantined} of {documents} candidates ({quarantined / documents:.1%}) "
             f"could not be scored ({named}), more than quarantine.{setting} = "

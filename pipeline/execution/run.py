@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import failpoints
-from pipeline.errors import RunFailedError
+from pipeline.errors import InputContractError, RunFailedError
 from pipeline.execution import attempts
 from pipeline.execution.lease import NoLease
 from pipeline.execution.listing import Problem, error_of, strange_names
@@ -56,7 +56,8 @@ def execute(prepared: Prepared, *, repair: bool = False) -> Outcome:
             of a run that is not published are scored again; everything else is refused.
 
     Raises:
-        InputContractError: the input is unsorted, damaged, or changed while it was read.
+        InputContractError: the input is unsorted, damaged, changed while it was read, or has no
+            candidates.
         QuarantineError: more candidates were quarantined than ``max_error_rate`` allows.
         DamagedRunError: the run's folder is not as it was written; names the files.
         LeaseHeldError: another driver is at work on the same run.
@@ -132,7 +133,8 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
     failpoints.reached("units.verified")
     session.termination.check()
     manifest = _manifest(prepared, units)
-    _refuse_lost_documents(prepared, manifest)
+    _refuse_lost_rows(prepared, manifest)
+    _refuse_empty(prepared, manifest)
     ledger.refuse_too_many_errors(f"{folder.path}/quarantine")
     publish(folder, manifest, session.lease, repair=repair)
     attempts.forget(folder.path)
@@ -173,10 +175,22 @@ def _finished(prepared: Prepared, *, repaired: bool = False) -> Outcome:
     )
 
 
-def _refuse_lost_documents(prepared: Prepared, manifest: dict[str, Any]) -> None:
-    planned, found = prepared.plan.documents, manifest["documents"]
-    if found != planned and prepared.source.columns.layout == "long":
+def _refuse_lost_rows(prepared: Prepared, manifest: dict[str, Any]) -> None:
+    """A row of the input is a candidate in the long layout, and a query in the nested one."""
+    counted = "documents" if prepared.source.columns.layout == "long" else "queries"
+    planned, found = sum(unit.stop - unit.start for unit in prepared.plan.units), manifest[counted]
+    if found != planned:
         raise RunFailedError(
-            f"{prepared.folder.path}: {found} candidates were ranked, but the plan has {planned}; "
+            f"{prepared.folder.path}: {found} {counted} were ranked, but the plan has {planned}; "
             "this is a defect of the pipeline: keep the folder and report it"
+        )
+
+
+def _refuse_empty(prepared: Prepared, manifest: dict[str, Any]) -> None:
+    config = prepared.config.input
+    if manifest["documents"] == 0 and not config.allow_empty:
+        raise InputContractError(
+            f"{', '.join(config.path)}: none of {manifest['queries']} queries has a candidate, so "
+            "there is nothing to publish; see to the step that wrote the lists, or set "
+            "input.allow_empty to publish a run without candidates"
         )

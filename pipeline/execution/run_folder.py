@@ -40,6 +40,7 @@ import pyarrow.parquet as pq
 
 from pipeline import failpoints
 from pipeline.candidates.planning import PLAN_SCHEMA, Plan
+from pipeline.candidates.reasons import OF_QUERIES
 from pipeline.errors import DamagedRunError, NotFoundError, RerankError
 from pipeline.execution import records
 from pipeline.outputs.sealed import NotWholeError, refuse_damage, sealed_bytes
@@ -79,10 +80,10 @@ class UnitCounts:
 
     Attributes:
         unit: its name.
-        queries: candidate lists.
+        queries: candidate lists, empty ones among them.
         documents: candidates, quarantined ones among them.
         tokens: tokens that went through the model.
-        reasons: quarantined candidates by reason code.
+        reasons: quarantined candidates by reason code, and queries without candidates.
         parts: files that stand before the one that closes the unit.
         query_hashes: uint64 [queries], to see a query that two units hold.
     """
@@ -99,8 +100,8 @@ class UnitCounts:
 
     @property
     def quarantined(self) -> int:
-        """Candidates without a score."""
-        return sum(self.reasons.values())
+        """Candidates without a score; a query without candidates is none of them."""
+        return sum(n for code, n in self.reasons.items() if code not in OF_QUERIES)
 
     def to_metadata(self) -> str:
         """JSON for the footer of the unit's file."""
@@ -139,7 +140,7 @@ class UnitCounts:
 
 
 def total_reasons(units: Iterable[UnitCounts]) -> dict[str, int]:
-    """Quarantined candidates of many units by reason code."""
+    """Rows of the quarantine of many units by reason code."""
     total: Counter[str] = Counter()
     for unit in units:
         total.update(unit.reasons)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Hashes = npt.NDArray[np.uint64]
 
 _MERGE_AT = 65_536
+
+
+def hashes_of(ids: pa.Array | pa.ChunkedArray) -> Hashes:
+    """uint64 [Q]: a 64-bit hash of each of [Q] query ids, none of them null."""
+    values = ids.cast(pa.string()).to_pylist()
+    digests = [hashlib.blake2b(value.encode(), digest_size=8).digest() for value in values]
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 class SeenQueries:

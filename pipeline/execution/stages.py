@@ -6,7 +6,6 @@ and a unit cannot be mixed with another.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -31,6 +30,7 @@ from pipeline.execution import rows
 from pipeline.execution.identity import ModelIdentity
 from pipeline.execution.model_code import model_code
 from pipeline.execution.run_folder import RunFolder, UnitCounts
+from pipeline.execution.seen import hashes_of
 from pipeline.execution.unit_files import DIFFERENT, REPAIRED, put_file, unit_files
 from pipeline.outputs.ranked_parquet import cut_rows, rank_unit
 from pipeline.rerankers.base import Reranker, Sequences, pack_arrays, unpack_arrays
@@ -113,12 +113,15 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
         columns = (*columns, *schema.TOKEN_COLUMNS)
     ranked = rank_unit(unit, scored, scores, columns=columns)
     tables = cut_rows(ranked.ranked, most_bytes=int(job.config.output.file_mib * 2**20))
+    why = reasons.counts(scored.documents.column(schema.REASON))
+    if len(lists.empty):
+        why[reasons.NO_CANDIDATES] = len(lists.empty)
     counts = UnitCounts(
         unit=unit,
         queries=len(lists),
         documents=lists.documents.num_rows,
         tokens=int(sequences.offsets[-1]),
-        reasons=reasons.counts(scored.documents.column(schema.REASON)),
+        reasons=dict(sorted(why.items())),
         parts=len(tables) - 1,
         query_hashes=query_hashes(lists),
     )
@@ -162,9 +165,7 @@ def _cached_reranker(
 
 def query_hashes(lists: CandidateLists) -> npt.NDArray[np.uint64]:
     """uint64 [Q]: a 64-bit hash of each query id that is not null."""
-    ids = lists.queries.column(schema.QUERY_ID).drop_null().cast(pa.string()).to_pylist()
-    digests = [hashlib.blake2b(value.encode(), digest_size=8).digest() for value in ids]
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+    return hashes_of(lists.queries.column(schema.QUERY_ID).drop_null())
 
 
 def _scored(

@@ -49,7 +49,7 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         "queries": sum(unit.queries for unit in counts),
         "documents": sum(unit.documents for unit in counts),
         "documents_per_s": None if finished else shown.get("documents_per_s"),
-        "quarantined": sum(reasons.values()),
+        "quarantined": sum(unit.quarantined for unit in counts),
         "reasons": reasons,
         "lease": None if holder is None else _lease(holder),
         "report": folder.report(),

@@ -251,7 +251,7 @@ def _check(folder: RunFolder, run_id: str, unit: str) -> CheckedUnit | list[Prob
     others: list[tuple[str, str | None]] = [
         (folder.part(unit, n), f"{n} of {counts.parts + 1}") for n in range(1, counts.parts + 1)
     ]
-    if counts.quarantined:
+    if counts.reasons:
         others.append((folder.quarantine(unit), None))
     files: list[dict[str, Any]] = []
     wrong: list[Problem] = []

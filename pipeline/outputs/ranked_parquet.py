@@ -23,7 +23,7 @@ class RankedUnit:
 
     Attributes:
         ranked: a row per candidate in the order of :data:`pipeline.schema.RANKED_COLUMNS`.
-        quarantine: a row per candidate without a score.
+        quarantine: a row per candidate without a score, then one per query without candidates.
     """
 
     ranked: pa.Table
@@ -66,7 +66,8 @@ def rank_unit(
     passed = [pa.field(name, taken.schema.field(name).type) for name in columns]
     arrays |= {name: taken.column(name) for name in columns}
     ranked = pa.table(arrays, schema=pa.schema([*contract, *passed]))
-    return RankedUnit(ranked=ranked, quarantine=_quarantine(unit, ranked))
+    empty = query_ids.take(pa.array(lists.empty))
+    return RankedUnit(ranked=ranked, quarantine=_quarantine(unit, ranked, empty))
 
 
 def ranked_bytes(unit: RankedUnit, metadata: Mapping[str, str]) -> bytes:
@@ -84,14 +85,18 @@ def cut_rows(table: pa.Table, *, most_bytes: int) -> list[pa.Table]:
     return [table.slice(start, stop - start) for start, stop in pairwise(edges)]
 
 
-def _quarantine(unit: str, ranked: pa.Table) -> pa.Table:
+def _quarantine(unit: str, ranked: pa.Table, empty: pa.Array) -> pa.Table:
+    """The rows that have a reason, and the queries ``empty`` [E] that have no candidates."""
     rejected = ranked.filter(ranked.column(schema.REASON).is_valid())
-    codes = rejected.column(schema.REASON).to_pylist()
+    codes = rejected.column(schema.REASON).to_pylist() + [reasons.NO_CANDIDATES] * len(empty)
+    query_ids = rejected.column(schema.QUERY_ID).cast(pa.string())
+    doc_ids = rejected.column(schema.DOC_ID).cast(pa.string())
+    nothing = pa.nulls(len(empty), pa.string())
     return pa.table(
         {
-            schema.UNIT: pa.array([unit] * rejected.num_rows, pa.string()),
-            schema.QUERY_ID: rejected.column(schema.QUERY_ID).cast(pa.string()),
-            schema.DOC_ID: rejected.column(schema.DOC_ID).cast(pa.string()),
+            schema.UNIT: pa.array([unit] * len(codes), pa.string()),
+            schema.QUERY_ID: pa.chunked_array([*query_ids.chunks, empty.cast(pa.string())]),
+            schema.DOC_ID: pa.chunked_array([*doc_ids.chunks, nothing]),
             schema.REASON: pa.array(codes, pa.string()),
             schema.MESSAGE: pa.array([reasons.message(code) for code in codes], pa.string()),
         },
