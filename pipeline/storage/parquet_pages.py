@@ -186,8 +186,8 @@ def _values_of(page: Bytes, header: Fields, leaf: Leaf, codec: int) -> Bytes | N
     if unpacked is None:
         return None
     place = 0
-    levels = ((leaf.max_repetition, about.get(4)), (leaf.max_definition, about.get(3)))
-    for most, encoding in levels:
+    both = ((leaf.max_repetition, about.get(4)), (leaf.max_definition, about.get(3)))
+    for most, encoding in both:
         if most:
             if encoding == _BIT_PACKED:
                 return None
