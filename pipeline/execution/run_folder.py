@@ -187,7 +187,14 @@ class RunFolder:
         """Path of a file that stands beside the folders."""
         return join(self.path, name)
 
-    def start(self, plan: Plan, description: dict[str, Any], *, repair: bool, cas: bool) -> None:
+    def start(
+        self,
+        plan: Plan,
+        description: dict[str, Any],
+        *,
+        repair: bool = False,
+        cas: bool = True,
+    ) -> None:
         """Write ``plan.parquet`` and ``run.json`` where they are not yet.
 
         Args:

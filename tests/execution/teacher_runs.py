@@ -61,8 +61,6 @@ def write_run(
             "input": [asdict(file.identity) for file in opened.files],
             "versions": {},
         },
-        repair=False,
-        cas=True,
     )
     for unit in plan.units:
         lists = read_lists(opened, unit.start, unit.stop)

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("believed_store")
 CLI = get_command(app)
 
 #: Each file is damaged so often in each state; all files of all states together over 400 times.
-TIMES = 9
+TIMES = 10
 
 STATES = ("published", "pointed", "half")
 
@@ -98,6 +98,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
             run_id=Path(folder).name, epoch=1, owner="x", host="h", pid=1, ttl_s=0.05
         )  # fmt: skip
         Path(folder, lease.NAME).write_bytes(holder.to_bytes())
+    files = sum(len(files_below(str(made.output(state)))) for state in STATES)
+    assert files * TIMES > 400
     return made
 
 
