@@ -17,8 +17,9 @@ from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.ranked_reader import read_sealed
 from pipeline.execution.rows import Suspicion
-from pipeline.execution.run_folder import RunFolder, UnitCounts, total_reasons
+from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.seen import SeenQueries, hashes_of
+from pipeline.execution.unit_counts import UnitCounts, total_reasons
 from pipeline.schema import QUERY_ID
 from pipeline.storage import counters
 

@@ -18,7 +18,8 @@ from pipeline import failpoints
 from pipeline.errors import DamagedRunError
 from pipeline.execution import records
 from pipeline.execution.lease import Lease, NoLease
-from pipeline.execution.run_folder import MANIFEST, SUCCESS, RunFolder, replace_damaged
+from pipeline.execution.run_files import replace_damaged
+from pipeline.execution.run_folder import MANIFEST, SUCCESS, RunFolder
 from pipeline.storage.store import (
     create_if_absent,
     delete,

@@ -16,14 +16,9 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import NotFoundError
 from pipeline.execution import records
-from pipeline.execution.run_folder import (
-    MANIFEST,
-    MOST_BYTES,
-    RANKED,
-    SUCCESS,
-    RunFolder,
-    UnitCounts,
-)
+from pipeline.execution.run_files import MOST_BYTES
+from pipeline.execution.run_folder import MANIFEST, RANKED, SUCCESS, RunFolder
+from pipeline.execution.unit_counts import UnitCounts
 from pipeline.outputs.sealed import NotWholeError, refuse_damage
 from pipeline.storage.store import join, read_versioned
 

@@ -24,37 +24,41 @@ place of another, is known by itself; other names are not the run's, see
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import failpoints
 from pipeline.candidates.planning import PLAN_SCHEMA, Plan
-from pipeline.candidates.reasons import OF_QUERIES
-from pipeline.errors import DamagedRunError, NotFoundError, RerankError
+from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution import records
-from pipeline.outputs.sealed import NotWholeError, refuse_damage, sealed_bytes
+from pipeline.execution.run_files import footer_metadata, plan_bytes, replace_damaged, sealed_table
+from pipeline.execution.unit_counts import UnitCounts, total_reasons
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import (
     absolute,
     create_if_absent,
     join,
     list_entries,
-    open_own,
-    read_versioned,
-    replace_if_unchanged,
-    write_whole,
 )
+
+__all__ = [
+    "LATEST",
+    "MANIFEST",
+    "PLAN",
+    "QUARANTINE",
+    "RANKED",
+    "REPORT",
+    "RUN",
+    "SUCCESS",
+    "RunFolder",
+    "UnitCounts",
+    "find_run",
+    "is_run",
+    "total_reasons",
+]
 
 RUN = "run.json"
 PLAN = "plan.parquet"
@@ -69,82 +73,6 @@ _NAME = re.compile(r"unit-([0-9a-f]{24})(?:\.part-\d{4,})?\.parquet")
 
 #: Threads that read small files of a run at once.
 _READERS = 16
-
-#: More than any plan or unit has; what is larger is not read into memory.
-MOST_BYTES = 8 << 30
-
-
-@dataclass(frozen=True, kw_only=True)
-class UnitCounts:
-    """What a committed unit holds.
-
-    Attributes:
-        unit: its name.
-        queries: candidate lists, empty ones among them.
-        documents: candidates, quarantined ones among them.
-        tokens: tokens that went through the model.
-        reasons: quarantined candidates by reason code, and queries without candidates.
-        parts: files that stand before the one that closes the unit.
-        query_hashes: uint64 [queries], to see a query that two units hold.
-    """
-
-    unit: str
-    queries: int
-    documents: int
-    tokens: int
-    reasons: dict[str, int] = field(default_factory=dict)
-    parts: int = 0
-    query_hashes: npt.NDArray[np.uint64] = field(
-        default_factory=lambda: np.zeros(0, np.uint64), repr=False
-    )
-
-    @property
-    def quarantined(self) -> int:
-        """Candidates without a score; a query without candidates is none of them."""
-        return sum(n for code, n in self.reasons.items() if code not in OF_QUERIES)
-
-    def to_metadata(self) -> str:
-        """JSON for the footer of the unit's file."""
-        hashes = base64.b64encode(self.query_hashes.astype("<u8").tobytes()).decode()
-        return json.dumps(self.summary() | {"parts": self.parts, "query_hashes": hashes})
-
-    def summary(self) -> dict[str, Any]:
-        """The counts as plain data, without the hashes."""
-        return {
-            "unit": self.unit,
-            "queries": self.queries,
-            "documents": self.documents,
-            "tokens": self.tokens,
-            "reasons": self.reasons,
-        }
-
-    @classmethod
-    def from_metadata(cls, text: str) -> UnitCounts:
-        """The inverse of :meth:`to_metadata`.
-
-        Raises:
-            ValueError: the text is not what that writes.
-        """
-        try:
-            data = json.loads(text)
-            hashes = np.frombuffer(base64.b64decode(data.pop("query_hashes")), dtype="<u8")
-            counts = cls(**data, query_hashes=hashes.astype(np.uint64))
-        except (AttributeError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"not the counts of a unit: {error}") from None
-        numbers = (counts.queries, counts.documents, counts.tokens, counts.parts)
-        if not isinstance(counts.reasons, dict) or not all(
-            type(number) is int and number >= 0 for number in (*numbers, *counts.reasons.values())
-        ):
-            raise ValueError("not the counts of a unit: a number is missing or below zero")
-        return counts
-
-
-def total_reasons(units: Iterable[UnitCounts]) -> dict[str, int]:
-    """Rows of the quarantine of many units by reason code."""
-    total: Counter[str] = Counter()
-    for unit in units:
-        total.update(unit.reasons)
-    return dict(sorted(total.items()))
 
 
 @dataclass(frozen=True)
@@ -255,7 +183,7 @@ class RunFolder:
 
     def _plan(self, run_id: str, fingerprint: str) -> Plan:
         path = self.file(PLAN)
-        table = _sealed_table(path)
+        table = sealed_table(path)
         metadata = table.schema.metadata or {}
         for key, expected in (("run_id", run_id), ("fingerprint", fingerprint)):
             found = metadata.get(key.encode(), b"").decode()
@@ -345,64 +273,3 @@ def find_run(path: str) -> RunFolder:
 def is_run(folder: str) -> bool:
     """Whether a folder is that of a run: whether it has a ``run.json``, of whatever content."""
     return any(entry.name == RUN for entry in list_entries(folder))
-
-
-def plan_bytes(plan: Plan) -> bytes:
-    """``plan.parquet``; the same plan gives the same bytes."""
-    described = {"run_id": plan.run_id, "fingerprint": plan.fingerprint}
-    return sealed_bytes(plan.to_table(), described)
-
-
-def footer_metadata(path: str) -> dict[str, str]:
-    """What a unit's file says about itself, its rows not read.
-
-    Raises:
-        DamagedRunError: the file is gone, or its footer is not as it was written.
-    """
-    file = open_own(path)
-    if file is None:
-        raise DamagedRunError(f"{path}: missing; `rerank run --repair` makes it anew")
-    with file:
-        try:
-            footer = pq.ParquetFile(file).metadata.metadata
-            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(footer[b"ARROW:schema"])))
-            copy = {key.decode(): value.decode() for key, value in schema.metadata.items()}
-            same = all(footer.get(key.encode()) == value.encode() for key, value in copy.items())
-        except RerankError:
-            raise  # of the store
-        except Exception as error:  # what a damaged footer makes Arrow raise is no closed list
-            why = f"its footer cannot be read ({type(error).__name__})"
-            raise records.damaged(path, why) from None
-    if not same:
-        raise records.damaged(path, "the two copies of what it says about itself differ")
-    return copy
-
-
-def replace_damaged(path: str, data: bytes, *, cas: bool) -> None:
-    """Write a file of a run anew, whatever is there now.
-
-    Raises:
-        DamagedRunError: what is there is no file of a run.
-    """
-    while True:
-        found = read_versioned(path, most_bytes=MOST_BYTES)
-        if found is not None and found[0] == data:
-            return
-        if found is not None and not cas:
-            write_whole(path, data)
-            return
-        if found is None and create_if_absent(path, data):
-            return
-        if found is not None and replace_if_unchanged(path, data, found[1]) is not None:
-            return
-
-
-def _sealed_table(path: str) -> pa.Table:
-    found = read_versioned(path, most_bytes=MOST_BYTES)
-    if found is None:
-        raise records.damaged(path, "it is missing")
-    try:
-        refuse_damage(found[0])
-        return pq.ParquetFile(pa.BufferReader(found[0])).read()
-    except (NotWholeError, pa.ArrowException, OSError) as error:
-        raise records.damaged(path, str(error)) from None

@@ -12,9 +12,9 @@ from pipeline.execution import attempts, rows
 from pipeline.execution.isolation import isolate
 from pipeline.execution.progress import Reporter, reporter
 from pipeline.execution.rows import Suspicion
-from pipeline.execution.run_folder import UnitCounts
 from pipeline.execution.session import Session
 from pipeline.execution.stages import Job
+from pipeline.execution.unit_counts import UnitCounts
 from pipeline.execution.verification import contents
 from pipeline.execution.worker import COMMIT, SCORE
 from pipeline.execution.workers import Workers, workers

@@ -29,8 +29,9 @@ from pipeline.engine.scoring import Scoreable
 from pipeline.execution import rows
 from pipeline.execution.identity import ModelIdentity
 from pipeline.execution.model_code import model_code
-from pipeline.execution.run_folder import RunFolder, UnitCounts
+from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.seen import hashes_of
+from pipeline.execution.unit_counts import UnitCounts
 from pipeline.execution.unit_files import DIFFERENT, REPAIRED, put_file, unit_files
 from pipeline.outputs.ranked_parquet import cut_rows, rank_unit
 from pipeline.rerankers.base import Reranker, Sequences, pack_arrays, unpack_arrays

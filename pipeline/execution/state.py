@@ -13,7 +13,8 @@ from pipeline.execution.attempts import at_work
 from pipeline.execution.lease import RELEASED, Holder, read_holder
 from pipeline.execution.listing import Problem, strange_names, wrong_sizes
 from pipeline.execution.ranked_reader import published_manifest
-from pipeline.execution.run_folder import MANIFEST, RunFolder, UnitCounts, total_reasons
+from pipeline.execution.run_folder import MANIFEST, RunFolder
+from pipeline.execution.unit_counts import UnitCounts, total_reasons
 
 
 def run_state(folder: RunFolder) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.execution.run_folder import MOST_BYTES, RunFolder, UnitCounts
+from pipeline.execution.run_files import MOST_BYTES
+from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.unit_counts import UnitCounts
 from pipeline.outputs.ranked_parquet import RankedUnit
 from pipeline.outputs.sealed import is_whole, sealed_bytes
 from pipeline.storage.store import (

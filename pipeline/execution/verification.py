@@ -19,9 +19,9 @@ from pipeline.candidates.planning import Plan
 from pipeline.errors import DamagedRunError
 from pipeline.execution import attempts, lease, records
 from pipeline.execution.listing import Problem, strange_names
+from pipeline.execution.run_files import MOST_BYTES
 from pipeline.execution.run_folder import (
     MANIFEST,
-    MOST_BYTES,
     PLAN,
     QUARANTINE,
     RANKED,
@@ -29,9 +29,8 @@ from pipeline.execution.run_folder import (
     RUN,
     SUCCESS,
     RunFolder,
-    UnitCounts,
-    total_reasons,
 )
+from pipeline.execution.unit_counts import UnitCounts, total_reasons
 from pipeline.outputs.sealed import NotWholeError, refuse_damage
 from pipeline.storage.files import FILE
 from pipeline.storage.store import join, list_entries, read_versioned

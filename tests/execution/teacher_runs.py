@@ -17,8 +17,9 @@ from pipeline.candidates.reading import read_lists
 from pipeline.config import InputConfig
 from pipeline.execution.lease import NoLease
 from pipeline.execution.publication import publish
-from pipeline.execution.run_folder import RunFolder, UnitCounts
+from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.stages import query_hashes
+from pipeline.execution.unit_counts import UnitCounts
 from pipeline.execution.verification import check_units, manifest_of
 from pipeline.outputs.ranked_parquet import rank_unit
 from pipeline.outputs.sealed import sealed_bytes

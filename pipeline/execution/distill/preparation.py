@@ -21,14 +21,9 @@ from pipeline.execution.distill.set_folder import SetFolder
 from pipeline.execution.listing import error_of, wrong_sizes
 from pipeline.execution.ranked_reader import published_manifest
 from pipeline.execution.records import damaged
-from pipeline.execution.run_folder import (
-    MANIFEST,
-    RANKED,
-    RunFolder,
-    UnitCounts,
-    find_run,
-    footer_metadata,
-)
+from pipeline.execution.run_files import footer_metadata
+from pipeline.execution.run_folder import MANIFEST, RANKED, RunFolder, find_run
+from pipeline.execution.unit_counts import UnitCounts
 from pipeline.storage.store import absolute, join, list_files, read_bytes, with_content
 from pipeline.training_data.teachers import Teacher, refuse_mixed_scales
 
