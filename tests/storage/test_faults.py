@@ -70,7 +70,7 @@ class Storm:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.units = {f"unit-{i:02}.bin": bytes([i]) * (1 + 7_000 * i) for i in range(12)}
+        self.units = {f"unit-{i:02}.bin": bytes([i]) * (10 + 7_000 * i) for i in range(12)}
 
     def run(self) -> None:
         with ThreadPoolExecutor(4) as pool:
@@ -165,6 +165,8 @@ def test_content_is_exact_in_every_storm(
     fault_proxy.add(*rules)
     Storm(s3_folder).run()
     assert bool(fault_proxy.hits) == bool(rules)
+    retries = [number for name, number in events().items() if name.startswith("retries_")]
+    assert sum(retries) == len(fault_proxy.hits), "each fault is counted, once"
     if counted is None:
         assert events() == {}
     else:
