@@ -21,11 +21,11 @@ from jobs.command import AllowCode, Limit, Overrides, allowed, command, console,
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
 from pipeline.execution.job_server_access import check_job_server
+from pipeline.execution.publication import check_published
 from pipeline.execution.submission import (
     JobEnd,
     JobLog,
     JobServer,
-    check_published,
     command_line,
     job_environment,
     refuse_paths_of_this_machine,

@@ -12,14 +12,16 @@ manifest, or the other way round, for a published run.
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from pipeline import failpoints
-from pipeline.errors import DamagedRunError
+from pipeline.errors import DamagedRunError, RunFailedError
 from pipeline.execution import records
 from pipeline.execution.lease import Lease, NoLease
 from pipeline.execution.run_files import replace_damaged
 from pipeline.execution.run_folder import MANIFEST, SUCCESS, RunFolder
+from pipeline.execution.submission import JobEnd
 from pipeline.storage.store import (
     create_if_absent,
     delete,
@@ -82,6 +84,23 @@ def refuse_damaged_pointer(folder: RunFolder) -> None:
         DamagedRunError: ``LATEST.json`` is not what a run wrote.
     """
     records.read(folder.latest, records.Pointer)
+
+
+def check_published(end: JobEnd) -> RunFolder:
+    """The published run of a job that says it succeeded.
+
+    Raises:
+        RunFailedError: nothing published is seen from here.
+    """
+    if end.folder is None:
+        raise RunFailedError("the job ended well but never named a run: it did not rerank anything")
+    folder = RunFolder(end.folder)
+    if not folder.finished() or folder.manifest().get("run_id") != Path(end.folder).name:
+        raise RunFailedError(
+            f"the job ended well, but from here {end.folder} holds no published run (manifest.json "
+            "and _SUCCESS). Where this machine cannot see the output, pass --no-verify"
+        )
+    return folder
 
 
 def _move_pointer(

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError, ExitCode, NotFoundError, RunFailedError
-from pipeline.execution.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -262,20 +261,3 @@ class JobLog:
         whole, newline, self._line = (self._line + text).rpartition("\n")
         found = _FOLDER.search(whole + newline)
         self.folder = found[1] if found else None
-
-
-def check_published(end: JobEnd) -> RunFolder:
-    """The published run of a job that says it succeeded.
-
-    Raises:
-        RunFailedError: nothing published is seen from here.
-    """
-    if end.folder is None:
-        raise RunFailedError("the job ended well but never named a run: it did not rerank anything")
-    folder = RunFolder(end.folder)
-    if not folder.finished() or folder.manifest().get("run_id") != Path(end.folder).name:
-        raise RunFailedError(
-            f"the job ended well, but from here {end.folder} holds no published run (manifest.json "
-            "and _SUCCESS). Where this machine cannot see the output, pass --no-verify"
-        )
-    return folder
