@@ -18,11 +18,7 @@ from typing import Annotated
 import typer
 
 from jobs.command import AllowCode, Limit, Overrides, allowed, command, console, read_config
-from pipeline.config import JobConfig
-from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
-from pipeline.execution.job_server_access import check_job_server
-from pipeline.execution.publication import check_published
-from pipeline.execution.submission import (
+from pipeline.cluster.job_server import (
     JobEnd,
     JobLog,
     JobServer,
@@ -30,6 +26,10 @@ from pipeline.execution.submission import (
     job_environment,
     refuse_paths_of_this_machine,
 )
+from pipeline.cluster.job_server_access import check_job_server
+from pipeline.config import JobConfig
+from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
+from pipeline.execution.publication import check_published
 from pipeline.plain_text import holds_credentials, redacted, visible, without_colours
 from pipeline.rerankers.support.families import module_of
 

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.schema", "pipeline.resources"),
     ("pipeline.config",),
     ("pipeline.storage",),
+    ("pipeline.cluster",),
     (
         "pipeline.candidates",
         "pipeline.ranking",
@@ -45,7 +46,7 @@ OWNERS = {
     ),
     # In an extra, so that what is installed without it must not need it.
     "sentence_transformers": ("pipeline.student",),
-    "ray": ("pipeline.execution", "jobs"),
+    "ray": ("pipeline.cluster", "pipeline.execution"),
     "fsspec": ("pipeline.storage",),
     "s3fs": ("pipeline.storage",),
     "aiobotocore": ("pipeline.storage",),
@@ -143,6 +144,8 @@ def test_imports_point_down_only() -> None:
         ("pipeline/config/models.py", "from pipeline.storage import store"),
         ("pipeline/storage/store.py", "from pipeline import candidates"),
         ("pipeline/storage/store.py", "from ..candidates.lists import CandidateLists"),
+        ("pipeline/storage/store.py", "from pipeline.cluster import access"),
+        ("pipeline/cluster/job_server.py", "from pipeline.execution.run_folder import RunFolder"),
         ("pipeline/candidates/lists.py", "from pipeline.ranking import ties"),
         ("pipeline/candidates/lists.py", "def late():\n    import torch.nn"),
         ("pipeline/candidates/lists.py", "from pipeline import load"),

@@ -13,9 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.execution import guardian
+from pipeline.cluster import cleanup_process
+from pipeline.cluster.session_folder import GuardedFolder, temporary_base
 from pipeline.execution.attempts import last_words
-from pipeline.execution.guarded_folder import GuardedFolder, temporary_base
 from pipeline.execution.replica import IsolatedReplica, Replica
 from pipeline.execution.stages import Job
 from pipeline.execution.worker import commit_unit, encode_unit
@@ -95,7 +95,7 @@ class ChildWard:
 
 
 def _serve(job: Job, pipe: Connection, stderr: Path) -> None:
-    os.environ[guardian.VARIABLE] = str(stderr.parent)
+    os.environ[cleanup_process.VARIABLE] = str(stderr.parent)
     with stderr.open("w") as file:
         os.dup2(file.fileno(), 2)
     sys.stderr = os.fdopen(2, "w")

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import failpoints
+from pipeline.cluster.job_server import JobEnd
 from pipeline.errors import DamagedRunError, RunFailedError
 from pipeline.execution import records
 from pipeline.execution.lease import Lease, NoLease
 from pipeline.execution.run_files import replace_damaged
 from pipeline.execution.run_folder import MANIFEST, SUCCESS, RunFolder
-from pipeline.execution.submission import JobEnd
 from pipeline.storage.store import (
     create_if_absent,
     delete,

@@ -31,7 +31,7 @@ def workers(config: JobConfig, termination: Termination) -> Iterator[Workers]:
     if config.ray.mode == "in_process":
         yield _InProcess()
         return
-    from pipeline.execution.ray_session import ray_session
+    from pipeline.cluster.ray_session import ray_session
 
     with ExitStack() as stack:
         try:
@@ -56,8 +56,8 @@ class _InProcess:
 class _OnRay:
     def rows(self, job: Job) -> Iterator[dict[str, Any]]:
         """Rows as soon as their unit is committed; ``iter_rows`` would hold back hundreds."""
+        from pipeline.cluster.ray_session import explain
         from pipeline.execution.graph import status_rows
-        from pipeline.execution.ray_session import explain
 
         batches: Any = status_rows(job).iter_batches(
             batch_size=None, prefetch_batches=0, batch_format="pyarrow"

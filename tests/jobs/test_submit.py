@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.cluster.job_server import JobEnd, command_line, job_environment
 from pipeline.errors import ConfigurationError, DamagedRunError, RunFailedError
 from pipeline.execution import records
 from pipeline.execution.publication import check_published
-from pipeline.execution.submission import JobEnd, command_line, job_environment
 from pipeline.execution.verification import manifest_of
 from tests.execution.cluster.head import ALLOW, PYTHON, RAY, ROOT, Head, started_head
 from tests.execution.cluster.processes import wait_for

@@ -48,7 +48,7 @@ def run_parts(
             if report is not None:
                 report(number)
         return
-    from pipeline.execution.ray_session import explain
+    from pipeline.cluster.ray_session import explain
 
     with parts_session(ray, len(items)):
         try:
@@ -69,7 +69,7 @@ def parts_session(ray: RayConfig, items: int) -> Iterator[None]:
     if ray.mode == "in_process" or items < FEW:
         yield
         return
-    from pipeline.execution.ray_session import ray_session
+    from pipeline.cluster.ray_session import ray_session
 
     with ray_session(_Session(ray=ray)):
         yield

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cluster import ray_address
 from pipeline.config import RayConfig
 from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.execution import ray_address
 from tests.execution.cluster.processes import free_ports
 from tests.makers import long_table, write
 

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from pipeline.cluster.session_folder import PREFIX
 from pipeline.config import RayConfig
 from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.execution.guarded_folder import PREFIX
 
 #: Where Ray notes the address of the cluster that was started last, below its folder.
 _NOTE: Final = "ray_current_cluster"

@@ -15,13 +15,13 @@ import urllib.request
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.execution.cluster_access import (
+from pipeline.cluster.access import (
     HOW_TO_SECURE,
     is_loopback,
     sends_tokens,
     use_token,
 )
+from pipeline.errors import ConfigurationError, NotFoundError
 
 _TIMEOUT_S: Final = 20.0
 

@@ -12,6 +12,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from pipeline.cluster.access import answers, refuse_open_cluster, secure_local_ray
+from pipeline.cluster.cleanup_process import KEEP
+from pipeline.cluster.ray_address import (
+    check_reachable,
+    cluster_address,
+    found_cluster,
+    setting_of,
+)
+from pipeline.cluster.ray_watch import JoinedLook, RayWatch, head_silent_s, local_look
+from pipeline.cluster.session_folder import (
+    GuardedFolder,
+    Guardian,
+    base_for_sockets,
+    temporary_base,
+)
 from pipeline.config import RayConfig, ReplicasConfig
 from pipeline.errors import (
     ConfigurationError,
@@ -20,21 +35,6 @@ from pipeline.errors import (
     RunFailedError,
     TerminatedError,
 )
-from pipeline.execution.cluster_access import answers, refuse_open_cluster, secure_local_ray
-from pipeline.execution.guarded_folder import (
-    GuardedFolder,
-    Guardian,
-    base_for_sockets,
-    temporary_base,
-)
-from pipeline.execution.guardian import KEEP
-from pipeline.execution.ray_address import (
-    check_reachable,
-    cluster_address,
-    found_cluster,
-    setting_of,
-)
-from pipeline.execution.ray_watch import JoinedLook, RayWatch, head_silent_s, local_look
 
 #: Ray's folder within the one that is ours.
 _RAYS_OWN: Final = "r"

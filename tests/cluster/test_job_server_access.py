@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cluster.job_server_access import check_job_server
 from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.execution.job_server_access import check_job_server
 from tests.execution.cluster.processes import free_ports, machine_address
 from tests.makers import long_table, write
 from tests.support.ray_servers import job_server
@@ -144,7 +144,7 @@ def test_the_command_sends_its_token_nowhere_in_clear(tmp_path: Path) -> None:
 
 
 def test_rays_client_follows_no_redirect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.execution.submission import JobServer
+    from pipeline.cluster.job_server import JobServer
 
     with (
         job_server("127.0.0.1", 200) as other,

@@ -14,16 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.cluster import cleanup_process
+from pipeline.cluster.session_folder import GuardedFolder, base_for_sockets
 from pipeline.errors import ConfigurationError
-from pipeline.execution import guardian
-from pipeline.execution.guarded_folder import GuardedFolder, base_for_sockets
 from tests.execution.drivers import ROOT, wait_for
 
 #: Starts, in a session of its own, a child that leaves a child; prints nothing, waits for ever.
 DRIVER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from pipeline.execution.guarded_folder import GuardedFolder
+from pipeline.cluster.session_folder import GuardedFolder
 
 folder = GuardedFolder(sys.argv[1])
 logs = Path(folder.path, "r", "session_1", "logs")
@@ -89,7 +89,7 @@ def test_a_driver_that_is_killed_leaves_its_logs_alone(
     assert alive(strange)
     assert alive(reader)
     kept = [str(p.relative_to(path)) for p in Path(path).rglob("*") if p.is_file()]
-    assert sorted(kept) == [guardian.LOCK, "r/session_1/logs/worker.out"]
+    assert sorted(kept) == [cleanup_process.LOCK, "r/session_1/logs/worker.out"]
     assert not Path(path, "r", "session_latest").is_symlink()
     assert errors.startswith("error: the driver of this run ended without a word")
     assert "run the same command again to resume" in errors
@@ -114,7 +114,7 @@ def test_the_guardian_outlives_signals_that_end_a_terminal(
     [watching] = [
         child for child in psutil.Process(driver.pid).children() if path in child.cmdline()
     ]
-    lock = Path(path, guardian.LOCK)
+    lock = Path(path, cleanup_process.LOCK)
     wait_for(lambda: lock.exists() and watching.is_running())
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         watching.send_signal(number)
@@ -141,16 +141,16 @@ def test_folders_of_sessions_that_failed_long_ago_are_removed(tmp_path: Path) ->
     for folder in (kept, old, strange):
         folder.mkdir()
         if folder != strange:
-            (folder / guardian.LOCK).touch()
+            (folder / cleanup_process.LOCK).touch()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / guardian.LOCK).touch()
+    (elsewhere / cleanup_process.LOCK).touch()
     (tmp_path / "rerank-link").symlink_to(elsewhere)
     os.utime(old, (long_ago, long_ago))
     os.utime(strange, (long_ago, long_ago))
     os.utime(tmp_path / "rerank-link", (long_ago, long_ago), follow_symlinks=False)
     living = GuardedFolder(str(tmp_path))
-    wait_for(Path(living.path, guardian.LOCK).exists)
+    wait_for(Path(living.path, cleanup_process.LOCK).exists)
     os.utime(living.path, (long_ago, long_ago))
     GuardedFolder(str(tmp_path)).close()
     assert not old.exists()

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.cluster import ray_watch
+from pipeline.cluster.access import answers
+from pipeline.cluster.ray_watch import JoinedLook, RayWatch
 from pipeline.errors import ConfigurationError, FencedError, RunFailedError, TerminatedError
-from pipeline.execution import ray_watch
-from pipeline.execution.cluster_access import answers
-from pipeline.execution.ray_watch import JoinedLook, RayWatch
 from tests.execution.cluster.processes import free_ports
 from tests.execution.drivers import ROOT
 from tests.support.ray_servers import gcs
@@ -28,7 +28,7 @@ SESSION = """
 import signal, sys, time
 from pathlib import Path
 from pipeline.errors import RunFailedError
-from pipeline.execution import ray_watch
+from pipeline.cluster import ray_watch
 
 given_back = Path(sys.argv[2])
 ray_watch._LEAVE_S, ray_watch._GIVE_BACK_S, ray_watch._RAISE_S = 2.0, 0.2, 0.5

@@ -1,6 +1,6 @@
 """A folder of this user alone for the files and processes of a session, with a guardian.
 
-See :mod:`pipeline.execution.guardian` for what happens to both when the driver ends.
+See :mod:`pipeline.cluster.cleanup_process` for what happens to both when the driver ends.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from pipeline.cluster import cleanup_process
 from pipeline.errors import ConfigurationError, RunFailedError
-from pipeline.execution import guardian
 
 PREFIX: Final = "rerank-"
 
@@ -33,14 +33,14 @@ _SOCKET_PATH: Final = 107
 
 
 class Guardian:
-    """The process that looks after this one; see :mod:`pipeline.execution.guardian`.
+    """The process that looks after this one; see :mod:`pipeline.cluster.cleanup_process`.
 
     Args:
         folder: its folder; empty where it only has to say that the driver was ended.
     """
 
     def __init__(self, folder: str = "") -> None:
-        command = [sys.executable, "-I", "-S", guardian.__file__, str(os.getpid()), folder]
+        command = [sys.executable, "-I", "-S", cleanup_process.__file__, str(os.getpid()), folder]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -107,15 +107,15 @@ class GuardedFolder:
     @contextlib.contextmanager
     def marking(self) -> Iterator[None]:
         """Processes that are started in the body belong to the folder."""
-        os.environ[guardian.VARIABLE] = self.path
+        os.environ[cleanup_process.VARIABLE] = self.path
         try:
             yield
         finally:
-            os.environ.pop(guardian.VARIABLE, None)
+            os.environ.pop(cleanup_process.VARIABLE, None)
 
     def say(self, *, keep_logs: bool) -> None:
         """End what belongs to the folder, this process spared, without waiting for it."""
-        self._guardian.say(guardian.KEEP if keep_logs else guardian.REMOVE)
+        self._guardian.say(cleanup_process.KEEP if keep_logs else cleanup_process.REMOVE)
 
     def close(self, *, keep_logs: bool = False) -> None:
         """End what belongs to the folder, this process spared; remove it, or all but its logs."""
@@ -184,7 +184,7 @@ def _forget_old(base: str) -> None:
 
 def _abandoned(folder: Path) -> bool:
     """Whether this was a session's folder, and no guardian looks after it any more."""
-    lock = os.open(folder / guardian.LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    lock = os.open(folder / cleanup_process.LOCK, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Ends what a driver leaves behind: ``python -I -S guardian.py DRIVER FOLDER``, stdlib alone.
+"""Ends what a driver leaves behind; stdlib only, run as ``cleanup_process.py DRIVER FOLDER``.
 
 A driver cannot tidy up after SIGKILL, a crash, or Ray's own exit. So a small process of a session
 of its own waits, through a pipe, for the driver to end. Then it kills every process that belongs to

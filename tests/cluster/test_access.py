@@ -10,15 +10,15 @@ from pathlib import Path
 import grpc
 import pytest
 
-from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.execution import cluster_access
-from pipeline.execution.cluster_access import (
+from pipeline.cluster import access
+from pipeline.cluster.access import (
     is_loopback,
     is_this_machine,
     protect_token_file,
     refuse_open_cluster,
     secure_local_ray,
 )
+from pipeline.errors import ConfigurationError, NotFoundError
 from tests.execution.cluster.processes import machine_address
 from tests.support.ray_servers import gcs
 
@@ -89,7 +89,7 @@ def test_many_at_once_make_one_token(tmp_path: Path) -> None:
     path = tmp_path / "token"
     contents = [str(number).encode() * 40 for number in range(8)]
     with futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda data: cluster_access._create_whole(path, data), contents))
+        list(pool.map(lambda data: access._create_whole(path, data), contents))
     assert path.read_bytes() in contents
     assert list(tmp_path.iterdir()) == [path]
 
@@ -152,7 +152,7 @@ def test_what_is_no_cluster_is_said() -> None:
 def test_a_token_leaves_this_machine_only_when_the_environment_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster_access, "is_this_machine", lambda _: False)  # as if far away
+    monkeypatch.setattr(access, "is_this_machine", lambda _: False)  # as if far away
     with gcs(ELSEWHERE, grpc.StatusCode.UNAUTHENTICATED) as address:
         with pytest.raises(ConfigurationError, match=r"unencrypted.*RAY_AUTH_MODE=token"):
             refuse_open_cluster(address, insecure=True)
