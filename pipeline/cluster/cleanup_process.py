@@ -1,6 +1,6 @@
 """Ends what a driver leaves behind; stdlib only, run as ``cleanup_process.py DRIVER FOLDER``.
 
-A driver cannot tidy up after SIGKILL, a crash, or Ray's own exit. So a small process of a session
+A driver cannot clean up after SIGKILL, a crash, or Ray's own exit. So a small process of a session
 of its own waits, through a pipe, for the driver to end. Then it kills every process that belongs to
 the folder, and empties the folder. A process belongs to a folder when it holds a file below it open
 for writing, as every process of Ray does with its log, or when it was started with the folder's
@@ -26,7 +26,8 @@ from pathlib import Path
 #: Marks processes that were started for a folder, beside the files that they hold open.
 VARIABLE = "RERANK_SESSION_FOLDER"
 
-#: Held by the guardian for as long as it lives; in the folder that it looks after.
+#: Held by this process for as long as it lives; in the folder that it cleans up. Folders that an
+#: earlier version left behind are recognised by this name as well.
 LOCK = "guardian.lock"
 
 REMOVE, KEEP = b"remove", b"keep"
@@ -39,23 +40,23 @@ _PATIENCE_S = 20.0
 
 
 def main(driver: int, folder: str) -> None:
-    """Wait for the driver's end, then tidy up; an empty ``folder`` means that nothing is to do."""
+    """Wait for the driver's end, then clean up; an empty ``folder`` means nothing to clean up."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     lock = os.open(f"{folder}/{LOCK}", os.O_CREAT | os.O_RDONLY, 0o600) if folder else None
     if lock is not None:
         fcntl.flock(lock, fcntl.LOCK_EX)
-    said = _last_word(driver)
+    said = _message(driver)
     logs = ""
     if folder:
         end_processes(folder, spared=driver if os.getppid() == driver else 0)
         if said == REMOVE:
             shutil.rmtree(folder, ignore_errors=True)
         else:
-            tidy(folder)
+            remove_all_but_logs(folder)
             logs = f"; Ray's logs are kept in {folder}"
     if not said:
-        _say(
+        _print(
             "error: the driver of this run ended without a word: it was killed (by a person, or "
             "for memory), it crashed, or Ray ended it after its cluster was lost. Committed units "
             f"are kept: run the same command again to resume{logs}\n"
@@ -85,7 +86,7 @@ def belonging(folder: str) -> list[int]:
     return found
 
 
-def tidy(folder: str) -> None:
+def remove_all_but_logs(folder: str) -> None:
     """Remove everything below ``folder`` but logs: spilled objects, sockets, unpacked packages."""
     for path in _apart_from_logs(Path(folder)):
         if path.is_dir() and not path.is_symlink():
@@ -109,8 +110,8 @@ def _holds_logs(folder: Path) -> bool:
     return any(next(folder.glob(f"{level}{LOGS}"), None) for level in ("", "*/"))
 
 
-def _last_word(driver: int) -> bytes:
-    """What the driver says before it closes the pipe or ends; nothing when it could not."""
+def _message(driver: int) -> bytes:
+    """What the driver sends before it closes the pipe or ends; empty when it could not."""
     said = b""
     while os.getppid() == driver and said not in (REMOVE, KEEP):
         ready, _, _ = select.select([0], [], [], 1.0)
@@ -156,7 +157,7 @@ def _kill(pid: int, folder: str) -> None:
             os.close(held)
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     with contextlib.suppress(OSError):
         os.write(2, text.encode())
 

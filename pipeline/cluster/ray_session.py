@@ -22,8 +22,8 @@ from pipeline.cluster.ray_address import (
 )
 from pipeline.cluster.ray_watch import JoinedLook, RayWatch, head_silent_s, local_look
 from pipeline.cluster.session_folder import (
-    GuardedFolder,
-    Guardian,
+    CleanupProcess,
+    SessionFolder,
     base_for_sockets,
     temporary_base,
 )
@@ -110,7 +110,7 @@ def ray_session(config: RayJob, *, on_exit: Callable[[], None] | None = None) ->
 @contextmanager
 def _local(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]:
     """A Ray of our own in a folder of our own; its logs are kept when it failed."""
-    folder = GuardedFolder(base_for_sockets(_BELOW_BASE))
+    folder = SessionFolder(base_for_sockets(_BELOW_BASE))
     hint = f"; Ray's logs are kept in {folder.path}"
     failed = False
     try:
@@ -135,10 +135,10 @@ def _joined(address: str, config: RayJob, on_exit: Callable[[], None] | None) ->
     found = found_cluster() if address == "auto" else address
     check_reachable(found, setting_of(config.ray))
     refuse_open_cluster(found, insecure=config.ray.insecure_cluster)
-    guardian = Guardian()
+    cleanup = CleanupProcess()
     try:
         look = JoinedLook(found, answers)
-        watch = RayWatch(look, hint="", on_exit=[on_exit, lambda: guardian.say(KEEP)])
+        watch = RayWatch(look, hint="", on_exit=[on_exit, lambda: cleanup.say(KEEP)])
         with _watched(watch):
             with _stderr_held_back(temporary_base()):
                 _join(found)
@@ -147,8 +147,8 @@ def _joined(address: str, config: RayJob, on_exit: Callable[[], None] | None) ->
             watch.limit(look.silent_s)
             yield
     finally:
-        guardian.say(KEEP)
-        guardian.wait()
+        cleanup.say(KEEP)
+        cleanup.wait()
 
 
 @contextmanager

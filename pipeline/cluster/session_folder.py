@@ -1,4 +1,4 @@
-"""A folder of this user alone for the files and processes of a session, with a guardian.
+"""A folder of this user alone for the files and processes of a session, cleaned up after it.
 
 See :mod:`pipeline.cluster.cleanup_process` for what happens to both when the driver ends.
 """
@@ -25,15 +25,15 @@ PREFIX: Final = "rerank-"
 #: Folders of failed sessions are kept this long; then the next session removes them.
 _KEPT_S: Final = 7 * 24 * 3600.0
 
-#: How long a guardian may take to end what is left; it gives up by itself a little sooner.
+#: How long a cleanup process may take; it gives up by itself a little sooner.
 _END_S: Final = 30.0
 
 #: What the kernel allows for the path of a socket, in bytes (sun_path, less its closing zero).
 _SOCKET_PATH: Final = 107
 
 
-class Guardian:
-    """The process that looks after this one; see :mod:`pipeline.cluster.cleanup_process`.
+class CleanupProcess:
+    """The process that cleans up after this one; see :mod:`pipeline.cluster.cleanup_process`.
 
     Args:
         folder: its folder; empty where it only has to say that the driver was ended.
@@ -74,7 +74,7 @@ class Guardian:
             self._process.wait()
 
 
-class GuardedFolder:
+class SessionFolder:
     """A new folder, readable by this user alone whatever the umask.
 
     Attributes:
@@ -99,7 +99,7 @@ class GuardedFolder:
                 "set RAY_TMPDIR or TMPDIR to a folder of yours on a disk with space"
             ) from None
         try:
-            self._guardian = Guardian(self.path)
+            self._cleanup = CleanupProcess(self.path)
         except BaseException:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
@@ -115,13 +115,13 @@ class GuardedFolder:
 
     def say(self, *, keep_logs: bool) -> None:
         """End what belongs to the folder, this process spared, without waiting for it."""
-        self._guardian.say(cleanup_process.KEEP if keep_logs else cleanup_process.REMOVE)
+        self._cleanup.say(cleanup_process.KEEP if keep_logs else cleanup_process.REMOVE)
 
     def close(self, *, keep_logs: bool = False) -> None:
         """End what belongs to the folder, this process spared; remove it, or all but its logs."""
         self.say(keep_logs=keep_logs)
-        self._guardian.wait()
-        if not keep_logs:  # the guardian may have been killed
+        self._cleanup.wait()
+        if not keep_logs:  # the cleanup process may have been killed
             shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -183,7 +183,7 @@ def _forget_old(base: str) -> None:
 
 
 def _abandoned(folder: Path) -> bool:
-    """Whether this was a session's folder, and no guardian looks after it any more."""
+    """Whether this was a session's folder, and no cleanup process holds it any more."""
     lock = os.open(folder / cleanup_process.LOCK, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

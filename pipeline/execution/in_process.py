@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.cluster import cleanup_process
-from pipeline.cluster.session_folder import GuardedFolder, temporary_base
+from pipeline.cluster.session_folder import SessionFolder, temporary_base
 from pipeline.execution.attempts import last_words
 from pipeline.execution.replica import IsolatedReplica, Replica
 from pipeline.execution.stages import Job
@@ -32,7 +32,7 @@ def status_rows(job: Job) -> Iterator[dict[str, Any]]:
 class ChildWard:
     """See :class:`pipeline.execution.isolation.Ward`: a child process that may be lost.
 
-    It belongs to a guarded folder, where its standard error goes, so that neither it nor processes
+    It belongs to a session folder, where its standard error goes, so that neither it nor processes
     that the model's code starts outlive this one.
     """
 
@@ -42,7 +42,7 @@ class ChildWard:
         self._child: Any = None
         self._pipe: Connection | None = None
         self._stderr = Path()
-        self._folder: GuardedFolder | None = None
+        self._folder: SessionFolder | None = None
 
     def queries(self, number: int) -> int | None:
         """Candidate lists of a unit; None when the child died."""
@@ -83,7 +83,7 @@ class ChildWard:
 
     def _start(self) -> None:
         if self._folder is None:
-            self._folder = GuardedFolder(temporary_base())
+            self._folder = SessionFolder(temporary_base())
         self._stderr = Path(self._folder.path, "stderr")
         # Forked from a server without threads, which imports torch once for all children.
         context = multiprocessing.get_context("forkserver")

@@ -91,7 +91,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 def ended(run: Running) -> str:
-    """What a driver wrote to standard error; its guardian holds it open until all is done."""
+    """What a driver wrote to standard error, which its cleanup process keeps open until it ends."""
     return run.process.communicate(timeout=240)[1]
 
 

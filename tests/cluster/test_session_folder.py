@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.cluster import cleanup_process
-from pipeline.cluster.session_folder import GuardedFolder, base_for_sockets
+from pipeline.cluster.session_folder import SessionFolder, base_for_sockets
 from pipeline.errors import ConfigurationError
 from tests.execution.drivers import ROOT, wait_for
 
@@ -23,9 +23,9 @@ from tests.execution.drivers import ROOT, wait_for
 DRIVER = """
 import os, subprocess, sys, time
 from pathlib import Path
-from pipeline.cluster.session_folder import GuardedFolder
+from pipeline.cluster.session_folder import SessionFolder
 
-folder = GuardedFolder(sys.argv[1])
+folder = SessionFolder(sys.argv[1])
 logs = Path(folder.path, "r", "session_1", "logs")
 logs.mkdir(parents=True)
 Path(folder.path, "r", "session_1", "spilled").write_bytes(bytes(1000))
@@ -82,7 +82,7 @@ def test_a_driver_that_is_killed_leaves_its_logs_alone(
     writer, marked, strange, reader = map(int, numbers)
     assert all(map(alive, (writer, marked, strange, reader)))
     driver.send_signal(number)
-    _, errors = driver.communicate(timeout=60)  # until the guardian has closed its end too
+    _, errors = driver.communicate(timeout=60)  # until the cleanup process has closed its end too
     assert driver.returncode == -number
     assert not alive(writer)
     assert not alive(marked)
@@ -107,7 +107,7 @@ def test_a_driver_that_ends_in_order_is_spared(
     assert Path(path).exists() == (how == "keep")
 
 
-def test_the_guardian_outlives_signals_that_end_a_terminal(
+def test_the_cleanup_process_outlives_signals_that_end_a_terminal(
     drive: Callable[..., tuple[subprocess.Popen[str], list[str]]],
 ) -> None:
     driver, (path, *numbers) = drive("wait")
@@ -127,7 +127,7 @@ def test_the_guardian_outlives_signals_that_end_a_terminal(
 def test_a_folder_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
-        folder = GuardedFolder(str(tmp_path))
+        folder = SessionFolder(str(tmp_path))
     finally:
         os.umask(old)
     assert stat.S_IMODE(Path(folder.path).stat().st_mode) == 0o700
@@ -149,10 +149,10 @@ def test_folders_of_sessions_that_failed_long_ago_are_removed(tmp_path: Path) ->
     os.utime(old, (long_ago, long_ago))
     os.utime(strange, (long_ago, long_ago))
     os.utime(tmp_path / "rerank-link", (long_ago, long_ago), follow_symlinks=False)
-    living = GuardedFolder(str(tmp_path))
+    living = SessionFolder(str(tmp_path))
     wait_for(Path(living.path, cleanup_process.LOCK).exists)
     os.utime(living.path, (long_ago, long_ago))
-    GuardedFolder(str(tmp_path)).close()
+    SessionFolder(str(tmp_path)).close()
     assert not old.exists()
     assert kept.exists()
     assert strange.exists()
@@ -163,7 +163,7 @@ def test_folders_of_sessions_that_failed_long_ago_are_removed(tmp_path: Path) ->
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere: no folder can be made .*RAY_TMPDIR"):
-        GuardedFolder(str(tmp_path / "nowhere"))
+        SessionFolder(str(tmp_path / "nowhere"))
 
 
 def test_ray_tmpdir_is_made_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
