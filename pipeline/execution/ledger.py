@@ -18,8 +18,8 @@ from pipeline.execution.progress import Progress
 from pipeline.execution.ranked_reader import read_sealed
 from pipeline.execution.rows import Suspicion
 from pipeline.execution.run_folder import RunFolder
-from pipeline.execution.seen import SeenQueries, hashes_of
-from pipeline.execution.unit_counts import UnitCounts, total_reasons
+from pipeline.execution.unit_counts import UnitCounts, query_hashes, total_reasons
+from pipeline.hashes import HashSet
 from pipeline.schema import QUERY_ID
 from pipeline.storage import counters
 
@@ -48,7 +48,7 @@ class Ledger:
         )
         self._folder: RunFolder = prepared.folder
         self._limits = prepared.config.quarantine
-        self._seen = SeenQueries()
+        self._queries = HashSet()
         self._totals: Counter[str] = Counter()
         self._unit_seconds: list[float] = []
         self._different: list[str] = []
@@ -69,10 +69,9 @@ class Ledger:
         self.units[counts.unit] = counts
         self.suspects.pop(counts.unit, None)
         self.progress.add(counts, resumed=resumed)
-        place = self._seen.add(counts.query_hashes)
-        if place is not None:
-            wanted = counts.query_hashes[place]
-            raise split_query_error(self._query_id(counts, wanted), "over several units")
+        repeated = counts.query_hashes[~self._queries.add(counts.query_hashes)]
+        if len(repeated):
+            raise split_query_error(self._query_id(counts, repeated[0]), "over several units")
         self._refuse_bad_unit(counts)
 
     def note(self, unit: str, stats: dict[str, float]) -> None:
@@ -179,7 +178,7 @@ class Ledger:
             paths.append(self._folder.quarantine(counts.unit))
         for path in paths:
             ids = read_sealed(path, columns=[QUERY_ID]).column(0).drop_null().unique()
-            found = np.flatnonzero(hashes_of(ids) == wanted)
+            found = np.flatnonzero(query_hashes(ids) == wanted)
             if len(found):
                 return ids[int(found[0])].as_py()
         return "(one that the unit's files do not name)"

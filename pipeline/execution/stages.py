@@ -30,8 +30,7 @@ from pipeline.execution import rows
 from pipeline.execution.identity import ModelIdentity
 from pipeline.execution.model_code import model_code
 from pipeline.execution.run_folder import RunFolder
-from pipeline.execution.seen import hashes_of
-from pipeline.execution.unit_counts import UnitCounts
+from pipeline.execution.unit_counts import UnitCounts, query_hashes
 from pipeline.execution.unit_files import DIFFERENT, REPAIRED, put_file, unit_files
 from pipeline.outputs.ranked_parquet import cut_rows, rank_unit
 from pipeline.rerankers.base import Reranker, Sequences, pack_arrays, unpack_arrays
@@ -124,7 +123,7 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
         tokens=int(sequences.offsets[-1]),
         reasons=dict(sorted(why.items())),
         parts=len(tables) - 1,
-        query_hashes=query_hashes(lists),
+        query_hashes=query_hashes(lists.queries.column(schema.QUERY_ID)),
     )
     files = unit_files(RunFolder(job.folder), ranked, tables, counts, _metadata(job, unit))
     put_as = [_put(path, data, step, job) if put else "" for path, data, step in files]
@@ -162,11 +161,6 @@ def _cached_reranker(
 ) -> Reranker:
     config = ModelConfig.model_validate_json(model)
     return build_reranker(config, files=dict(files), allow_code=allow_code)
-
-
-def query_hashes(lists: CandidateLists) -> npt.NDArray[np.uint64]:
-    """uint64 [Q]: a 64-bit hash of each query id that is not null."""
-    return hashes_of(lists.queries.column(schema.QUERY_ID).drop_null())
 
 
 def _scored(

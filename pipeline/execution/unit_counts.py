@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
 from pipeline.candidates.reasons import OF_QUERIES
+from pipeline.hashes import Hashes, stable_hashes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +36,7 @@ class UnitCounts:
     tokens: int
     reasons: dict[str, int] = field(default_factory=dict)
     parts: int = 0
-    query_hashes: npt.NDArray[np.uint64] = field(
-        default_factory=lambda: np.zeros(0, np.uint64), repr=False
-    )
+    query_hashes: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64), repr=False)
 
     @property
     def quarantined(self) -> int:
@@ -78,6 +77,11 @@ class UnitCounts:
         ):
             raise ValueError("not the counts of a unit: a number is missing or below zero")
         return counts
+
+
+def query_hashes(ids: pa.Array | pa.ChunkedArray) -> Hashes:
+    """uint64: a hash of each of these query ids that is not null."""
+    return stable_hashes(ids.drop_null().cast(pa.string()).to_pylist())
 
 
 def total_reasons(units: Iterable[UnitCounts]) -> dict[str, int]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.hashes import Hashes
 from pipeline.training_data import reasons
-from pipeline.training_data.texts import Hashes, jaccard, normalised, word_shingles
+from pipeline.training_data.texts import jaccard, normalised, word_shingles
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

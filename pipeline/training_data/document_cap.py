@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.training_data.texts import Hashes, mixed
+from pipeline.hashes import Hashes
+from pipeline.training_data.texts import mixed
 
 Ints = npt.NDArray[np.int64]
 

@@ -1,16 +1,15 @@
-"""When two texts are the same, or nearly: normal forms, shingles and stable hashes."""
+"""When two texts are the same, or nearly: normal forms and shingles."""
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-Hashes = npt.NDArray[np.uint64]
+from pipeline.hashes import Hashes
 
 #: Punctuation that tells words apart ("c#", "100%"); all other punctuation separates words.
 _KEPT: Final = frozenset("#%&@*")
@@ -89,16 +88,6 @@ def character_shingles(
     keys = np.unique((owner[:-2][inside].astype(np.uint64) << np.uint64(32)) | hashed)
     counts = np.bincount((keys >> np.uint64(32)).astype(np.int64), minlength=len(padded))
     return np.append(0, np.cumsum(counts)), (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-
-
-def stable_hashes(values: Iterable[str], *, salt: str = "") -> Hashes:
-    """uint64 [N]: BLAKE2b of each string, the same in every process and on every machine."""
-    key = salt.encode()
-    digests = [
-        hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
-        for value in values
-    ]
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def mixed(values: Hashes) -> Hashes:

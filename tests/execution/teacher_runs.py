@@ -18,8 +18,7 @@ from pipeline.config import InputConfig
 from pipeline.execution.lease import NoLease
 from pipeline.execution.publication import publish
 from pipeline.execution.run_folder import RunFolder
-from pipeline.execution.stages import query_hashes
-from pipeline.execution.unit_counts import UnitCounts
+from pipeline.execution.unit_counts import UnitCounts, query_hashes
 from pipeline.execution.verification import check_units, manifest_of
 from pipeline.outputs.ranked_parquet import rank_unit
 from pipeline.outputs.sealed import sealed_bytes
@@ -82,7 +81,8 @@ def write_run(
         scores = np.array([np.nan if v is None else v for v in values], dtype=np.float32)
         counts = UnitCounts(
             unit=unit.name, queries=len(lists), documents=len(docs), tokens=0,
-            reasons=reasons.counts(lists.documents["reason"]), query_hashes=query_hashes(lists),
+            reasons=reasons.counts(lists.documents["reason"]),
+            query_hashes=query_hashes(lists.queries["query_id"]),
         )  # fmt: skip
         metadata = {
             "run_id": plan.run_id, "unit": unit.name, "score_scale": scale,

@@ -32,13 +32,9 @@ from pipeline.errors import (
 )
 from pipeline.execution.distill.preparation import prepare_distillation
 from pipeline.execution.distill.run import Distilled, distill
+from pipeline.hashes import stable_hashes
 from pipeline.training_data import canonical
-from pipeline.training_data.texts import (
-    character_shingles,
-    jaccard,
-    normalised,
-    stable_hashes,
-)
+from pipeline.training_data.texts import character_shingles, jaccard, normalised
 from tests.execution.teacher_runs import write_run
 from tests.makers import long_table, nested_table, write
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.hashes import stable_hashes
 from pipeline.training_data.document_cap import assign
-from pipeline.training_data.texts import stable_hashes
 
 REQUESTS = st.lists(st.permutations(range(8)).map(lambda p: p[: 1 + p[0] % 6]), max_size=12)
 

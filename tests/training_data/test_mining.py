@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.distill import NegativesConfig, PositivesConfig
+from pipeline.hashes import stable_hashes
 from pipeline.training_data import reasons
 from pipeline.training_data.candidates import Candidates
 from pipeline.training_data.mining import Mined, mine, requests
-from pipeline.training_data.texts import normalised, stable_hashes
+from pipeline.training_data.texts import normalised
 
 # Ties, both zeros, both signs, and the ends of float32.
 SCORES = st.sampled_from([-3.4e38, -20.0, -2.0, -1.9, -0.0, 0.0, 1e-30, 0.5, 1.0, 7.5, 3.4e38])

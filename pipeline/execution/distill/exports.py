@@ -17,7 +17,6 @@ killed goes on where it was, and an export can be made again without mining agai
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,12 +24,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.config import RayConfig
 from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.execution.distill.part_tasks import run_parts
 from pipeline.execution.distill.set_folder import SetFolder
+from pipeline.hashes import Hashes, HashSet, stable_hashes
 from pipeline.outputs.training.base import TrainingFormat
 from pipeline.outputs.training.support.finding import build
 from pipeline.outputs.training.support.folder_card import folder_card
@@ -42,8 +41,6 @@ SUMMARY: Final = "export.json"
 
 #: Raised when the bytes of an export change for the same set and options.
 FORMAT_VERSION: Final = 1
-
-Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +217,7 @@ def _write(task: tuple[Export, Part]) -> None:
         "left_out": dict(sorted(written.left_out.items())),
     }
     if form.separate_documents:
-        record["documents"] = base64.b64encode(_hashed(written.documents).tobytes()).decode()
+        record["documents"] = base64.b64encode(stable_hashes(written.documents).tobytes()).decode()
     export.files.put_json(export.record(part), record)
 
 
@@ -230,7 +227,7 @@ def _write_documents(task: tuple[Export, Part, Hashes]) -> None:
     form = export.form
     rows = canonical.read_part(part.path)
     used = form.write(rows, split=part.split, part=part.name).documents
-    mine = np.isin(_hashed(used), first)
+    mine = np.isin(stable_hashes(used), first)
     wanted = frozenset(doc_id for doc_id, own in zip(used, mine, strict=True) if own)
     files = form.write_documents(rows, wanted, split=part.split, part=part.name)
     for path, data in files.items():
@@ -240,43 +237,16 @@ def _write_documents(task: tuple[Export, Part, Hashes]) -> None:
 def _first_uses(
     parts: Sequence[Part], records: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Part, Hashes]]:
-    """For each part the documents that no part before it uses; 8 bytes per document of the set.
-
-    Two ids share a hash with probability n^2 / 2^65: 3e-6 for ten million documents.
-    """
-    seen = SortedRuns()
+    """For each part the documents that no part before it uses; 8 bytes per document of the set."""
+    seen = HashSet()
     found = []
     for part, record in zip(parts, records, strict=True):
         hashes = np.frombuffer(base64.b64decode(record["documents"]), dtype="<u8")
-        first = seen.add(np.unique(hashes.astype(np.uint64)))
+        first = np.unique(hashes.astype(np.uint64))
+        first = first[seen.add(first)]
         if len(first):
             found.append((part, first))
     return found
-
-
-class SortedRuns:
-    """A growing set of 64-bit hashes: sorted arrays, each at most half as long as that before."""
-
-    def __init__(self) -> None:
-        self._runs: list[Hashes] = []
-
-    def add(self, hashes: Hashes) -> Hashes:
-        """Add distinct hashes; returns those that were not there."""
-        for run in self._runs:
-            places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
-            hashes = hashes[run[places] != hashes]
-        new = hashes
-        if len(new):
-            run = new
-            while self._runs and len(self._runs[-1]) < 2 * len(run):
-                run = np.sort(np.concatenate([self._runs.pop(), run]))
-            self._runs.append(run)
-        return new
-
-
-def _hashed(ids: Sequence[str]) -> Hashes:
-    digests = [hashlib.blake2b(one.encode(), digest_size=8).digest() for one in ids]
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
 
 
 def _summary(

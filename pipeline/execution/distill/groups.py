@@ -13,10 +13,11 @@ from pipeline import schema
 from pipeline.config import DistillConfig
 from pipeline.execution.distill.survey import shingle_sets
 from pipeline.execution.distill.surveys import Surveys
+from pipeline.hashes import stable_hashes
 from pipeline.training_data import reasons
 from pipeline.training_data.decontamination import EvaluationQuery, read_evaluation_queries
 from pipeline.training_data.near_duplicates import Sets, clusters, similar_pairs
-from pipeline.training_data.texts import normalised, stable_hashes
+from pipeline.training_data.texts import normalised
 
 Ints = npt.NDArray[np.int64]
 

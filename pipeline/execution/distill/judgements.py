@@ -13,11 +13,11 @@ from pipeline.config import DistillConfig
 from pipeline.execution.distill.preparation import Prepared
 from pipeline.execution.distill.set_folder import JUDGED, SetFolder
 from pipeline.execution.distill.unit_scores import JUDGED_SCHEMA
+from pipeline.hashes import stable_hashes
 from pipeline.ranking.qrels import read_qrels
 from pipeline.storage.parquet import read_table, to_bytes
 from pipeline.storage.store import read_bytes
 from pipeline.training_data.canonical import RELEVANCE
-from pipeline.training_data.texts import stable_hashes
 
 _EVALUATION_DOCUMENTS = "evaluation_documents.parquet"
 _KEY = "key"

@@ -14,11 +14,12 @@ from pipeline.execution.distill.graph import Job
 from pipeline.execution.distill.preparation import DistillUnit
 from pipeline.execution.distill.set_folder import SURVEY
 from pipeline.execution.distill.unit_scores import UnitScores, query_texts, read_scores
+from pipeline.hashes import stable_hashes
 from pipeline.storage.parquet import to_bytes
 from pipeline.training_data.calibration import sampled_others
 from pipeline.training_data.near_duplicates import Sets
 from pipeline.training_data.teachers import Moments
-from pipeline.training_data.texts import character_shingles, mixed, normalised, stable_hashes
+from pipeline.training_data.texts import character_shingles, mixed, normalised
 
 KEY: Final = "key"
 SHINGLES: Final = "shingles"

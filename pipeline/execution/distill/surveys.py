@@ -14,13 +14,13 @@ from pipeline import schema
 from pipeline.config import DistillConfig
 from pipeline.execution.distill.set_folder import SURVEY, SetFolder
 from pipeline.execution.distill.survey import KEY, OUTSIDE, SHINGLES, STATISTICS
+from pipeline.hashes import Hashes
 from pipeline.ranking.qrels import read_qrels
 from pipeline.storage.parquet import read_metadata, read_table
 from pipeline.storage.store import read_bytes
 from pipeline.training_data import reasons
 from pipeline.training_data.near_duplicates import Sets
 from pipeline.training_data.statistics import added
-from pipeline.training_data.texts import Hashes
 
 
 @dataclass

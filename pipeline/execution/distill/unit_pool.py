@@ -21,12 +21,12 @@ from pipeline.execution.distill.preparation import DistillUnit
 from pipeline.execution.distill.set_folder import DECISIONS
 from pipeline.execution.distill.survey import OUTSIDE
 from pipeline.execution.distill.unit_scores import UnitScores, read_scores
+from pipeline.hashes import Hashes, stable_hashes
 from pipeline.storage.parquet import read_table
 from pipeline.training_data import canonical, reasons
 from pipeline.training_data.candidates import Candidates
 from pipeline.training_data.rows import Pool, split_images
 from pipeline.training_data.teachers import Scale, combine, looked_up
-from pipeline.training_data.texts import Hashes, stable_hashes
 
 Ints = npt.NDArray[np.int64]
 

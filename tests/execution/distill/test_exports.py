@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.config import RayConfig
 from pipeline.errors import ConfigurationError, InputContractError, NotFoundError, RunFailedError
 from pipeline.execution.distill import exports
-from pipeline.execution.distill.exports import Exported, SortedRuns, export_set
+from pipeline.execution.distill.exports import Exported, export_set
 from pipeline.outputs.training.support.finding import names
 from pipeline.training_data import canonical
 from tests.outputs.training.makers import DESCRIPTION, item, part, query
@@ -158,17 +154,6 @@ def test_every_document_is_written_once_and_none_is_missing(training_set: Path) 
     assert referred == set(ids)
     texts = dict(zip(ids, documents["text"].to_pylist(), strict=True))
     assert all(text == f"text of {one}" for one, text in texts.items())
-
-
-@given(parts=st.lists(st.sets(st.integers(0, 60), max_size=30), max_size=12))
-def test_sorted_runs_return_what_is_new(parts: list[set[int]]) -> None:
-    runs, seen = SortedRuns(), set[int]()
-    for found in parts:
-        new = runs.add(np.array(sorted(found), dtype=np.uint64))
-        assert set(new.tolist()) == found - seen
-        seen |= found
-    sizes = [len(run) for run in runs._runs]
-    assert all(left >= 2 * right for left, right in itertools.pairwise(sizes))
 
 
 def test_many_parts_go_through_ray(tmp_path: Path, ray_cluster: None) -> None:
