@@ -38,7 +38,7 @@ def group_rows(rows: pa.Table, documents: pa.Table) -> CandidateLists:
         documents: [N], those of the candidates.
     """
     ids = rows.column(schema.QUERY_ID).combine_chunks()
-    starts = _run_starts(ids)
+    starts = run_starts(ids)
     offsets = np.append(starts, rows.num_rows).astype(np.int64)
     first = pa.array(starts)
     query = rows.column(schema.QUERY).combine_chunks()
@@ -133,8 +133,8 @@ def _first_stage_ranks(documents: pa.Table, offsets: Ints) -> pa.Array:
     return pa.array(ranks.astype(np.int32))
 
 
-def _run_starts(ids: pa.Array) -> Ints:
-    """Positions where the id differs from the one before; null equals null."""
+def run_starts(ids: pa.Array) -> Ints:
+    """int64: the places of [N] ids where one differs from the one before; null equals null."""
     if len(ids) == 0:
         return np.zeros(0, dtype=np.int64)
     codes = pc.fill_null(pc.dictionary_encode(ids).indices, -1).to_numpy(zero_copy_only=False)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.candidates.canonical import plain_columns
+from pipeline.candidates.grouping import run_starts
 from pipeline.candidates.inputs import read_unchanged
 from pipeline.candidates.reasons import duplicated, to_text
 from pipeline.execution.distill.graph import Job
@@ -78,7 +79,7 @@ def read_scores(job: Job, unit: DistillUnit) -> UnitScores:
     """
     first, *others = unit.ranked
     rows = _Ranked.read(first)
-    starts = _run_starts(rows.queries)
+    starts = run_starts(rows.queries)
     query_ids = rows.queries.take(pa.array(starts))
     offsets = np.append(starts, len(rows.queries)).astype(np.int64)
     query_of = np.repeat(np.arange(len(starts)), np.diff(offsets))
@@ -175,11 +176,3 @@ def _judgements(job: Job, unit: DistillUnit) -> pa.Table:
     if job.config.positives.qrels is None:
         return JUDGED_SCHEMA.empty_table()
     return read_table(job.set_folder.step(JUDGED, unit.place))
-
-
-def _run_starts(ids: pa.Array) -> Ints:
-    """Positions where the id differs from the one before; null equals null."""
-    if len(ids) == 0:
-        return np.zeros(0, dtype=np.int64)
-    codes = pc.dictionary_encode(ids).indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.append(0, np.flatnonzero(np.diff(codes)) + 1).astype(np.int64)
