@@ -19,16 +19,12 @@ from pipeline.config import DistillConfig
 from pipeline.execution.distill.corpus import find_texts
 from pipeline.execution.distill.groups import Groups
 from pipeline.execution.distill.set_folder import DECISIONS, SURVEY, SetFolder
-from pipeline.execution.distill.survey import (
-    OUTSIDE,
-)
+from pipeline.execution.distill.survey import OUTSIDE
 from pipeline.execution.distill.surveys import Surveys
 from pipeline.storage.parquet import read_table, to_bytes
 from pipeline.training_data.calibration import log_odds
 from pipeline.training_data.canonical import DEV, TRAIN
-from pipeline.training_data.decontamination import (
-    match_table,
-)
+from pipeline.training_data.decontamination import match_table
 from pipeline.training_data.splits import choose_dev
 from pipeline.training_data.statistics import histogram_edges
 from pipeline.training_data.teachers import Moments, Scale, Teacher, standardising
@@ -74,19 +70,23 @@ def decide(
     free[list(left_out)] = False
     dev = np.zeros(len(free), dtype=bool)
     dev[free] = choose_dev(
-        groups.cluster_of[free], surveys.keys[free],
-        fraction=config.split.dev_fraction, seed=config.seed,
-    )  # fmt: skip
+        groups.cluster_of[free],
+        surveys.keys[free],
+        fraction=config.split.dev_fraction,
+        seed=config.seed,
+    )
     corpus = config.positives.corpus
     texts = {} if corpus is None else find_texts(corpus, surveys.outside)
     matches, used = _write_units(folder, surveys, left_out, dev, texts)
     folder.put(folder.file(DECONTAMINATION), to_bytes(match_table(matches)))
     edges = histogram_edges(
-        moments, scales, [one.weight for one in config.teachers],
+        moments,
+        scales,
+        [teacher.weight for teacher in config.teachers],
         method=config.combination.method,
         rank_constant=config.combination.rank_constant,
         coverage=config.combination.coverage,
-    )  # fmt: skip
+    )
     sizes = np.unique(groups.cluster_of[free], return_counts=True)[1]
     summary = {
         "queries": len(free),

@@ -87,11 +87,14 @@ def read_pool(job: Job, unit: DistillUnit, scales: Sequence[Scale]) -> UnitPool:
     decisions = read_table(job.set_folder.step(DECISIONS, unit.place))
     combination = job.config.combination
     scores = combine(
-        found.scores, found.offsets, scales=scales,
+        found.scores,
+        found.offsets,
+        scales=scales,
         weights=[teacher.weight for teacher in job.config.teachers],
-        method=combination.method, coverage=combination.coverage,
+        method=combination.method,
+        coverage=combination.coverage,
         rank_constant=combination.rank_constant,
-    )  # fmt: skip
+    )
     not_finite = found.not_finite | np.isinf(scores)
     scores = np.where(not_finite, np.float32(np.nan), scores)
     queries = _queries(found, lists)
