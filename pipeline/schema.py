@@ -52,9 +52,6 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
     CANDIDATES: ("candidates", "documents", "passages", "hits"),
 }
 
-#: Fields of one candidate that the product itself understands; everything else passes through.
-CANDIDATE_COLUMNS: Final = (DOC_ID, TITLE, TEXT, IMAGE, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
-
 #: Columns of the ranked output in order, before pass-through columns. Ids keep the input's type.
 RANKED_COLUMNS: Final = (
     QUERY_ID,

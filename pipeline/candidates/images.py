@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from pipeline.candidates.image_sources import ImageError, ImageLimits, fetch
+from pipeline.candidates.image_sources import ImageError, ImageLimits
 from pipeline.candidates.reasons import IMAGE_DECODE, IMAGE_LIMIT
 
 #: Longest side over shortest; beyond it Qwen2-VL's processor refuses an image.
@@ -61,11 +61,6 @@ class ImageSize:
             grow = math.sqrt(self.min_pixels / (height * width))
             rows, columns = math.ceil(height * grow / factor), math.ceil(width * grow / factor)
         return rows * factor, columns * factor
-
-
-def load_image(value: object, limits: ImageLimits, size: ImageSize) -> npt.NDArray[np.uint8]:
-    """uint8 RGB [height, width, 3] of an ``image`` value, as :func:`pixels` of :func:`fetch`."""
-    return pixels(fetch(value, limits), limits, size)
 
 
 def pixels(data: bytes, limits: ImageLimits, size: ImageSize) -> npt.NDArray[np.uint8]:

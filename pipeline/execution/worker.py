@@ -18,7 +18,6 @@ from pipeline.storage import counters
 from pipeline.storage.policy import set_retry_policy
 
 ENCODE, SCORE, COMMIT = "encode", "score", "commit"
-STAGES = (ENCODE, SCORE, COMMIT)
 
 
 def encode_unit(batch: pa.Table, *, job: Job) -> pa.Table:

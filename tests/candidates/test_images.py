@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 import pipeline.candidates.image_sources as sources
 from pipeline.candidates import reasons
 from pipeline.candidates.image_sources import ImageError, ImageLimits, fetch, is_public
-from pipeline.candidates.images import ImageSize, decode, load_image, pixels
+from pipeline.candidates.images import ImageSize, decode, pixels
 from pipeline.errors import NotFoundError
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,11 @@ def normalised_patches(image: np.ndarray) -> np.ndarray:
     blocks = values.reshape(3, rows, 2, 14, columns, 2, 14).transpose(1, 4, 2, 5, 0, 3, 6)
     twice = np.repeat(blocks[:, :, :, :, :, None], 2, axis=5)
     return np.ascontiguousarray(twice.reshape(-1, 1176))
+
+
+def load_image(value: object, limits: ImageLimits, size: ImageSize) -> np.ndarray:
+    """uint8 RGB [height, width, 3] of an ``image`` value."""
+    return pixels(fetch(value, limits), limits, size)
 
 
 def digest(image: np.ndarray) -> str:

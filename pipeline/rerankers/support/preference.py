@@ -47,12 +47,6 @@ def circle(count: int, step: int) -> Int64s:
     return np.stack([first, (first + step + 1) % count], axis=1)
 
 
-def sliding_rounds(count: int, passes: int) -> int:
-    """Rounds that :func:`sliding` takes."""
-    passes = min(passes, count - 1)
-    return count - 1 + passes - 1 if passes > 0 else 0
-
-
 def sliding(count: int, passes: int, step: int) -> Int64s:
     """Where one round of bubble passes compares a place with the next.
 
