@@ -19,9 +19,10 @@ from pipeline import schema
 from pipeline.config import JobConfig, load_config
 from pipeline.demo.corpus import standard_library_documents
 from pipeline.demo.first_stage import bm25_candidates
+from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
 from pipeline.execution.ranked_reader import read_ranked
-from pipeline.execution.run import Outcome, execute
+from pipeline.execution.run import execute
 from pipeline.execution.run_folder import RunFolder
 from pipeline.ranking.evaluation import QueryChange, compare, evaluate
 from pipeline.ranking.qrels import read_qrels

@@ -26,7 +26,8 @@ from pipeline.config import DistillConfig
 from pipeline.execution.distill.card import write_card
 from pipeline.execution.distill.exports import check_formats, export_set
 from pipeline.execution.distill.preparation import Prepared, prepare_distillation
-from pipeline.execution.distill.run import Distilled, distill
+from pipeline.execution.distill.run import distill
+from pipeline.execution.outcome import Outcome
 from pipeline.reports.data_card import require_libraries
 
 
@@ -64,7 +65,7 @@ def distill_runs(
             train_student(job, done)
 
 
-def train_student(job: DistillConfig, done: Distilled) -> None:
+def train_student(job: DistillConfig, done: Outcome) -> None:
     """Train the configured student on the set, and say what it learnt."""
     from pipeline.reports.student_table import student_table
     from pipeline.student.training import smoke_train, write_result
@@ -95,7 +96,7 @@ def show_prepared(prepared: Prepared) -> None:
     console.say(f"set        {prepared.folder.path}")
 
 
-def show_distilled(done: Distilled) -> None:
+def show_distilled(done: Outcome) -> None:
     """Say what a distillation did."""
     manifest = done.manifest
     if done.already_finished:

@@ -26,8 +26,9 @@ from jobs.command import (
     show_config,
 )
 from pipeline.config import JobConfig
+from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared, prepare
-from pipeline.execution.run import Outcome, execute
+from pipeline.execution.run import execute
 
 
 def run(

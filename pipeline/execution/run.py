@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 from pipeline import failpoints
@@ -11,6 +10,7 @@ from pipeline.errors import InputContractError, RunFailedError
 from pipeline.execution import attempts
 from pipeline.execution.lease import NoLease
 from pipeline.execution.listing import Problem, error_of, strange_names
+from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.publication import publish, refuse_damaged_pointer
 from pipeline.execution.scoring import score
@@ -24,27 +24,6 @@ from pipeline.execution.verification import (
 )
 
 logger = logging.getLogger("pipeline")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a run did.
-
-    Attributes:
-        folder: the run's path.
-        manifest: content of ``manifest.json``.
-        units_run: units scored by this session.
-        seconds: from the first unit asked for to the last committed; 0 when nothing was to do.
-        already_finished: the run was published before.
-        repaired: it was, and this session made files of it anew.
-    """
-
-    folder: str
-    manifest: dict[str, Any]
-    units_run: int
-    seconds: float
-    already_finished: bool
-    repaired: bool = False
 
 
 def execute(prepared: Prepared, *, repair: bool = False) -> Outcome:

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import JobConfig
+from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
-from pipeline.execution.run import Outcome, execute
+from pipeline.execution.run import execute
 from pipeline.storage.probe import StoreAbilities
 from tests.execution.drivers import Drivers, families_of_tests
 

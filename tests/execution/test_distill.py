@@ -31,7 +31,8 @@ from pipeline.errors import (
     RunFailedError,
 )
 from pipeline.execution.distill.preparation import prepare_distillation
-from pipeline.execution.distill.run import Distilled, distill
+from pipeline.execution.distill.run import distill
+from pipeline.execution.outcome import Outcome
 from pipeline.hashes import stable_hashes
 from pipeline.training_data import canonical
 from pipeline.training_data.texts import character_shingles, jaccard, normalised
@@ -40,7 +41,7 @@ from tests.makers import long_table, nested_table, write
 
 ROOT = Path(__file__).resolve().parents[2]
 
-Distill = Callable[..., Distilled]
+Distill = Callable[..., Outcome]
 
 
 def drawn(seed: str) -> Callable[[str, str], float]:
@@ -61,7 +62,7 @@ def source(tmp_path: Path) -> Path:
 def teach(ray_cluster: None, tmp_path: Path) -> Distill:
     """Distils ``teachers`` into ``output`` below the test's folder."""
 
-    def run(teachers: Any, *, output: str = "sets", **sections: Any) -> Distilled:
+    def run(teachers: Any, *, output: str = "sets", **sections: Any) -> Outcome:
         return distill(prepare_distillation(config_of(teachers, tmp_path / output, sections)))
 
     return run
@@ -74,16 +75,16 @@ def config_of(teachers: Any, output: Path, sections: dict[str, Any]) -> DistillC
     return DistillConfig.model_validate(base | sections)
 
 
-def rows_of(done: Distilled, split: str = "train") -> list[dict[str, Any]]:
+def rows_of(done: Outcome, split: str = "train") -> list[dict[str, Any]]:
     return [row for part in canonical.read_parts(done.folder, split) for row in part.to_pylist()]
 
 
-def everything(done: Distilled) -> list[dict[str, Any]]:
+def everything(done: Outcome) -> list[dict[str, Any]]:
     rows = rows_of(done, "train") + rows_of(done, "dev")
     return sorted(rows, key=lambda row: row["query_id"])
 
 
-def rejects_of(done: Distilled) -> dict[tuple[str, str], str]:
+def rejects_of(done: Outcome) -> dict[tuple[str, str], str]:
     table = pq.ParquetDataset(f"{done.folder}/rejects").read()
     return {(row["query_id"], row["doc_id"]): row["reason"] for row in table.to_pylist()}
 
@@ -515,7 +516,7 @@ def test_teachers_that_cannot_teach_are_refused(
 def test_a_damaged_teacher_is_named(tmp_path: Path, source: Path) -> None:
     """A footer is noticed when the teacher is opened, a row when it is read."""
 
-    def teach(output: str) -> Distilled:
+    def teach(output: str) -> Outcome:
         config = config_of(run, tmp_path / output, {"ray": {"mode": "in_process"}})
         return distill(prepare_distillation(config))
 

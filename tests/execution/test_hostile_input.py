@@ -16,8 +16,9 @@ import pytest
 
 from pipeline.config import JobConfig
 from pipeline.errors import InputContractError, QuarantineError
+from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
-from pipeline.execution.run import Outcome, execute
+from pipeline.execution.run import execute
 from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.state import run_state
 from tests import hostile

@@ -19,9 +19,10 @@ from pipeline.config import JobConfig
 from pipeline.errors import DamagedRunError, RerankError
 from pipeline.execution import records
 from pipeline.execution.garbage import find_garbage
+from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
 from pipeline.execution.ranked_reader import read_ranked
-from pipeline.execution.run import Outcome, execute
+from pipeline.execution.run import execute
 from pipeline.execution.run_folder import RunFolder, find_run
 from pipeline.execution.state import run_state
 from pipeline.execution.verification import audit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from pipeline.execution.distill.part_tasks import parts_session
 from pipeline.execution.distill.preparation import Prepared
 from pipeline.execution.distill.set_folder import RECORDS, REQUESTS, SURVEY
 from pipeline.execution.distill.survey import survey
+from pipeline.execution.outcome import Outcome
 from pipeline.storage.parquet import to_bytes
 from pipeline.training_data import canonical, reasons
 from pipeline.training_data.statistics import TEMPERATURE_RULE, added, temperature
@@ -42,26 +43,7 @@ REJECTED_SCHEMA: Final = pa.schema(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Distilled:
-    """What a distillation did.
-
-    Attributes:
-        folder: path of the set.
-        manifest: content of ``manifest.json``.
-        units_run: units that this session mined.
-        seconds: of this session, Ray's start included; 0 when nothing was to do.
-        already_finished: the set was published before.
-    """
-
-    folder: str
-    manifest: dict[str, Any]
-    units_run: int
-    seconds: float
-    already_finished: bool
-
-
-def distill(prepared: Prepared) -> Distilled:
+def distill(prepared: Prepared) -> Outcome:
     """Make a prepared set, or finish an interrupted one, or notice that it is finished.
 
     Raises:
@@ -70,7 +52,7 @@ def distill(prepared: Prepared) -> Distilled:
     """
     folder, units = prepared.folder, prepared.units
     if folder.finished():
-        return Distilled(
+        return Outcome(
             folder=folder.path,
             manifest=folder.manifest(),
             units_run=0,
@@ -94,7 +76,7 @@ def distill(prepared: Prepared) -> Distilled:
             done = _steps(prepared, job)
     manifest = _audited(prepared)
     folder.publish(manifest)
-    return Distilled(
+    return Outcome(
         folder=folder.path,
         manifest=manifest,
         units_run=done,

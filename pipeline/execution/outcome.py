@@ -1,0 +1,28 @@
+"""What a command that fills a folder did, whether that folder is a run or a training set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run or a distillation did.
+
+    Attributes:
+        folder: path of the run or of the set.
+        manifest: content of its ``manifest.json``.
+        units_run: units that this session scored, or mined.
+        seconds: that this session took for them, of a distillation with Ray's start; 0 when nothing
+            was to do.
+        already_finished: the folder was published before.
+        repaired: it was, and this session made files of it anew.
+    """
+
+    folder: str
+    manifest: dict[str, Any]
+    units_run: int
+    seconds: float
+    already_finished: bool
+    repaired: bool = False
