@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.execution.replica import Replica
 from pipeline.execution.stages import Job
-from pipeline.execution.worker import commit_unit, encode_unit
+from pipeline.execution.unit_tasks import commit_unit, encode_unit
 
 if TYPE_CHECKING:
     import ray.data

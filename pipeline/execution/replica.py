@@ -17,7 +17,7 @@ from pipeline.execution import rows, stages
 from pipeline.execution.attempts import time_limit
 from pipeline.execution.model_code import ModelCodeError, model_code
 from pipeline.execution.stages import Job, pack_readouts, reranker_of, unpack
-from pipeline.execution.worker import score_unit, store_events
+from pipeline.execution.unit_tasks import score_unit, store_events
 from pipeline.rerankers.base import Sequences
 from pipeline.storage.policy import set_retry_policy
 

@@ -15,8 +15,8 @@ from pipeline.execution.rows import Suspicion
 from pipeline.execution.session import Session
 from pipeline.execution.stages import Job
 from pipeline.execution.unit_counts import UnitCounts
+from pipeline.execution.unit_tasks import COMMIT, SCORE
 from pipeline.execution.verification import contents
-from pipeline.execution.worker import COMMIT, SCORE
 from pipeline.execution.workers import Workers, workers
 
 

@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from pipeline.config import JobConfig
 from pipeline.errors import RerankError
-from pipeline.execution import in_process
+from pipeline.execution.isolated_workers import ChildWard, RayWard
 from pipeline.execution.isolation import Ward
+from pipeline.execution.replica import Replica
 from pipeline.execution.stages import Job
 from pipeline.execution.termination import Termination
+from pipeline.execution.unit_tasks import commit_unit, encode_unit
 
 
 class Workers(Protocol):
@@ -47,10 +51,14 @@ def workers(config: JobConfig, termination: Termination) -> Iterator[Workers]:
 
 class _InProcess:
     def rows(self, job: Job) -> Iterator[dict[str, Any]]:
-        return in_process.status_rows(job)
+        """One unit after the other, in this process."""
+        replica = Replica(job)
+        for number in range(len(job.units)):
+            encoded = encode_unit(pa.table({"id": [number]}), job=job)
+            yield from commit_unit(replica(encoded), job=job).to_pylist()
 
     def ward(self, job: Job) -> Ward:
-        return in_process.ChildWard(job)
+        return ChildWard(job)
 
 
 class _OnRay:
@@ -75,6 +83,4 @@ class _OnRay:
                 yield from batch.to_pylist()
 
     def ward(self, job: Job) -> Ward:
-        from pipeline.execution.isolation_ray import RayWard
-
         return RayWard(job)

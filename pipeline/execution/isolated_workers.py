@@ -1,4 +1,4 @@
-"""The same stages without Ray: one unit after the other, in this process."""
+"""Workers that may be lost, for units that killed theirs: a child process, or an actor of Ray."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,9 @@ import pyarrow as pa
 
 from pipeline.cluster import cleanup_process
 from pipeline.cluster.session_folder import SessionFolder, temporary_base
-from pipeline.execution.attempts import last_words
-from pipeline.execution.replica import IsolatedReplica, Replica
+from pipeline.execution.attempts import last_words, stderr_path
+from pipeline.execution.replica import IsolatedReplica
 from pipeline.execution.stages import Job
-from pipeline.execution.worker import commit_unit, encode_unit
-
-
-def status_rows(job: Job) -> Iterator[dict[str, Any]]:
-    """One status row per unit of ``job``, in order."""
-    replica = Replica(job)
-    for number in range(len(job.units)):
-        encoded = encode_unit(pa.table({"id": [number]}), job=job)
-        yield from commit_unit(replica(encoded), job=job).to_pylist()
 
 
 class ChildWard:
@@ -106,3 +97,74 @@ def _serve(job: Job, pipe: Connection, stderr: Path) -> None:
         except EOFError:
             return
         pipe.send(getattr(replica, method)(*arguments))
+
+
+class RayWard:
+    """See :class:`pipeline.execution.isolation.Ward`."""
+
+    def __init__(self, job: Job) -> None:
+        self.words = ""
+        self._job = job
+        self._actor: Any = None
+        self._stderr = ("", "")
+
+    def queries(self, number: int) -> int | None:
+        """Candidate lists of a unit; None when the actor died."""
+        counted: int | None = self._call(lambda actor: actor.queries.remote(number))
+        return counted
+
+    def attempt(
+        self, number: int, *, crashed: Sequence[int], put: bool, limit_s: float
+    ) -> pa.Table | None:
+        """The status row; None when the actor died."""
+        done: pa.Table | None = self._call(
+            lambda actor: actor.attempt.remote(number, list(crashed), put, limit_s)
+        )
+        return done
+
+    def close(self) -> None:
+        """Give the actor's resources back."""
+        import ray
+
+        if self._actor is not None:
+            ray.kill(self._actor)
+            self._actor = None
+
+    def _call(self, method: Callable[[Any], Any]) -> Any:
+        import ray
+
+        try:
+            if self._actor is None:
+                self._actor = self._start()
+                self._stderr = ray.get(self._actor.place.remote())
+            return ray.get(method(self._actor))
+        except ray.exceptions.RayActorError:
+            self._actor = None
+            self.words = last_words(*self._stderr)
+            return None
+
+    def _start(self) -> Any:
+        import ray
+
+        replicas = self._job.config.replicas
+        return (
+            ray.remote(_Patient)
+            .options(
+                num_cpus=replicas.num_cpus,
+                num_gpus=replicas.num_gpus or None,
+                label_selector=replicas.labels or None,
+                max_restarts=0,
+                max_task_retries=0,
+            )
+            .remote(self._job)
+        )
+
+
+class _Patient(IsolatedReplica):
+    """The actor's class."""
+
+    def place(self) -> tuple[str, str]:
+        """Where its standard error goes: file and host."""
+        import socket
+
+        return stderr_path(), socket.gethostname()
