@@ -112,7 +112,7 @@ def forget(folder: str) -> None:
         delete(join(folder, FOLDER, marker.name))
 
 
-def last_words(path: str, host: str) -> str:
+def stderr_tail(path: str, host: str) -> str:
     """The last lines that a dead worker wrote to its standard error.
 
     Args:
@@ -131,10 +131,10 @@ def last_words(path: str, host: str) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return "\n".join(_telling(lines))
+    return "\n".join(_relevant(lines))
 
 
-def _telling(lines: Sequence[str]) -> list[str]:
+def _relevant(lines: Sequence[str]) -> list[str]:
     """The last lines; where a long traceback is between, also those at which the end began."""
     said = [line for line in lines if line.strip() and not line.startswith(_NOISE)]
     ends = [place for place, line in enumerate(said) if line.startswith(_END)]
@@ -169,16 +169,16 @@ def _mark(folder: str, unit: str, stage: str) -> str:
         path = join(folder, FOLDER, name)
         if create_if_absent(path, records.to_bytes(records.Mark, about | {"number": number})):
             return path
-    raise WorkersKilledError(_words_of_last(path))
+    raise WorkersKilledError(_stderr_of_last(path))
 
 
-def _words_of_last(path: str) -> str:
+def _stderr_of_last(path: str) -> str:
     """What the worker that left a mark wrote to its standard error."""
     try:
         last = records.read(path, records.Mark)
     except DamagedRunError as error:
         return f"({error})"
-    return "" if last is None else last_words(last["stderr"], last["host"])
+    return "" if last is None else stderr_tail(last["stderr"], last["host"])
 
 
 def _has_descriptor(stream: TextIO | None) -> bool:

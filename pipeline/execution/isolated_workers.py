@@ -15,20 +15,20 @@ import pyarrow as pa
 
 from pipeline.cluster import cleanup_process
 from pipeline.cluster.session_folder import SessionFolder, temporary_base
-from pipeline.execution.attempts import last_words, stderr_path
+from pipeline.execution.attempts import stderr_path, stderr_tail
 from pipeline.execution.replica import IsolatedReplica
 from pipeline.execution.stages import Job
 
 
-class ChildWard:
-    """See :class:`pipeline.execution.isolation.Ward`: a child process that may be lost.
+class IsolatedProcess:
+    """An :class:`~pipeline.execution.isolation.IsolatedWorker` that is a child process.
 
     It belongs to a session folder, where its standard error goes, so that neither it nor processes
     that the model's code starts outlive this one.
     """
 
     def __init__(self, job: Job) -> None:
-        self.words = ""
+        self.stderr_tail = ""
         self._job = job
         self._child: Any = None
         self._pipe: Connection | None = None
@@ -68,7 +68,7 @@ class ChildWard:
             self._pipe.send((method, arguments))
             return self._pipe.recv()
         except (EOFError, ConnectionError):
-            self.words = last_words(str(self._stderr), socket.gethostname())
+            self.stderr_tail = stderr_tail(str(self._stderr), socket.gethostname())
             self._end_child()
             return None
 
@@ -99,11 +99,14 @@ def _serve(job: Job, pipe: Connection, stderr: Path) -> None:
         pipe.send(getattr(replica, method)(*arguments))
 
 
-class RayWard:
-    """See :class:`pipeline.execution.isolation.Ward`."""
+class IsolatedActor:
+    """An :class:`~pipeline.execution.isolation.IsolatedWorker` that is an actor of Ray.
+
+    It takes the resources of a replica.
+    """
 
     def __init__(self, job: Job) -> None:
-        self.words = ""
+        self.stderr_tail = ""
         self._job = job
         self._actor: Any = None
         self._stderr = ("", "")
@@ -136,11 +139,11 @@ class RayWard:
         try:
             if self._actor is None:
                 self._actor = self._start()
-                self._stderr = ray.get(self._actor.place.remote())
+                self._stderr = ray.get(self._actor.stderr_place.remote())
             return ray.get(method(self._actor))
         except ray.exceptions.RayActorError:
             self._actor = None
-            self.words = last_words(*self._stderr)
+            self.stderr_tail = stderr_tail(*self._stderr)
             return None
 
     def _start(self) -> Any:
@@ -148,7 +151,7 @@ class RayWard:
 
         replicas = self._job.config.replicas
         return (
-            ray.remote(_Patient)
+            ray.remote(_ReplicaActor)
             .options(
                 num_cpus=replicas.num_cpus,
                 num_gpus=replicas.num_gpus or None,
@@ -160,11 +163,7 @@ class RayWard:
         )
 
 
-class _Patient(IsolatedReplica):
-    """The actor's class."""
-
-    def place(self) -> tuple[str, str]:
+class _ReplicaActor(IsolatedReplica):
+    def stderr_place(self) -> tuple[str, str]:
         """Where its standard error goes: file and host."""
-        import socket
-
         return stderr_path(), socket.gethostname()

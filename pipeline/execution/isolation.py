@@ -1,9 +1,9 @@
 """Units that kill their workers: the culprit is found, and everything else is scored.
 
-Such a unit is taken to a process of its own, which may be lost. Perhaps it survives there, for what
-killed its workers was something else. If not, its queries are tried in halves, quarters and so on,
-until those that kill a process even alone are known; the unit is then scored whole without them,
-so the scores of the others are those of a unit in which the culprits could never be scored.
+Such a unit is tried in a process of its own, which may be lost. It may pass there, where something
+else killed its workers. If not, its queries are tried in halves, quarters and so on, until those
+that kill a process even alone are known; the unit is then scored whole without them, so the scores
+of the others are those of a unit in which the culprits could never be scored.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _CONFIRMED: Final = 2
 _FLOOR_S: Final = 60.0
 
 
-class Ward(Protocol):
-    """A process that works on suspected units, replaced whenever it is lost."""
+class IsolatedWorker(Protocol):
+    """A process that works on suspect units, replaced whenever it is lost."""
 
-    #: What the last lost process wrote to standard error, or what the model raised.
-    words: str
+    #: The end of what the last lost process wrote to standard error, or of the model's traceback.
+    stderr_tail: str
 
     def queries(self, number: int) -> int | None:
         """Candidate lists of a unit by its place in ``job.units``; None as below."""
@@ -42,7 +42,7 @@ class Ward(Protocol):
 
 
 def isolate(
-    ward: Ward,
+    worker: IsolatedWorker,
     number: int,
     *,
     limit_s: float,
@@ -52,7 +52,7 @@ def isolate(
     """Finish a unit whatever its queries do.
 
     Args:
-        ward: where it is tried.
+        worker: where it is tried.
         number: the unit's place in ``job.units``.
         limit_s: seconds for the whole unit.
         most_culprits: share of its queries past which the model is to blame, not they.
@@ -64,19 +64,19 @@ def isolate(
     Raises:
         RunFailedError: too many culprits, or the unit fails though each of its queries passes.
     """
-    tried = ward.attempt(number, crashed=(), put=True, limit_s=limit_s)
-    if (done := _survived(ward, tried)) is not None:
+    tried = worker.attempt(number, crashed=(), put=True, limit_s=limit_s)
+    if (done := _survived(worker, tried)) is not None:
         return done
     _note(note, tried)
-    count = _queries(ward, number)
+    count = _queries(worker, number)
 
     def survives(group: Sequence[int]) -> bool:
         others = sorted(set(range(count)) - set(group))
         share = max(_FLOOR_S, limit_s * len(group) / count)
         for _ in range(_CONFIRMED if len(group) == 1 else 1):
-            tried = ward.attempt(number, crashed=others, put=False, limit_s=min(limit_s, share))
+            tried = worker.attempt(number, crashed=others, put=False, limit_s=min(limit_s, share))
             _note(note, tried)
-            if _survived(ward, tried) is not None:
+            if _survived(worker, tried) is not None:
                 return True
         return False
 
@@ -84,26 +84,28 @@ def isolate(
     if culprits is None:
         raise RunFailedError(
             f"more than {most_culprits:.0%} of a unit's {count} queries crash their worker or make "
-            f"the model raise, each even alone; the run stops. Last words:\n{ward.words}"
+            f"the model raise, each even alone; the run stops. Last words:\n{worker.stderr_tail}"
         )
-    tried = ward.attempt(number, crashed=culprits, put=True, limit_s=limit_s)
-    done = _survived(ward, tried)
+    tried = worker.attempt(number, crashed=culprits, put=True, limit_s=limit_s)
+    done = _survived(worker, tried)
     if done is None:
         _note(note, tried)
         raise RunFailedError(
             f"a unit of {count} queries crashes its worker as a whole, though its queries pass in "
             "parts; lower units.documents (memory), or raise units.time_limit_s (a hang?). Last "
-            f"words:\n{ward.words}"
+            f"words:\n{worker.stderr_tail}"
         )
     return done
 
 
-def _queries(ward: Ward, number: int) -> int:
+def _queries(worker: IsolatedWorker, number: int) -> int:
     for _ in range(_CONFIRMED):
-        count = ward.queries(number)
+        count = worker.queries(number)
         if count is not None:
             return count
-    raise RunFailedError(f"reading a unit's input crashes its worker. Last words:\n{ward.words}")
+    raise RunFailedError(
+        f"reading a unit's input crashes its worker. Last words:\n{worker.stderr_tail}"
+    )
 
 
 def find_culprits(
@@ -141,12 +143,12 @@ def _note(note: Callable[[dict[str, float]], None], tried: pa.Table | None) -> N
         note(rows.statistics(tried))
 
 
-def _survived(ward: Ward, tried: pa.Table | None) -> pa.Table | None:
+def _survived(worker: IsolatedWorker, tried: pa.Table | None) -> pa.Table | None:
     """The row, unless its process was lost or the model raised; what it said is kept."""
     if tried is None:
         return None
-    suspicion = rows.suspicion(tried)
-    if suspicion is None:
+    suspect = rows.suspect_unit(tried)
+    if suspect is None:
         return tried
-    ward.words = suspicion.words
+    worker.stderr_tail = suspect.stderr_tail
     return None

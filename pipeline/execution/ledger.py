@@ -16,7 +16,7 @@ from pipeline.execution import rows
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.ranked_reader import read_sealed
-from pipeline.execution.rows import Suspicion
+from pipeline.execution.rows import SuspectUnit
 from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.unit_counts import UnitCounts, query_hashes, total_reasons
 from pipeline.hashes import HashSet
@@ -42,7 +42,7 @@ class Ledger:
 
     def __init__(self, prepared: Prepared) -> None:
         self.units: dict[str, UnitCounts] = {}
-        self.suspects: dict[str, Suspicion] = {}
+        self.suspects: dict[str, SuspectUnit] = {}
         self.progress = Progress(
             units=len(prepared.plan.units), documents_planned=prepared.plan.documents
         )
@@ -95,21 +95,21 @@ class Ledger:
         """Add the store events of a row that is no committed unit's."""
         self._totals.update(rows.events_of(stats))
 
-    def suspect(self, suspicion: Suspicion) -> None:
+    def set_aside(self, suspect: SuspectUnit) -> None:
         """Set a unit aside for later.
 
         Raises:
             RunFailedError: workers keep failing, and no unit is finished in between.
         """
-        self.suspects[suspicion.unit] = suspicion
-        self._failures += suspicion.failures
-        last = suspicion.words.rstrip().rpartition("\n")[2]
-        logger.warning("unit %s: set aside, %d failures: %s", *self._about(suspicion), last)
+        self.suspects[suspect.unit] = suspect
+        self._failures += suspect.failures
+        last = suspect.stderr_tail.rstrip().rpartition("\n")[2]
+        logger.warning("unit %s: set aside, %d failures: %s", suspect.unit, suspect.failures, last)
         if self._failures > self._limits.max_crashes:
             raise RunFailedError(
                 f"workers failed {self._failures} times and no unit was finished in between, more "
                 f"than quarantine.max_crashes = {self._limits.max_crashes}; finished units are "
-                f"kept. Last words:\n{suspicion.words or '(none)'}"
+                f"kept. Last words:\n{suspect.stderr_tail or '(none)'}"
             )
 
     def refuse_too_many_errors(self, path: str) -> None:
@@ -147,7 +147,9 @@ class Ledger:
         return {
             "units_done_before": len(self.units) - len(seconds),
             "units_done_now": len(seconds),
-            "units_suspected": {unit: s.words for unit, s in self.suspects.items()},
+            "units_suspected": {
+                unit: suspect.stderr_tail for unit, suspect in self.suspects.items()
+            },
             "units_not_deterministic": sorted(self._different),
             "units_repaired": sorted(self._repaired),
             "documents_per_s": round(self.progress.documents_per_s, 1) if seconds else 0.0,
@@ -182,9 +184,6 @@ class Ledger:
             if len(found):
                 return ids[int(found[0])].as_py()
         return "(one that the unit's files do not name)"
-
-    def _about(self, suspicion: Suspicion) -> tuple[str, int]:
-        return suspicion.unit, suspicion.failures
 
     def _refuse_bad_unit(self, counts: UnitCounts) -> None:
         allowed = max(self._limits.max_unit_error_rate, self._limits.max_error_rate)

@@ -117,7 +117,7 @@ class IsolatedReplica(Replica):
                 batch = self.score(stages.encode(batch, self.job))
                 done = stages.commit(batch, self.job, put=put)
         except ModelCodeError as error:
-            done = rows.suspected(unit, failures=1, words=str(error))
+            done = rows.suspected(unit, failures=1, stderr_tail=str(error))
         except RerankError as error:
             done = rows.failed(error)
         return rows.with_statistics(done, store_events())

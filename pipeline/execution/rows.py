@@ -27,18 +27,18 @@ _FINAL: Final = frozenset({COUNTS, ERROR, SUSPECT, SKIPPED})
 
 
 @dataclass(frozen=True)
-class Suspicion:
-    """A unit that is not to be trusted.
+class SuspectUnit:
+    """A unit that failed in a way that its queries may be to blame for.
 
     Attributes:
         unit: its name.
         failures: workers that it took with it, or times that the model raised.
-        words: the end of what the last one had to say.
+        stderr_tail: the end of what the last one wrote to standard error, or of the traceback.
     """
 
     unit: str
     failures: int
-    words: str
+    stderr_tail: str
 
 
 def row(values: dict[str, object]) -> pa.Table:
@@ -75,16 +75,17 @@ def failed(error: RerankError) -> pa.Table:
     return row({ERROR: json.dumps([known.__name__, str(error)])})
 
 
-def suspected(unit: str, *, failures: int, words: str) -> pa.Table:
+def suspected(unit: str, *, failures: int, stderr_tail: str) -> pa.Table:
     """The row of a unit that crashed its workers, or made the model raise."""
-    return row({SUSPECT: json.dumps(asdict(Suspicion(unit, failures, redacted(words))))})
+    suspect = SuspectUnit(unit, failures, redacted(stderr_tail))
+    return row({SUSPECT: json.dumps(asdict(suspect))})
 
 
-def suspicion(batch: pa.Table) -> Suspicion | None:
+def suspect_unit(batch: pa.Table) -> SuspectUnit | None:
     """What a suspected row says; None for any other row."""
     if SUSPECT not in batch.column_names:
         return None
-    return Suspicion(**json.loads(batch.column(SUSPECT)[0].as_py()))
+    return SuspectUnit(**json.loads(batch.column(SUSPECT)[0].as_py()))
 
 
 def skipped(unit: str) -> pa.Table:

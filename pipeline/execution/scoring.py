@@ -11,13 +11,13 @@ from pipeline.candidates.planning import Unit
 from pipeline.execution import attempts, rows
 from pipeline.execution.isolation import isolate
 from pipeline.execution.progress import Reporter, reporter
-from pipeline.execution.rows import Suspicion
+from pipeline.execution.rows import SuspectUnit
 from pipeline.execution.session import Session
 from pipeline.execution.stages import Job
 from pipeline.execution.unit_counts import UnitCounts
 from pipeline.execution.unit_tasks import COMMIT, SCORE
 from pipeline.execution.verification import contents
-from pipeline.execution.workers import Workers, workers
+from pipeline.execution.workers import Workers, open_workers
 
 
 def score(session: Session, todo: Sequence[Unit]) -> None:
@@ -34,11 +34,11 @@ def score(session: Session, todo: Sequence[Unit]) -> None:
     config = session.prepared.config
     job = _job(session, todo)
     with (
-        workers(config, session.termination) as crew,
+        open_workers(config, session.termination) as workers,
         reporter(session.ledger.progress, config.progress.interval_s) as report,
     ):
-        _stream(session, crew.rows(job), report)
-        _isolate_suspects(session, crew, job, report)
+        _stream(session, workers.rows(job), report)
+        _isolate_suspects(session, workers, job, report)
 
 
 def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter) -> None:
@@ -69,9 +69,9 @@ def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
             session.lease.fence()  # a worker saw another driver's lease
         return str(row[rows.SKIPPED])
     if row.get(rows.SUSPECT) is not None:
-        suspicion = Suspicion(**json.loads(row[rows.SUSPECT]))
-        session.ledger.suspect(suspicion)
-        return suspicion.unit
+        suspect = SuspectUnit(**json.loads(row[rows.SUSPECT]))
+        session.ledger.set_aside(suspect)
+        return suspect.unit
     counts = UnitCounts.from_metadata(row[rows.COUNTS])
     session.ledger.note(counts.unit, stats)
     session.ledger.add(counts)
@@ -79,17 +79,17 @@ def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
     return counts.unit
 
 
-def _isolate_suspects(session: Session, crew: Workers, job: Job, report: Reporter) -> None:
+def _isolate_suspects(session: Session, workers: Workers, job: Job, report: Reporter) -> None:
     """Finish the units that were set aside, one after the other, each in a process of its own."""
     limits, ledger = session.prepared.config.quarantine, session.ledger
     suspects = [n for n, unit in enumerate(job.units) if unit.name in ledger.suspects]
     if not suspects:
         return
-    with closing(crew.ward(job)) as ward:
+    with closing(workers.isolated(job)) as worker:
         for number in suspects:
             session.termination.check()
             done = isolate(
-                ward,
+                worker,
                 number,
                 limit_s=job.config.units.time_limit_s,
                 most_culprits=max(limits.max_unit_error_rate, limits.max_error_rate),

@@ -72,9 +72,9 @@ def run_stage(
             failpoints.reached("unit.begun")
             done = work()
     except WorkersKilledError as error:
-        return _ended(rows.suspected(unit, failures=MOST, words=str(error)), batch)
+        return _ended(rows.suspected(unit, failures=MOST, stderr_tail=str(error)), batch)
     except ModelCodeError as error:
-        return _ended(rows.suspected(unit, failures=1, words=str(error)), batch)
+        return _ended(rows.suspected(unit, failures=1, stderr_tail=str(error)), batch)
     except RerankError as error:
         return _ended(rows.failed(error), batch)
     noted: dict[str, float] = {

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.errors import RerankError
-from pipeline.execution.isolated_workers import ChildWard, RayWard
-from pipeline.execution.isolation import Ward
+from pipeline.execution.isolated_workers import IsolatedActor, IsolatedProcess
+from pipeline.execution.isolation import IsolatedWorker
 from pipeline.execution.replica import Replica
 from pipeline.execution.stages import Job
 from pipeline.execution.termination import Termination
@@ -25,12 +25,12 @@ class Workers(Protocol):
     def rows(self, job: Job) -> Iterator[dict[str, Any]]:
         """One status row per unit of ``job``, in any order, each as soon as it is there."""
 
-    def ward(self, job: Job) -> Ward:
-        """A process for units that kill theirs; to be closed."""
+    def isolated(self, job: Job) -> IsolatedWorker:
+        """A worker for units that kill theirs; to be closed."""
 
 
 @contextmanager
-def workers(config: JobConfig, termination: Termination) -> Iterator[Workers]:
+def open_workers(config: JobConfig, termination: Termination) -> Iterator[Workers]:
     """The workers that ``ray.mode`` asks for, while the body runs."""
     if config.ray.mode == "in_process":
         yield _InProcess()
@@ -57,8 +57,8 @@ class _InProcess:
             encoded = encode_unit(pa.table({"id": [number]}), job=job)
             yield from commit_unit(replica(encoded), job=job).to_pylist()
 
-    def ward(self, job: Job) -> Ward:
-        return ChildWard(job)
+    def isolated(self, job: Job) -> IsolatedWorker:
+        return IsolatedProcess(job)
 
 
 class _OnRay:
@@ -82,5 +82,5 @@ class _OnRay:
                     return
                 yield from batch.to_pylist()
 
-    def ward(self, job: Job) -> Ward:
-        return RayWard(job)
+    def isolated(self, job: Job) -> IsolatedWorker:
+        return IsolatedActor(job)
