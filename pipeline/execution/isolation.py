@@ -47,7 +47,7 @@ def isolate(
     *,
     limit_s: float,
     most_culprits: float,
-    note: Callable[[dict[str, float]], None],
+    note: Callable[[rows.Statistics], None],
 ) -> pa.Table:
     """Finish a unit whatever its queries do.
 
@@ -138,7 +138,7 @@ def find_culprits(
     return culprits
 
 
-def _note(note: Callable[[dict[str, float]], None], tried: pa.Table | None) -> None:
+def _note(note: Callable[[rows.Statistics], None], tried: pa.Table | None) -> None:
     if tried is not None:
         note(rows.statistics(tried))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +15,7 @@ from pipeline.execution import rows
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.ranked_reader import read_sealed
-from pipeline.execution.rows import SuspectUnit
+from pipeline.execution.rows import Statistics, SuspectUnit
 from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.unit_counts import UnitCounts, query_hashes, total_reasons
 from pipeline.hashes import HashSet
@@ -27,8 +26,6 @@ logger = logging.getLogger("pipeline")
 
 #: A unit that takes longer loses more than half a minute of work when its worker is preempted.
 _LONG_UNIT_S: Final = 30.0
-
-_UNIT_SECONDS: Final = ("encode_s", "score_s", "commit_s")
 
 
 class Ledger:
@@ -49,7 +46,7 @@ class Ledger:
         self._folder: RunFolder = prepared.folder
         self._limits = prepared.config.quarantine
         self._queries = HashSet()
-        self._totals: Counter[str] = Counter()
+        self._totals: Statistics = {}
         self._unit_seconds: list[float] = []
         self._different: list[str] = []
         self._repaired: list[str] = []
@@ -74,12 +71,13 @@ class Ledger:
             raise split_query_error(self._query_id(counts, repeated[0]), "over several units")
         self._refuse_bad_unit(counts)
 
-    def note(self, unit: str, stats: dict[str, float]) -> None:
+    def note(self, unit: str, stats: Statistics) -> None:
         """Add what the workers noted about a unit that this session finished."""
         self._failures = 0
-        self._totals.update(stats)
-        self._unit_seconds.append(sum(stats.get(name, 0.0) for name in _UNIT_SECONDS))
-        if stats.get("nondeterministic"):
+        self._totals = rows.added(self._totals, stats)
+        self._unit_seconds.append(sum(stats.get(rows.SECONDS, {}).values(), 0.0))
+        events = stats.get(rows.UNIT_EVENTS, {})
+        if events.get("nondeterministic"):
             self._different.append(unit)
             logger.error(
                 "NOT DETERMINISTIC: unit %s was committed before, and scoring it again gave other "
@@ -87,13 +85,13 @@ class Ledger:
                 "from one time to the next: set engine.deterministic, and do not mix kinds of GPU",
                 unit,
             )
-        if stats.get("repaired"):
+        if events.get("repaired"):
             self._repaired.append(unit)
             logger.warning("unit %s: its file was damaged, and is whole again", unit)
 
-    def note_events(self, stats: dict[str, float]) -> None:
+    def note_store_events(self, stats: Statistics) -> None:
         """Add the store events of a row that is no committed unit's."""
-        self._totals.update(rows.events_of(stats))
+        self._totals = rows.added(self._totals, rows.store_events(stats))
 
     def set_aside(self, suspect: SuspectUnit) -> None:
         """Set a unit aside for later.
@@ -138,11 +136,10 @@ class Ledger:
 
     def report(self) -> dict[str, Any]:
         """What this session did, in numbers."""
-        totals = dict(self._totals)
-        store = Counter(counters.take())
-        named = rows.events_of(totals).items()
-        store.update({n.removeprefix(rows.STORE_EVENT): int(v) for n, v in named})
-        cpu = {n[:-6]: round(v, 3) for n, v in totals.items() if n.endswith("_cpu_s")}
+        totals = self._totals
+        driver = {rows.STORAGE: dict[str, float](counters.take())}
+        store = rows.added(driver, rows.store_events(totals))[rows.STORAGE]
+        cpu = totals.get(rows.CPU_SECONDS, {}) | {"driver": time.process_time() - self._cpu_before}
         seconds = self._unit_seconds
         return {
             "units_done_before": len(self.units) - len(seconds),
@@ -155,10 +152,10 @@ class Ledger:
             "documents_per_s": round(self.progress.documents_per_s, 1) if seconds else 0.0,
             "seconds": round(self.progress.elapsed_s, 1) if seconds else 0.0,
             "unit_seconds": _percentiles(seconds),
-            "cpu_seconds": cpu | {"driver": round(time.process_time() - self._cpu_before, 3)},
-            "storage": dict(sorted(store.items())),
-            "engine": {n[7:]: round(v, 3) for n, v in totals.items() if n.startswith("engine_")},
-            "rescored_in_float32": int(totals.get("rescored", 0)),
+            "cpu_seconds": {name: round(value, 3) for name, value in cpu.items()},
+            "storage": {name: int(number) for name, number in sorted(store.items())},
+            "engine": {name: round(v, 3) for name, v in totals.get(rows.ENGINE, {}).items()},
+            "rescored_in_float32": int(totals.get(rows.UNIT_EVENTS, {}).get("rescored", 0)),
             "quarantined": total_reasons(self.units.values()),
         }
 

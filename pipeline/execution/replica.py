@@ -17,7 +17,7 @@ from pipeline.execution import rows, stages
 from pipeline.execution.attempts import time_limit
 from pipeline.execution.model_code import ModelCodeError, model_code
 from pipeline.execution.stages import Job, pack_readouts, reranker_of, unpack
-from pipeline.execution.unit_tasks import score_unit, store_events
+from pipeline.execution.unit_tasks import score_unit, store_events_here
 from pipeline.rerankers.base import Sequences
 from pipeline.storage.policy import set_retry_policy
 
@@ -54,8 +54,10 @@ class Replica:
             sequences, readouts = self.engine.run(lists, sequences)
         failpoints.reached("unit.scored")
         after = self.engine.statistics.as_dict()
-        noted = {f"engine_{name}": value - before[name] for name, value in after.items()}
-        noted["rescored"] = self.rescored - rescored
+        noted: rows.Statistics = {
+            rows.ENGINE: {name: value - before[name] for name, value in after.items()},
+            rows.UNIT_EVENTS: {"rescored": self.rescored - rescored},
+        }
         return rows.with_statistics(pack_readouts(batch, sequences, readouts), noted)
 
     def look_again(self, sequences: Sequences, readouts: Readouts) -> Readouts:
@@ -120,7 +122,7 @@ class IsolatedReplica(Replica):
             done = rows.suspected(unit, failures=1, stderr_tail=str(error))
         except RerankError as error:
             done = rows.failed(error)
-        return rows.with_statistics(done, store_events())
+        return rows.with_statistics(done, store_events_here())
 
 
 def not_finite(sequences: Sequences, readouts: Readouts) -> npt.NDArray[np.int64]:

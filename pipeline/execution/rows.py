@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -20,8 +19,16 @@ ERROR: Final = "error"
 SUSPECT: Final = "suspect"
 SKIPPED: Final = "skipped"
 
-#: Beginning of the names of statistics that count what happened between workers and stores.
-STORE_EVENT: Final = "storage_"
+#: Sections of a row's statistics: wall and CPU seconds by stage, the engine's totals, what happened
+#: between workers and stores, and what became of the unit's scores and files.
+SECONDS: Final = "seconds"
+CPU_SECONDS: Final = "cpu_seconds"
+ENGINE: Final = "engine"
+STORAGE: Final = "storage"
+UNIT_EVENTS: Final = "unit_events"
+
+#: Numbers by section and name.
+Statistics = dict[str, dict[str, float]]
 
 _FINAL: Final = frozenset({COUNTS, ERROR, SUSPECT, SKIPPED})
 
@@ -60,7 +67,7 @@ def is_final(batch: pa.Table) -> bool:
     return not _FINAL.isdisjoint(batch.column_names)
 
 
-def committed(counts: str, stats: dict[str, float]) -> pa.Table:
+def committed(counts: str, stats: Statistics) -> pa.Table:
     """The row of a unit whose files are written."""
     return row({COUNTS: counts, STATS: json.dumps(stats)})
 
@@ -93,25 +100,34 @@ def skipped(unit: str) -> pa.Table:
     return row({SKIPPED: unit})
 
 
-def statistics(batch: pa.Table) -> dict[str, float]:
-    """Numbers that the stages so far noted about a unit."""
+def statistics(batch: pa.Table) -> Statistics:
+    """What the stages so far noted about a unit."""
     if STATS not in batch.column_names:
         return {}
-    found: dict[str, float] = json.loads(batch.column(STATS)[0].as_py())
+    found: Statistics = json.loads(batch.column(STATS)[0].as_py())
     return found
 
 
-def with_statistics(batch: pa.Table, more: dict[str, float]) -> pa.Table:
+def with_statistics(batch: pa.Table, more: Statistics) -> pa.Table:
     """The row with further numbers; those that are there already are added to."""
-    known = statistics(batch)
-    merged = known | {name: known.get(name, 0) + value for name, value in more.items()}
+    merged = added(statistics(batch), more)
     rest = batch.drop_columns([STATS]) if STATS in batch.column_names else batch
     return rest.append_column(STATS, pa.array([json.dumps(merged)]))
 
 
-def events_of(noted: Mapping[str, float]) -> dict[str, float]:
-    """The store events among a row's statistics."""
-    return {name: number for name, number in noted.items() if name.startswith(STORE_EVENT)}
+def added(left: Statistics, right: Statistics) -> Statistics:
+    """The sums, number by number."""
+    total = {section: dict(numbers) for section, numbers in left.items()}
+    for section, numbers in right.items():
+        sums = total.setdefault(section, {})
+        for name, number in numbers.items():
+            sums[name] = sums.get(name, 0) + number
+    return total
+
+
+def store_events(noted: Statistics) -> Statistics:
+    """What happened between workers and stores, without the rest of a row's statistics."""
+    return {STORAGE: noted.get(STORAGE, {})}
 
 
 def unit_of(batch: pa.Table) -> str:

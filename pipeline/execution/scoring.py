@@ -62,7 +62,7 @@ def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
         session.lease.fence()  # which says why
     stats = json.loads(row.get(rows.STATS) or "{}")
     if row.get(rows.COUNTS) is None:
-        session.ledger.note_events(stats)
+        session.ledger.note_store_events(stats)
     rows.raise_if_failed(row)
     if row.get(rows.SKIPPED) is not None:
         if not session.termination.requested:
@@ -93,7 +93,7 @@ def _isolate_suspects(session: Session, workers: Workers, job: Job, report: Repo
                 number,
                 limit_s=job.config.units.time_limit_s,
                 most_culprits=max(limits.max_unit_error_rate, limits.max_error_rate),
-                note=ledger.note_events,
+                note=ledger.note_store_events,
             )
             [row] = done.to_pylist()
             _judge(session, row, report)

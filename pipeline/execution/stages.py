@@ -127,10 +127,10 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
     )
     files = unit_files(RunFolder(job.folder), ranked, tables, counts, _metadata(job, unit))
     put_as = [_put(path, data, step, job) if put else "" for path, data, step in files]
-    stats = rows.statistics(batch) | {
-        "nondeterministic": DIFFERENT in put_as,
-        "repaired": REPAIRED in put_as,
+    events: rows.Statistics = {
+        rows.UNIT_EVENTS: {"nondeterministic": DIFFERENT in put_as, "repaired": REPAIRED in put_as}
     }
+    stats = rows.added(rows.statistics(batch), events)
     return rows.committed(counts.to_metadata(), stats)
 
 

@@ -77,19 +77,19 @@ def run_stage(
         return _ended(rows.suspected(unit, failures=1, stderr_tail=str(error)), batch)
     except RerankError as error:
         return _ended(rows.failed(error), batch)
-    noted: dict[str, float] = {
-        f"{name}_s": time.perf_counter() - wall,
-        f"{name}_cpu_s": time.process_time() - cpu,
+    noted: rows.Statistics = {
+        rows.SECONDS: {name: time.perf_counter() - wall},
+        rows.CPU_SECONDS: {name: time.process_time() - cpu},
     }
-    return rows.with_statistics(done, noted | store_events())
+    return rows.with_statistics(done, noted | store_events_here())
 
 
-def store_events() -> dict[str, float]:
-    """Statistics of a row: what happened between this process and its stores since last asked."""
-    return {f"{rows.STORE_EVENT}{event}": number for event, number in counters.take().items()}
+def store_events_here() -> rows.Statistics:
+    """What happened between this process and its stores since last asked."""
+    return {rows.STORAGE: dict(counters.take())}
 
 
 def _ended(ending: pa.Table, batch: pa.Table | None) -> pa.Table:
     """A status row with the store events of every stage so far, which happened all the same."""
-    earlier = {} if batch is None else rows.events_of(rows.statistics(batch))
-    return rows.with_statistics(rows.with_statistics(ending, earlier), store_events())
+    earlier = {} if batch is None else rows.store_events(rows.statistics(batch))
+    return rows.with_statistics(ending, rows.added(earlier, store_events_here()))
