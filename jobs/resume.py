@@ -13,7 +13,7 @@ import typer
 
 from jobs.command import AllowCode, Overrides, Repair, allowed, command, run_job
 from jobs.rerank import show_outcome, show_plan
-from pipeline.execution.resuming import prepare_again
+from pipeline.execution.preparation import prepare_again
 from pipeline.execution.run import execute
 from pipeline.execution.run_folder import find_run
 

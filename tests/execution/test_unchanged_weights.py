@@ -17,9 +17,8 @@ from pipeline import failpoints
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.execution import stages
-from pipeline.execution.preparation import Prepared, prepare
+from pipeline.execution.preparation import Prepared, prepare, prepare_again
 from pipeline.execution.replica import Replica
-from pipeline.execution.resuming import prepare_again
 from pipeline.execution.run import execute
 from pipeline.execution.stages import Job, _cached_reranker
 from pipeline.storage import store
