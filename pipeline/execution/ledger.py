@@ -14,8 +14,8 @@ from pipeline.errors import QuarantineError, RunFailedError
 from pipeline.execution import rows
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
-from pipeline.execution.ranked_reader import read_sealed
 from pipeline.execution.rows import Statistics, SuspectUnit
+from pipeline.execution.run_files import read_sealed
 from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.unit_counts import UnitCounts, query_hashes, total_reasons
 from pipeline.hashes import HashSet

@@ -12,14 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import NotFoundError
 from pipeline.execution import records
-from pipeline.execution.run_files import MOST_BYTES
+from pipeline.execution.run_files import read_listed, read_sealed
 from pipeline.execution.run_folder import MANIFEST, RANKED, SUCCESS, RunFolder
 from pipeline.execution.unit_counts import UnitCounts
-from pipeline.outputs.sealed import NotWholeError, refuse_damage
 from pipeline.storage.store import join, read_versioned
 
 logger = logging.getLogger("pipeline")
@@ -79,37 +77,6 @@ def published_manifest(folder: RunFolder) -> dict[str, Any]:
     return manifest
 
 
-def read_listed(path: str, sha256: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A file of a published run.
-
-    Args:
-        path: of the file.
-        sha256: what the manifest says of it.
-        columns: what to read; None: all.
-
-    Raises:
-        DamagedRunError: it is gone, or its content is another.
-    """
-    data = _data(path)
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise records.damaged(path, "its sha256 is not the one in manifest.json")
-    return _table(path, data, columns)
-
-
-def read_sealed(path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A file of a run that is not published yet, by its own seal.
-
-    Raises:
-        DamagedRunError: it is gone, or not as it was written.
-    """
-    data = _data(path)
-    try:
-        refuse_damage(data)
-    except NotWholeError as error:
-        raise records.damaged(path, str(error)) from None
-    return _table(path, data, columns)
-
-
 def _unit(folder: RunFolder, run_id: str, unit: str, columns: Sequence[str] | None) -> pa.Table:
     path = folder.ranked(unit)
     closing = read_sealed(path, columns)
@@ -126,22 +93,6 @@ def _unit(folder: RunFolder, run_id: str, unit: str, columns: Sequence[str] | No
             name = folder.part(unit, number) if wanted else path
             raise records.damaged(name, f"it is of run {found[0]}, unit {found[1]} {part}")
     return pa.concat_tables([_plain(table) for table in tables])
-
-
-def _data(path: str) -> bytes:
-    found = read_versioned(path, most_bytes=MOST_BYTES)
-    if found is None:
-        raise records.damaged(path, "it is missing")
-    return found[0]
-
-
-def _table(path: str, data: bytes, columns: Sequence[str] | None) -> pa.Table:
-    """Rows of bytes that were compared with a digest, so that this cannot fail but for a bug."""
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        return file.read(columns=None if columns is None else list(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise records.damaged(path, f"not readable as Parquet ({error})") from None
 
 
 def _plain(table: pa.Table) -> pa.Table:

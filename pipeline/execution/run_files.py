@@ -1,8 +1,10 @@
-"""The files of a run's folder as bytes: the plan, footers, and what is written anew."""
+"""The Parquet files of a run's folder one by one: written whole, and read against their digests."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -73,17 +75,48 @@ def replace_damaged(path: str, data: bytes, *, cas: bool) -> None:
             return
 
 
-def sealed_table(path: str) -> pa.Table:
-    """A sealed Parquet file.
+def read_listed(path: str, sha256: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A file of a published run.
+
+    Args:
+        path: of the file.
+        sha256: what the manifest says of it.
+        columns: what to read; None: all.
+
+    Raises:
+        DamagedRunError: it is gone, or its content is another.
+    """
+    data = _data(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise records.damaged(path, "its sha256 is not the one in manifest.json")
+    return _table(path, data, columns)
+
+
+def read_sealed(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A file of a run that no manifest lists, against the digest in its own footer.
 
     Raises:
         DamagedRunError: it is gone, or not as it was written.
     """
+    data = _data(path)
+    try:
+        refuse_damage(data)
+    except NotWholeError as error:
+        raise records.damaged(path, str(error)) from None
+    return _table(path, data, columns)
+
+
+def _data(path: str) -> bytes:
     found = read_versioned(path, most_bytes=MOST_BYTES)
     if found is None:
         raise records.damaged(path, "it is missing")
+    return found[0]
+
+
+def _table(path: str, data: bytes, columns: Sequence[str] | None) -> pa.Table:
+    """Rows of bytes that were compared with a digest, so that this cannot fail but for a bug."""
     try:
-        refuse_damage(found[0])
-        return pq.ParquetFile(pa.BufferReader(found[0])).read()
-    except (NotWholeError, pa.ArrowException, OSError) as error:
-        raise records.damaged(path, str(error)) from None
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        return file.read(columns=None if columns is None else list(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise records.damaged(path, f"not readable as Parquet ({error})") from None

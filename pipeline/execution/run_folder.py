@@ -34,7 +34,7 @@ from pipeline import failpoints
 from pipeline.candidates.planning import PLAN_SCHEMA, Plan
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution import records
-from pipeline.execution.run_files import footer_metadata, plan_bytes, replace_damaged, sealed_table
+from pipeline.execution.run_files import footer_metadata, plan_bytes, read_sealed, replace_damaged
 from pipeline.execution.unit_counts import UnitCounts, total_reasons
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import (
@@ -183,7 +183,7 @@ class RunFolder:
 
     def _plan(self, run_id: str, fingerprint: str) -> Plan:
         path = self.file(PLAN)
-        table = sealed_table(path)
+        table = read_sealed(path)
         metadata = table.schema.metadata or {}
         for key, expected in (("run_id", run_id), ("fingerprint", fingerprint)):
             found = metadata.get(key.encode(), b"").decode()

@@ -17,7 +17,7 @@ from pipeline.candidates.reasons import duplicated, to_text
 from pipeline.execution.distill.graph import Job
 from pipeline.execution.distill.preparation import DistillUnit, RankedFile
 from pipeline.execution.distill.set_folder import JUDGED
-from pipeline.execution.ranked_reader import read_listed
+from pipeline.execution.run_files import read_listed
 from pipeline.storage.parquet import read_table
 from pipeline.training_data.canonical import RELEVANCE
 from pipeline.training_data.teachers import looked_up
