@@ -25,6 +25,7 @@ from jobs.command import (
     run_job,
     show_config,
 )
+from pipeline.cluster.job_server import FOLDER_LINE
 from pipeline.config import JobConfig
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared, prepare
@@ -69,7 +70,7 @@ def show_plan(prepared: Prepared) -> None:
         f"{prepared.source.columns.layout} layout"
     )
     console.say(f"plan       {len(plan.units)} units, about {plan.documents:,} documents")
-    console.say(f"run        {prepared.folder.path}")
+    console.say(f"{FOLDER_LINE}{prepared.folder.path}")
 
 
 def show_outcome(outcome: Outcome) -> None:

@@ -28,8 +28,9 @@ Write = Callable[[str], Any]
 #: How often a lost connection to the job server is taken up again without any sign of life.
 _RECONNECTIONS: Final = 10
 
-#: The line in which a run names its folder (see jobs/rerank.py).
-_FOLDER: Final = re.compile(r"^run {8}(\S.*?)\s*$", re.M)
+#: Beginning of the line in which a run names its folder (see jobs/rerank.py).
+FOLDER_LINE: Final = "run        "
+_FOLDER: Final = re.compile(rf"^{FOLDER_LINE}(\S.*?)\s*$", re.M)
 
 #: What a job's environment shows to everybody who may see the dashboard must hold no secret.
 _SECRET: Final = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|API_KEY", re.I)
