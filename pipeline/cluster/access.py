@@ -1,8 +1,8 @@
-"""Who may give orders to the Ray that a run uses.
+"""Access control of the Ray that a run starts or joins.
 
-Whoever reaches a Ray cluster runs code on all of its nodes, so a cluster that answers without a
-token is refused unless it listens on this machine alone. A cluster is asked, without a token,
-whether it would obey: what it was configured to do is not taken on trust.
+Anyone who can reach a Ray cluster can run code on all of its nodes, so a cluster that accepts
+requests without a token is refused unless it listens on loopback only. The check sends a request
+without a token; what the cluster was configured to do is not trusted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HOW_TO_SECURE = (
 
 
 def secure_local_ray(*, insecure: bool) -> None:
-    """Prepare the start of a Ray on this machine: with a token, in a file that only we can read.
+    """Prepare to start Ray on this machine with a token, in a file that only this user can read.
 
     Raises:
         ConfigurationError: RAY_AUTH_MODE in the environment turns tokens off.
@@ -60,12 +60,12 @@ def _token_path() -> Path:
 
 
 def protect_token_file() -> None:
-    """Make sure that the token file, where one is used, exists and is ours alone.
+    """Make sure that the token file, if one is used, exists and that only this user can read it.
 
-    Ray makes a missing one readable for everybody; so it is made here first.
+    Ray would create a missing one readable by everybody, so it is created here first.
 
     Raises:
-        ConfigurationError: it cannot be made or closed.
+        ConfigurationError: it cannot be created, or its mode cannot be changed.
     """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return
@@ -87,7 +87,7 @@ def protect_token_file() -> None:
 
 
 def _create_whole(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` unless somebody else was quicker; never visible in part."""
+    """Create ``path`` with ``data`` in one step; one that exists is kept."""
     handle, temporary = tempfile.mkstemp(dir=path.parent)  # mode 600
     try:
         with os.fdopen(handle, "wb") as file:
@@ -99,13 +99,13 @@ def _create_whole(path: Path, data: bytes) -> None:
 
 
 def refuse_open_cluster(address: str, *, insecure: bool) -> None:
-    """Refuse the cluster at ``host:port`` when it obeys without a token and is not loopback.
+    """Refuse the cluster at ``host:port`` if it needs no token and is not on loopback.
 
-    Where it asks for a token, this process is told to send one. Ray sends it unencrypted: to
-    another machine only where the environment says already that tokens are to be sent.
+    If it needs one, this process is set up to send it. Ray sends it unencrypted, so it goes to
+    another machine only if the environment already says that tokens are to be sent.
 
     Raises:
-        ConfigurationError: it obeys strangers, or would get a token that nobody meant to send.
+        ConfigurationError: it needs no token, or a token would be sent that nobody asked to send.
         NotFoundError: it does not answer.
     """
     host = address.rpartition(":")[0]
@@ -127,7 +127,7 @@ def refuse_open_cluster(address: str, *, insecure: bool) -> None:
 
 
 def answers(address: str) -> bool:
-    """Whether a cluster's head lives at ``host:port``, though it may refuse strangers.
+    """Whether a cluster's head answers at ``host:port``, even if only to ask for a token.
 
     Takes a few seconds at most.
     """
@@ -135,7 +135,7 @@ def answers(address: str) -> bool:
 
 
 def use_token() -> None:
-    """Let this process send its token, as long as nothing else was asked for.
+    """Make this process send its token, unless the environment says otherwise.
 
     Ray reads the mode when it is imported; it turns tokens on by itself only for clusters that it
     finds without an address.
@@ -172,7 +172,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def _is_ours(family: int, place: Any) -> bool:
-    """The kernel reaches an address of its own from that address."""
+    """Whether an address is of this machine: the kernel then sends from that same address."""
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(place)  # sends nothing
         return bool(probe.getsockname()[0] == place[0])
@@ -186,7 +186,7 @@ def _asks_for_token(address: str) -> bool:
 
 
 def _ask(address: str, *, timeout_s: float) -> str:
-    """The name of the gRPC status that a stranger gets for asking who the cluster is."""
+    """Name of the gRPC status of a request for the cluster's id without a token."""
     try:
         import grpc
     except ImportError:

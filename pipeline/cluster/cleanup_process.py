@@ -1,13 +1,13 @@
 """Ends what a driver leaves behind; stdlib only, run as ``cleanup_process.py DRIVER FOLDER``.
 
-A driver cannot clean up after SIGKILL, a crash, or Ray's own exit. So a small process of a session
+A driver cannot clean up after SIGKILL, a crash, or Ray's own exit. So a small process in a session
 of its own waits, through a pipe, for the driver to end. Then it kills every process that belongs to
 the folder, and empties the folder. A process belongs to a folder when it holds a file below it open
 for writing, as every process of Ray does with its log, or when it was started with the folder's
 name in its environment. Both are facts of the kernel, which no reused process number can forge.
 
-A driver that ends in order says so first: ``remove``, or ``keep`` where the logs explain a failure.
-One that says nothing was ended by something else, and this is said on its standard error.
+A driver that ends normally sends ``remove`` first, or ``keep`` if the logs explain a failure. If it
+sends nothing, something else ended it, and this process says so on the driver's standard error.
 """
 
 from __future__ import annotations

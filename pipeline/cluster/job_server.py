@@ -1,7 +1,7 @@
-"""A job sent to a Ray cluster, followed, stopped, and judged by what it published.
+"""Sends a job to a Ray cluster, follows it, and stops it.
 
-Ray's own ``ray job submit`` returns 0 for a job that was stopped and 1 for whatever failure; here
-the exit code is that of the job, and 0 only where the published run was seen.
+Ray's own ``ray job submit`` returns 0 for a job that was stopped and 1 for any failure; here the
+exit code is that of the job's own command.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Write = Callable[[str], Any]
 
-#: How often a lost connection to the job server is taken up again without any sign of life.
+#: How often a lost connection to the job server is opened again without new output.
 _RECONNECTIONS: Final = 10
 
 #: Beginning of the line in which a run names its folder (see jobs/rerank.py).
@@ -49,7 +49,7 @@ def job_environment(
         local: this environment.
 
     Raises:
-        ConfigurationError: no name, nothing to copy, or a secret, which Ray would show around.
+        ConfigurationError: no name, nothing to copy, or a secret, which Ray would show to others.
     """
     found = {"RAY_JOB_STOP_WAIT_TIME_S": str(grace_s)}
     for text in assignments:

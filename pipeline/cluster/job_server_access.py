@@ -1,8 +1,8 @@
-"""Who may be sent a job, and a token: the rules for the address of ``rerank submit``.
+"""Checks of the address of ``rerank submit``: who may be sent a job, and a token.
 
-A token is as good as a login on every node of a cluster, so it is sent over https, or to this
-machine, where a tunnel begins; over plain http to another machine only when somebody says so. No
-request follows a redirect: what was checked is what is talked to.
+A token gives access to every node of a cluster, so it is sent over https or to this machine, where
+a tunnel begins; over plain http to another machine only with ``--plain-http``. No request follows a
+redirect, so the server that was checked is the one that gets the job.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _TIMEOUT_S: Final = 20.0
 
 
 def check_job_server(url: str, *, insecure: bool, plain_http: bool) -> None:
-    """Refuse a job server that obeys strangers, and one that would get the token in clear.
+    """Refuse a job server that needs no token, or that would get the token unencrypted.
 
-    Where it asks for a token, this process is told to send one.
+    If it needs a token, this process is set up to send one.
 
     Args:
         url: ``http(s)://host:port``.
-        insecure: one that obeys strangers is accepted.
+        insecure: accept one that needs no token.
         plain_http: the token may be sent unencrypted to another machine.
 
     Raises:
@@ -63,7 +63,7 @@ def check_job_server(url: str, *, insecure: bool, plain_http: bool) -> None:
 
 
 def _parsed(url: str) -> SplitResult:
-    """The parts of an address; one with a secret in it is not repeated."""
+    """Parse an address; an error does not repeat one that holds a secret."""
     if "@" in url:
         raise ConfigurationError(
             "--address: it has a name or password in it (before an @), which process lists and "
@@ -89,7 +89,7 @@ def _parsed(url: str) -> SplitResult:
 
 
 def _go_direct(host: str) -> None:
-    """What is sent to this machine passes no proxy, whatever the environment says."""
+    """Bypass every proxy for this machine, whatever the environment says."""
     for name in ("no_proxy", "NO_PROXY"):
         known = os.environ.get(name)
         os.environ[name] = f"{known},{host}" if known else host

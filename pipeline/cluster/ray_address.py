@@ -1,4 +1,4 @@
-"""Which cluster a run joins, found and tried before Ray is, which would go on for minutes."""
+"""The address of the cluster that a run joins, tried before Ray does, which retries for minutes."""
 
 from __future__ import annotations
 

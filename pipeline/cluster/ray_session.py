@@ -1,4 +1,4 @@
-"""Starting or joining Ray, and keeping its chatter out of the way."""
+"""Starts or joins Ray for one run, and keeps its own output off the terminal."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ _BELOW_BASE: Final = len(
 #: small machine takes far longer than its default of 30 minutes.
 _NO_PROGRESS_S = 6 * 3600
 
-#: A node that answers late, for the machine is busy or swaps, is declared dead by Ray, which then
-#: ends the driver. Where there is only one node, its process shows whether it lives.
+#: Ray declares a node dead that answers late because the machine is busy or swaps, and then ends
+#: the driver. Where there is only one node, its process shows whether it lives.
 _PATIENT: Final = {"health_check_failure_threshold": 1000}
 
 #: Replicas that die in a row before one of them starts (killed for memory, or with their node)
@@ -81,12 +81,12 @@ def ray_session(config: RayJob, *, on_exit: Callable[[], None] | None = None) ->
 
     Args:
         config: the job.
-        on_exit: gives back what this process holds, should it have to be ended the hard way because
-            Ray is lost and does not let go of the main thread.
+        on_exit: releases what this process holds, before it is ended by ``os._exit`` because Ray is
+            lost and blocks the main thread.
 
     Raises:
         NotFoundError: the cluster at ``ray.address`` cannot be reached.
-        ConfigurationError: the cluster obeys strangers, or the address is not one.
+        ConfigurationError: the cluster needs no token, or the address is not one.
         RunFailedError: Ray does not start, or is lost while the body runs.
     """
     # Read by Ray's C++ code when it starts; errors of ours come back as exceptions.
@@ -131,7 +131,7 @@ def _local(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]
 
 @contextmanager
 def _joined(address: str, config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]:
-    """A cluster that goes on without us, once it has shown who may give it orders."""
+    """A cluster that stays up afterwards, once its access control was checked."""
     found = found_cluster() if address == "auto" else address
     check_reachable(found, setting_of(config.ray))
     refuse_open_cluster(found, insecure=config.ray.insecure_cluster)

@@ -1,8 +1,8 @@
-"""Notices that Ray is lost, before Ray itself ends this process without a word.
+"""Detects that Ray is lost before Ray itself ends this process without a message.
 
 Ray's C++ code calls ``_exit(1)`` in a driver whose cluster is gone, and says nothing. So a thread
-looks whether Ray's processes live. When one is dead it raises an error in the main thread, so that
-the run is given up in order; should that not get through in time, it says the same and ends the
+checks whether Ray's processes live. When one is dead it raises an error in the main thread, which
+stops the run in an orderly way; if that takes too long, the thread prints the error and ends the
 process with the exit code of a failed run.
 
 Time is counted in looks, not by the clock: a process that was not given the machine for a minute
@@ -27,10 +27,10 @@ from pipeline.errors import ExitCode, RerankError, RunFailedError
 #: Seconds between two looks.
 LOOK_S: Final = 0.5
 
-#: Seconds that the main thread gets to leave in order, where Ray leaves us that long.
+#: Seconds that the main thread gets to stop in an orderly way, if Ray leaves that long.
 _LEAVE_S: Final = 30.0
 
-#: Seconds that giving back the lease may take when the process is ended the hard way.
+#: Seconds that releasing the lease may take before the process is ended by ``os._exit``.
 _GIVE_BACK_S: Final = 3.0
 
 #: Seconds between two attempts to raise the error in the main thread, which may swallow one.
@@ -65,8 +65,8 @@ class RayWatch:
     Args:
         look: says what died; never raises.
         hint: where Ray's logs are, as the end of a sentence.
-        on_exit: called, where there is something to call, before the process is ended the hard way;
-            together they get a few seconds.
+        on_exit: called, those that are not None, before the process is ended by ``os._exit``; each
+            gets a few seconds.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class RayWatch:
             raise self.error()
 
     def _exit(self) -> None:
-        """End the process: first say why, for what follows may not get through."""
+        """End the process; the error is printed first, because what follows may block."""
         os.write(self._stderr, f"error: {self.error()}\n".encode())
         for call in self._on_exit:
             if call is not None:

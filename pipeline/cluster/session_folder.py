@@ -36,7 +36,7 @@ class CleanupProcess:
     """The process that cleans up after this one; see :mod:`pipeline.cluster.cleanup_process`.
 
     Args:
-        folder: its folder; empty where it only has to say that the driver was ended.
+        folder: the folder; empty if it only has to report that the driver was killed.
     """
 
     def __init__(self, folder: str = "") -> None:
@@ -57,7 +57,7 @@ class CleanupProcess:
             ) from None
 
     def say(self, word: bytes) -> None:
-        """Tell it that this process goes in order, or that what it looks after is to end."""
+        """Send ``KEEP`` or ``REMOVE``, which it acts on before this process has ended."""
         stdin = self._process.stdin
         assert stdin is not None
         with contextlib.suppress(OSError):  # it is gone, or was told before

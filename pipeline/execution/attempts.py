@@ -1,9 +1,9 @@
-"""Noticing that a unit kills its workers: a small file while a worker is at it.
+"""Detects units that kill their workers, by a small file for every attempt.
 
-A worker leaves ``attempts/<unit>.<stage>-<n>.json`` before it begins a stage of a unit and removes
-it when it is through. One that stays behind says that its worker died; a unit with three of them is
-not begun again by the graph, whose workers would die for ever, but set aside for
-:mod:`pipeline.execution.isolation`. What is there at any moment is what is at work.
+A worker creates ``attempts/<unit>.<stage>-<n>.json`` before it begins a stage of a unit and deletes
+it afterwards. One that is left means that its worker died. The graph does not begin a unit with
+three of them again, because its workers would keep dying; the unit is set aside for
+:mod:`pipeline.execution.isolation`. The files show what is in progress at any moment.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from pipeline.storage.store import create_if_absent, delete, join, list_entries
 
 FOLDER: Final = "attempts"
 
-#: Workers that a unit may take with it in one stage before it is set aside.
+#: Workers that a unit may kill in one stage before it is set aside.
 MOST: Final = 3
 
 _NAME: Final = re.compile(r"([0-9a-f]+)\.([a-z]+)-([1-9]\d?)\.json")
 
 _TAIL_LINES, _TAIL_BYTES = 12, 32_768
 
-#: How the interpreter begins to say why it ends, and what it says last and nobody needs.
+#: How the interpreter begins to print why it ends, and what it prints last and nobody needs.
 _END: Final = ("Fatal Python error", "Timeout (")
 _NOISE: Final = "Extension modules:"
 
 
 class WorkersKilledError(Exception):
-    """A unit that took :data:`MOST` workers with it; the message is what the last one printed."""
+    """A unit that killed :data:`MOST` workers; the message is what the last one printed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def attempt(folder: str, unit: str, stage: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Let this process die, with a traceback of every thread, when the body takes longer.
+    """Kill this process, with a traceback of every thread, when the body takes longer.
 
     The clock is a thread without Python's lock, so that it also ends code that never returns to
     the interpreter.
@@ -101,7 +101,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def at_work(folder: str) -> list[Marker]:
-    """Attempts that have not ended; those of dead workers among them. Other names are no marks."""
+    """Attempts that have not ended, those of dead workers included; other files are ignored."""
     names = [entry.name for entry in list_entries(join(folder, FOLDER)) if entry.kind == FILE]
     return [marker for name in names if (marker := Marker.from_name(name)) is not None]
 

@@ -49,13 +49,13 @@ def isolate(
     most_culprits: float,
     note: Callable[[rows.Statistics], None],
 ) -> pa.Table:
-    """Finish a unit whatever its queries do.
+    """Finish a unit even if some of its queries kill their worker.
 
     Args:
         worker: where it is tried.
         number: the unit's place in ``job.units``.
         limit_s: seconds for the whole unit.
-        most_culprits: share of its queries past which the model is to blame, not they.
+        most_culprits: share of its queries; with more, the model is at fault, not the queries.
         note: takes the statistics of attempts that do not become the unit's row.
 
     Returns:
@@ -144,7 +144,7 @@ def _note(note: Callable[[rows.Statistics], None], tried: pa.Table | None) -> No
 
 
 def _survived(worker: IsolatedWorker, tried: pa.Table | None) -> pa.Table | None:
-    """The row, unless its process was lost or the model raised; what it said is kept."""
+    """The row; None, with the traceback kept, if the process was lost or the model raised."""
     if tried is None:
         return None
     suspect = rows.suspect_unit(tried)

@@ -1,13 +1,13 @@
 """One driver at a time: a small file that its owner keeps changing.
 
 The owner renews the lease by compare-and-swap. Another driver takes it over only after it has
-looked on for a whole time-to-live, by its own monotonic clock, and seen no change; clocks of two
+watched it for a whole time-to-live, by its own monotonic clock, and seen no change; clocks of two
 machines are never compared. Every owner has a higher epoch than the one before. An owner that was
 taken over finds out at its next renewal and is fenced: it may not publish.
 
 Workers read the lease before they begin a unit, so that they stop with their driver.
 
-A lease that is damaged says nothing, so nobody takes it over by himself: its owner, if it lives, is
+No driver takes over a damaged lease on its own, since it names no owner: its owner, if it lives, is
 fenced at its next renewal, and ``--repair`` makes a new one after a time-to-live without a change,
 with an epoch that no owner had before.
 """
@@ -37,7 +37,7 @@ HELD: Final = "held"
 DRAINING: Final = "draining"  # held, but no unit may be begun
 RELEASED: Final = "released"
 
-#: How often the lease's thread looks whether there is something to write.
+#: How often the lease's thread checks whether there is something to write.
 _LOOK_S: Final = 0.2
 
 Progress = Callable[[], dict[str, Any]]

@@ -1,4 +1,4 @@
-"""What the driver knows of every unit, and the checks that it makes as units come in."""
+"""The driver's counts of every unit, and the checks that it makes as units are committed."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Ledger:
             )
 
     def refuse_too_many_errors(self, path: str) -> None:
-        """Judge the run as a whole.
+        """Check the share of bad candidates of the whole run.
 
         Raises:
             QuarantineError: more candidates were quarantined than ``max_error_rate`` allows.
@@ -160,7 +160,7 @@ class Ledger:
         }
 
     def warn_if_units_are_long(self) -> None:
-        """Say so when a preemption would cost more than half a minute of work."""
+        """Warn when a preemption would cost more than half a minute of work."""
         longest = _percentiles(self._unit_seconds)["p95"]
         if longest > _LONG_UNIT_S:
             logger.warning(

@@ -1,4 +1,4 @@
-"""Where a model's own code runs, so that what it raises is known to be about its input."""
+"""Runs a model's own code, so that what it raises is attributed to the unit that it works on."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ class Outcome:
         folder: path of the run or of the set.
         manifest: content of its ``manifest.json``.
         units_run: units that this session scored, or mined.
-        seconds: that this session took for them, of a distillation with Ray's start; 0 when nothing
-            was to do.
+        seconds: that this session took for them, in a distillation with the start of Ray; 0 when
+            there was nothing to do.
         already_finished: the folder was published before.
         repaired: it was, and this session made files of it anew.
     """

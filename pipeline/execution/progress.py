@@ -1,4 +1,4 @@
-"""How far a run is: counters, and their two faces, a terminal and a log."""
+"""Progress of a run: its counters, shown on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("pipeline")
 
 @dataclass
 class Progress:
-    """Counters of a run. Rates speak of this session's work, not of units found committed."""
+    """Counters of a run; rates are of this session's work, not of units committed before it."""
 
     units: int
     documents_planned: int

@@ -39,7 +39,7 @@ class SuspectUnit:
 
     Attributes:
         unit: its name.
-        failures: workers that it took with it, or times that the model raised.
+        failures: workers that it killed, or times that the model raised.
         stderr_tail: the end of what the last one wrote to standard error, or of the traceback.
     """
 
@@ -96,7 +96,7 @@ def suspect_unit(batch: pa.Table) -> SuspectUnit | None:
 
 
 def skipped(unit: str) -> pa.Table:
-    """The row of a unit that was not begun, for its driver stops or has been replaced."""
+    """The row of a unit that was not begun because its driver stops or was replaced."""
     return row({SKIPPED: unit})
 
 

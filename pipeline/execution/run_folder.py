@@ -35,30 +35,9 @@ from pipeline.candidates.planning import PLAN_SCHEMA, Plan
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution import records
 from pipeline.execution.run_files import footer_metadata, plan_bytes, read_sealed, replace_damaged
-from pipeline.execution.unit_counts import UnitCounts, total_reasons
+from pipeline.execution.unit_counts import UnitCounts
 from pipeline.storage.files import FILE, FOLDER
-from pipeline.storage.store import (
-    absolute,
-    create_if_absent,
-    join,
-    list_entries,
-)
-
-__all__ = [
-    "LATEST",
-    "MANIFEST",
-    "PLAN",
-    "QUARANTINE",
-    "RANKED",
-    "REPORT",
-    "RUN",
-    "SUCCESS",
-    "RunFolder",
-    "UnitCounts",
-    "find_run",
-    "is_run",
-    "total_reasons",
-]
+from pipeline.storage.store import absolute, create_if_absent, join, list_entries
 
 RUN = "run.json"
 PLAN = "plan.parquet"

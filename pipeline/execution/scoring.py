@@ -1,4 +1,4 @@
-"""The driver's loop over units at work: rows come in, are judged, and counted."""
+"""The driver's loop: takes status rows of units as they arrive, checks and counts them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pipeline.execution.workers import Workers, open_workers
 
 
 def score(session: Session, todo: Sequence[Unit]) -> None:
-    """Score and commit units; whatever their queries do, each ends with a file.
+    """Score and commit units; each gets its file, even if some of its queries kill their worker.
 
     What is there of them already is replaced where it comes out differently, so that all files of
     a unit are of one scoring.
@@ -42,7 +42,7 @@ def score(session: Session, todo: Sequence[Unit]) -> None:
 
 
 def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter) -> None:
-    """Take rows until there are no more, or until what is at work when SIGTERM comes is done."""
+    """Take rows until there are no more, or after SIGTERM until the units in progress are done."""
     waiting: set[str] | None = None
     with closing(coming):  # type: ignore[type-var]
         for row in coming:
@@ -57,9 +57,9 @@ def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter
 
 
 def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
-    """Count one row; returns the unit that it speaks of."""
+    """Count one row; returns the name of its unit."""
     if session.lease.lost:
-        session.lease.fence()  # which says why
+        session.lease.fence()  # raises, with the reason
     stats = json.loads(row.get(rows.STATS) or "{}")
     if row.get(rows.COUNTS) is None:
         session.ledger.note_store_events(stats)

@@ -29,7 +29,7 @@ class Session:
     Attributes:
         prepared: the job.
         lease: the right to drive it.
-        termination: whether the driver was asked to go.
+        termination: whether the driver was asked to stop.
         ledger: what it knows of the units.
     """
 

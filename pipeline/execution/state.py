@@ -1,4 +1,4 @@
-"""How far a run is: what `rerank status` knows, from the run's own files and nothing else."""
+"""The state of a run as ``rerank status`` shows it, read from the run's own files only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGTERM: stop taking units, give those at work a while, then leave in order."""
+"""SIGTERM: no further unit is begun, those in progress get a grace period, then the run stops."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ logger = logging.getLogger("pipeline")
 
 
 class Termination:
-    """Whether this process was asked to go.
+    """Whether SIGTERM has asked this process to stop.
 
     Attributes:
         requested: SIGTERM has come.
-        on_exit: gives back what this process holds, where it has to be ended the hard way.
+        on_exit: releases what this process holds, before it is ended by ``os._exit``.
 
     Args:
-        grace_s: seconds that units at work get.
+        grace_s: seconds that units in progress get.
         on_request: called when SIGTERM comes, by a signal handler.
         on_exit: see above; called by another thread than the main one.
     """
@@ -37,7 +37,7 @@ class Termination:
         self._on_request = on_request
 
     def check(self) -> None:
-        """Leave now, if asked to.
+        """Stop now, if asked to.
 
         Raises:
             TerminatedError: SIGTERM has come.

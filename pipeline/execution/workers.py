@@ -1,4 +1,4 @@
-"""Who does the work of a run: Ray, or this process."""
+"""What takes the units of a run through their stages: Ray, or this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.execution.unit_tasks import commit_unit, encode_unit
 
 
 class Workers(Protocol):
-    """Something that takes units through their stages."""
+    """Takes units through their stages."""
 
     def rows(self, job: Job) -> Iterator[dict[str, Any]]:
         """One status row per unit of ``job``, in any order, each as soon as it is there."""
