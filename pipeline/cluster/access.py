@@ -165,8 +165,10 @@ def is_this_machine(host: str) -> bool:
     if is_loopback(host):
         return True
     try:
-        found = socket.getaddrinfo(host.strip("[]"), 9, type=socket.SOCK_DGRAM)
-        return bool(found) and all(_is_ours(family, place) for family, _, _, _, place in found)
+        addresses = socket.getaddrinfo(host.strip("[]"), 9, type=socket.SOCK_DGRAM)
+        return bool(addresses) and all(
+            _is_ours(family, place) for family, _, _, _, place in addresses
+        )
     except OSError:
         return False
 

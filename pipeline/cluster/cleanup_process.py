@@ -67,23 +67,23 @@ def end_processes(folder: str, *, spared: int = 0) -> None:
     """SIGKILL for every process that belongs to ``folder``, until there is none."""
     until, clean = time.monotonic() + _PATIENCE_S, 0
     while clean < 2 and time.monotonic() < until:
-        found = [pid for pid in belonging(folder) if pid != spared]
-        for pid in found:
+        pids = [pid for pid in belonging(folder) if pid != spared]
+        for pid in pids:
             _kill(pid, folder)
-        clean = 0 if found else clean + 1
+        clean = 0 if pids else clean + 1
         time.sleep(_LOOK_S)
 
 
 def belonging(folder: str) -> list[int]:
     """Living processes of this user that belong to ``folder``, without this one."""
     own, me = os.getuid(), os.getpid()
-    found = []
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):  # none where this is no Linux
         with contextlib.suppress(OSError):
             pid = int(process.name)
             if pid != me and process.stat().st_uid == own and _belongs(process, folder):
-                found.append(pid)
-    return found
+                pids.append(pid)
+    return pids
 
 
 def remove_all_but_logs(folder: str) -> None:

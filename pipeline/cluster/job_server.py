@@ -51,7 +51,7 @@ def job_environment(
     Raises:
         ConfigurationError: no name, nothing to copy, or a secret, which Ray would show to others.
     """
-    found = {"RAY_JOB_STOP_WAIT_TIME_S": str(grace_s)}
+    environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(grace_s)}
     for text in assignments:
         name, assigned, value = text.partition("=")
         if not _NAME.fullmatch(name):
@@ -63,8 +63,8 @@ def job_environment(
             )
         if not assigned and name not in local:
             raise ConfigurationError(f"--env {name}: not set here; give NAME=VALUE")
-        found[name] = value if assigned else local[name]
-    return found
+        environment[name] = value if assigned else local[name]
+    return environment
 
 
 def refuse_paths_of_this_machine(config: JobConfig, *, uploaded: bool) -> None:
@@ -260,5 +260,5 @@ class JobLog:
         if self.folder is not None:
             return
         whole, newline, self._line = (self._line + text).rpartition("\n")
-        found = _FOLDER.search(whole + newline)
-        self.folder = found[1] if found else None
+        match = _FOLDER.search(whole + newline)
+        self.folder = match[1] if match else None

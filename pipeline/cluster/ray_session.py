@@ -132,16 +132,16 @@ def _local(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]
 @contextmanager
 def _joined(address: str, config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]:
     """A cluster that stays up afterwards, once its access control was checked."""
-    found = found_cluster() if address == "auto" else address
-    check_reachable(found, setting_of(config.ray))
-    refuse_open_cluster(found, insecure=config.ray.insecure_cluster)
+    head = found_cluster() if address == "auto" else address
+    check_reachable(head, setting_of(config.ray))
+    refuse_open_cluster(head, insecure=config.ray.insecure_cluster)
     cleanup = CleanupProcess()
     try:
-        look = JoinedLook(found, answers)
+        look = JoinedLook(head, answers)
         watch = RayWatch(look, hint="", on_exit=[on_exit, lambda: cleanup.say(KEEP)])
         with _watched(watch):
             with _stderr_held_back(temporary_base()):
-                _join(found)
+                _join(head)
             _quiet()
             look.silent_s = head_silent_s()
             watch.limit(look.silent_s)

@@ -65,8 +65,8 @@ class Marker:
     @classmethod
     def from_name(cls, name: str) -> Marker | None:
         """The inverse of :attr:`name`; None for any other name."""
-        found = _NAME.fullmatch(name)
-        return found and cls(unit=found[1], stage=found[2], number=int(found[3]))
+        match = _NAME.fullmatch(name)
+        return match and cls(unit=match[1], stage=match[2], number=int(match[3]))
 
 
 @contextlib.contextmanager

@@ -56,19 +56,19 @@ def find_garbage(path: str, *, older_than_h: float, probe_s: float = _PROBE_S) -
     """
     folder = absolute(path).rstrip("/")
     before = datetime.now(UTC) - timedelta(hours=older_than_h)
-    found = [
+    garbage = [
         Garbage(kind="temporary", path=file.path, remove=partial(delete, file.path))
         for file in list_temporary(folder)
         if file.modified <= before
     ]
-    found += [
+    garbage += [
         Garbage(kind="upload", path=upload.path, remove=partial(abort_upload, upload))
         for upload in list_uploads(folder)
         if upload.started <= before
     ]
     for run in _runs(folder):
-        found += _attempts(run)
-    return found + _probes(folder, probe_s)
+        garbage += _attempts(run)
+    return garbage + _probes(folder, probe_s)
 
 
 def collect(garbage: list[Garbage]) -> None:
@@ -101,8 +101,8 @@ def _attempts(run: RunFolder) -> list[Garbage]:
 
 def _probes(folder: str, seconds: float) -> list[Garbage]:
     def names() -> set[str]:
-        found = list_entries(folder)
-        return {e.name for e in found if e.kind == FILE and e.name.startswith(PREFIX)}
+        entries = list_entries(folder)
+        return {e.name for e in entries if e.kind == FILE and e.name.startswith(PREFIX)}
 
     left = names()
     if left:

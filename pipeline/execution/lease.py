@@ -97,8 +97,8 @@ def read_holder(folder: str) -> Holder | None:
         DamagedRunError: it is not as it was written.
     """
     path = join(folder, NAME)
-    found = _read(path)
-    return None if found is None else Holder.from_bytes(path, found[0])
+    stored = _read(path)
+    return None if stored is None else Holder.from_bytes(path, stored[0])
 
 
 def may_begin(folder: str, epoch: int) -> bool:
@@ -263,15 +263,15 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
         ttl_s=ttl_s,
     )
     while True:
-        found = _read(path)
-        if found is None:
+        stored = _read(path)
+        if stored is None:
             ours = replace(ours, epoch=1, time=time.time())
             create_if_absent(path, ours.to_bytes())
-            found = _read(path)
-            if found is not None and found[0] == ours.to_bytes():
-                return _taken(path, ours, found[1], progress)
+            stored = _read(path)
+            if stored is not None and stored[0] == ours.to_bytes():
+                return _taken(path, ours, stored[1], progress)
             continue
-        data, version = found
+        data, version = stored
         try:
             holder = Holder.from_bytes(path, data)
         except DamagedRunError:
@@ -314,8 +314,8 @@ def _unchanged(path: str, version: str, seconds: float) -> bool:
     while True:
         left_s = until - time.monotonic()
         time.sleep(max(0.0, min(seconds / 20, 1.0, left_s)))
-        found = _read(path)
-        if found is None or found[1] != version:
+        stored = _read(path)
+        if stored is None or stored[1] != version:
             return False
         if left_s <= 0:
             return True
@@ -336,8 +336,8 @@ def _silent(path: str, holder: Holder, version: str, ttl_s: float) -> bool:
     logger.info("%s: held by %s; watching it for up to %.0f s", path, holder, wait_s)
     if _unchanged(path, version, wait_s):
         return True
-    found = _read(path)
-    now = None if found is None else Holder.from_bytes(path, found[0])
+    stored = _read(path)
+    now = None if stored is None else Holder.from_bytes(path, stored[0])
     if now is None or now.state == RELEASED:
         return False
     raise LeaseHeldError(
@@ -356,10 +356,10 @@ def _swap(path: str, holder: Holder, version: str) -> str | None:
         swapped = replace_if_unchanged(path, holder.to_bytes(), version)
         if swapped is not None:
             return swapped
-        found = _read(path)
-        if found is None:
+        stored = _read(path)
+        if stored is None:
             return None
-        now = Holder.from_bytes(path, found[0])
+        now = Holder.from_bytes(path, stored[0])
         if now.owner != holder.owner:
             return None
-        version = found[1]
+        version = stored[1]

@@ -177,9 +177,9 @@ class Ledger:
             paths.append(self._folder.quarantine(counts.unit))
         for path in paths:
             ids = read_sealed(path, columns=[QUERY_ID]).column(0).drop_null().unique()
-            found = np.flatnonzero(query_hashes(ids) == wanted)
-            if len(found):
-                return ids[int(found[0])].as_py()
+            places = np.flatnonzero(query_hashes(ids) == wanted)
+            if len(places):
+                return ids[int(places[0])].as_py()
         return "(one that the unit's files do not name)"
 
     def _refuse_bad_unit(self, counts: UnitCounts) -> None:

@@ -155,10 +155,10 @@ def _refuse_changed(folder: RunFolder, described: dict[str, Any], prepared: Prep
 
 
 def _versions() -> dict[str, str]:
-    found = {"rerank-pipeline": pipeline.__version__, "python": sys.version.split()[0]}
+    versions = {"rerank-pipeline": pipeline.__version__, "python": sys.version.split()[0]}
     for name in _PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

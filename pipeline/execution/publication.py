@@ -52,8 +52,8 @@ def publish(
     data = records.to_bytes(records.Manifest, manifest)
     path = folder.file(MANIFEST)
     if not create_if_absent(path, data):
-        found = read_versioned(path, most_bytes=records.Manifest.most_bytes)
-        if found is None or found[0] != data:
+        stored = read_versioned(path, most_bytes=records.Manifest.most_bytes)
+        if stored is None or stored[0] != data:
             lease.fence()
             if not repair:
                 raise records.damaged(path, "it is at odds with the files of the units")
@@ -117,11 +117,11 @@ def _move_pointer(
     """
     data = records.to_bytes(records.Pointer, pointer)
     while True:
-        found = read_versioned(path, most_bytes=records.Pointer.most_bytes)
+        stored = read_versioned(path, most_bytes=records.Pointer.most_bytes)
         before: dict[str, Any] | None = None
-        if found is not None:
+        if stored is not None:
             try:
-                before = records.parse(path, found[0], records.Pointer)
+                before = records.parse(path, stored[0], records.Pointer)
             except DamagedRunError:
                 if not repair:
                     raise
@@ -131,10 +131,10 @@ def _move_pointer(
         if isinstance(lease, NoLease):
             write_whole(path, data)
             return
-        if found is None:
+        if stored is None:
             if create_if_absent(path, data):
                 return
-        elif found[0] == data or replace_if_unchanged(path, data, found[1]) is not None:
+        elif stored[0] == data or replace_if_unchanged(path, data, stored[1]) is not None:
             return
 
 

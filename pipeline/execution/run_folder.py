@@ -82,8 +82,8 @@ class RunFolder:
 
     def unit_of(self, name: str) -> str | None:
         """The unit whose ranked, part or quarantine file has this name; None for other names."""
-        found = _NAME.fullmatch(name)
-        return None if found is None else found[1]
+        match = _NAME.fullmatch(name)
+        return None if match is None else match[1]
 
     @property
     def latest(self) -> str:
@@ -140,15 +140,15 @@ class RunFolder:
             NotFoundError: this is no run folder.
             DamagedRunError: it is damaged or of another run.
         """
-        found = records.read(
+        description = records.read(
             self.file(RUN), records.Description, run_id=records.run_id_of(self.path)
         )
-        if found is None:
+        if description is None:
             raise NotFoundError(
                 f"{self.path}: not a run folder (no run.json); give the folder of a run, "
                 "<output.path>/<run id>"
             )
-        return found
+        return description
 
     def plan(self) -> Plan:
         """The plan that the run was started with.
@@ -165,9 +165,9 @@ class RunFolder:
         table = read_sealed(path)
         metadata = table.schema.metadata or {}
         for key, expected in (("run_id", run_id), ("fingerprint", fingerprint)):
-            found = metadata.get(key.encode(), b"").decode()
-            if found != expected:
-                raise records.damaged(path, f"its {key} is {found!r}, not {expected!r}")
+            stored = metadata.get(key.encode(), b"").decode()
+            if stored != expected:
+                raise records.damaged(path, f"its {key} is {stored!r}, not {expected!r}")
         if not table.schema.remove_metadata().equals(PLAN_SCHEMA):
             raise records.damaged(path, "it holds other columns than a plan")
         return Plan.from_table(table, run_id=run_id, fingerprint=fingerprint)

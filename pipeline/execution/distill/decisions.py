@@ -62,7 +62,7 @@ def decide(
     """
     surveys = Surveys.read(config, folder, units)
     statistics = surveys.statistics
-    moments = [Moments.merged([Moments(**one) for one in parts]) for parts in surveys.moments]
+    moments = [Moments.merged([Moments(**part) for part in parts]) for parts in surveys.moments]
     scales = _scales(config, teachers, moments, surveys)
     groups = Groups.of(config, surveys)
     left_out = surveys.reasons | groups.matches
@@ -95,14 +95,14 @@ def decide(
             "by_teachers": statistics["by_teachers"],
             "not_finite": statistics["not_finite"],
             "teachers": [
-                {"name": one.name, "unscored": unscored, "extra": extra}
-                for one, unscored, extra in zip(
+                {"name": teacher.name, "unscored": unscored, "extra": extra}
+                for teacher, unscored, extra in zip(
                     teachers, statistics["unscored"], statistics["extra"], strict=True
                 )
             ],
         },
-        "teachers": [one.described() for one in moments],
-        "scales": [asdict(one) for one in scales],
+        "teachers": [part.described() for part in moments],
+        "scales": [asdict(scale) for scale in scales],
         "edges": edges.tolist(),
         "split": {
             "clusters": len(sizes),
@@ -147,22 +147,22 @@ def _write_units(
     for place, size in enumerate(surveys.sizes):
         rows = read_table(folder.step(SURVEY, place), columns=(schema.QUERY_ID, OUTSIDE))
         ids = rows[schema.QUERY_ID].to_pylist()
-        found = [left_out.get(first + i) for i in range(size)]
+        left = [left_out.get(first + i) for i in range(size)]
         splits = [
-            None if one is not None else DEV if dev[first + i] else TRAIN
-            for i, one in enumerate(found)
+            None if why is not None else DEV if dev[first + i] else TRAIN
+            for i, why in enumerate(left)
         ]
         outside = [
-            [{schema.DOC_ID: one, schema.TEXT: texts[one]} for one in wanted if one in texts]
+            [{schema.DOC_ID: doc, schema.TEXT: texts[doc]} for doc in wanted if doc in texts]
             for wanted in rows[OUTSIDE].to_pylist()
         ]
-        used += sum(len(one) for one in outside)
-        matches += [{schema.QUERY_ID: q, **m} for q, m in zip(ids, found, strict=True) if m]
+        used += sum(len(docs) for docs in outside)
+        matches += [{schema.QUERY_ID: q, **m} for q, m in zip(ids, left, strict=True) if m]
         table = pa.table(
             {
                 schema.QUERY_ID: rows[schema.QUERY_ID],
                 SPLIT: pa.array(splits, pa.string()),
-                schema.REASON: pa.array([m and m[schema.REASON] for m in found], pa.string()),
+                schema.REASON: pa.array([m and m[schema.REASON] for m in left], pa.string()),
                 OUTSIDE: pa.array(outside, DECISION_SCHEMA.field(OUTSIDE).type),
             },
             schema=DECISION_SCHEMA,
