@@ -46,7 +46,7 @@ def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter
     waiting: set[str] | None = None
     with closing(coming):  # type: ignore[type-var]
         for row in coming:
-            unit = _judge(session, row, report)
+            unit = _count_row(session, row, report)
             if session.termination.requested:
                 if waiting is None:
                     waiting = _being_scored(session.prepared.folder.path)
@@ -56,7 +56,7 @@ def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter
     session.termination.check()
 
 
-def _judge(session: Session, row: dict[str, Any], report: Reporter) -> str:
+def _count_row(session: Session, row: dict[str, Any], report: Reporter) -> str:
     """Count one row; returns the name of its unit."""
     if session.lease.lost:
         session.lease.fence()  # raises, with the reason
@@ -96,7 +96,7 @@ def _isolate_suspects(session: Session, workers: Workers, job: Job, report: Repo
                 note=ledger.note_store_events,
             )
             [row] = done.to_pylist()
-            _judge(session, row, report)
+            _count_row(session, row, report)
 
 
 def _being_scored(folder: str) -> set[str]:
