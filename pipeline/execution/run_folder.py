@@ -35,9 +35,30 @@ from pipeline.candidates.planning import PLAN_SCHEMA, Plan
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution import records
 from pipeline.execution.run_files import footer_metadata, plan_bytes, read_sealed, replace_damaged
-from pipeline.execution.unit_counts import UnitCounts
+from pipeline.execution.unit_counts import UnitCounts, total_reasons
 from pipeline.storage.files import FILE, FOLDER
-from pipeline.storage.store import absolute, create_if_absent, join, list_entries
+from pipeline.storage.store import (
+    absolute,
+    create_if_absent,
+    join,
+    list_entries,
+)
+
+__all__ = [
+    "LATEST",
+    "MANIFEST",
+    "PLAN",
+    "QUARANTINE",
+    "RANKED",
+    "REPORT",
+    "RUN",
+    "SUCCESS",
+    "RunFolder",
+    "UnitCounts",
+    "find_run",
+    "is_run",
+    "total_reasons",
+]
 
 RUN = "run.json"
 PLAN = "plan.parquet"
@@ -82,8 +103,8 @@ class RunFolder:
 
     def unit_of(self, name: str) -> str | None:
         """The unit whose ranked, part or quarantine file has this name; None for other names."""
-        match = _NAME.fullmatch(name)
-        return None if match is None else match[1]
+        found = _NAME.fullmatch(name)
+        return None if found is None else found[1]
 
     @property
     def latest(self) -> str:

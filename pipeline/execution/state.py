@@ -79,15 +79,15 @@ def _unpublished(
 ) -> tuple[list[UnitCounts], list[Problem]]:
     """By the footers of the units' files."""
     names = [unit.name for unit in plan.units if unit.name in committed]
-    footers = dict(zip(names, folder.counts(names, plan.run_id), strict=True))
+    found = dict(zip(names, folder.counts(names, plan.run_id), strict=True))
     why = "damaged; the unit is scored again when the run goes on"
     damaged = [
         Problem(kind="damaged", path=folder.ranked(name), why=why)
-        for name, counts in footers.items()
+        for name, counts in found.items()
         if counts is None
     ]
     strange = strange_names(folder, {}, [unit.name for unit in plan.units])
-    return [counts for counts in footers.values() if counts is not None], damaged + strange
+    return [counts for counts in found.values() if counts is not None], damaged + strange
 
 
 def lines(state: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.candidates.reasons import OF_QUERIES
@@ -36,7 +37,9 @@ class UnitCounts:
     tokens: int
     reasons: dict[str, int] = field(default_factory=dict)
     parts: int = 0
-    query_hashes: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64), repr=False)
+    query_hashes: npt.NDArray[np.uint64] = field(
+        default_factory=lambda: np.zeros(0, np.uint64), repr=False
+    )
 
     @property
     def quarantined(self) -> int:
