@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,6 +70,10 @@ class Backend(ABC):
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
         """Create or replace; a reader sees the old content or the new."""
+
+    def write_pieces(self, path: str, pieces: Iterable[bytes]) -> None:
+        """:meth:`write` of pieces, which a store without a better way puts together first."""
+        self.write(path, b"".join(pieces))
 
     @abstractmethod
     def create(self, path: str, data: bytes) -> bool:

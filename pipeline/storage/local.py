@@ -17,7 +17,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,7 +179,11 @@ class LocalDisk(Backend):
 
     def write(self, path: str, data: bytes) -> None:
         """Temporary file, fsync, rename, folder fsync."""
-        with _written(path, data) as (temporary, folder):
+        self.write_pieces(path, (data,))
+
+    def write_pieces(self, path: str, pieces: Iterable[bytes]) -> None:
+        """As :meth:`write`, each piece as it is made."""
+        with _written(path, pieces) as (temporary, folder):
             regular(path, folder)
             os.replace(temporary, Path(path).name, src_dir_fd=folder, dst_dir_fd=folder)
 
@@ -187,7 +191,7 @@ class LocalDisk(Backend):
         """Temporary file, fsync, hard link, folder fsync."""
         if _size(path) is not None:
             return False
-        with _written(path, data) as (temporary, folder):
+        with _written(path, (data,)) as (temporary, folder):
             try:
                 os.link(temporary, Path(path).name, src_dir_fd=folder, dst_dir_fd=folder)
             except FileExistsError:
@@ -309,8 +313,8 @@ def _is_ours(name: str) -> bool:
 
 
 @contextmanager
-def _written(path: str, data: bytes) -> Iterator[tuple[str, int]]:
-    """``data`` safe on the disk under a temporary name; folder fsync and clean-up afterwards.
+def _written(path: str, pieces: Iterable[bytes]) -> Iterator[tuple[str, int]]:
+    """``pieces`` safe on the disk under a temporary name; folder fsync and clean-up afterwards.
 
     Yields:
         The temporary name, and a descriptor of the folder that it is in.
@@ -321,7 +325,7 @@ def _written(path: str, data: bytes) -> Iterator[tuple[str, int]]:
             temporary = _beside(path, f".{uuid.uuid4().hex}{_TEMPORARY}")
             try:
                 with os.fdopen(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
-                    file.write(data)
+                    file.writelines(pieces)
                     file.flush()
                     os.fsync(file.fileno())
                 yield temporary, folder

@@ -53,6 +53,7 @@ __all__ = [
     "replace_if_unchanged",
     "sha256_file",
     "with_content",
+    "write_pieces",
     "write_whole",
 ]
 
@@ -223,6 +224,16 @@ def write_whole(path: str, data: bytes) -> None:
     """Write or replace ``path`` so that a reader sees the old content or the new, never a part."""
     store, name = _place(path, resolve=False)
     store.write(name, data)
+
+
+def write_pieces(path: str, pieces: Iterable[bytes]) -> None:
+    """Write or replace a file that a user names, which may be a link, a piece at a time.
+
+    A reader sees the old content or the new, never a part, and nothing is written where making a
+    piece fails. On a disk one piece is in memory at a time; object stores get the whole at once.
+    """
+    store, name = _place(path)
+    store.write_pieces(name, pieces)
 
 
 def create_if_absent(path: str, data: bytes) -> bool:
