@@ -25,6 +25,7 @@ NAMES: Final = (
     "quarantine.written",
     "unit.ready",
     "part.written",
+    "format.written",
     "unit.written",
     "units.verified",
     "manifest.written",

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from pipeline.bench.measuring import Cost
 from pipeline.candidates.lists import CandidateLists
-from pipeline.outputs.ranked_parquet import rank_unit, ranked_bytes
+from pipeline.outputs.parquet import Parquet
+from pipeline.outputs.ranked_unit import rank_unit
 from pipeline.rerankers.base import Reranker, Sequences
 
 
@@ -53,7 +54,7 @@ def host_costs(
         with stages["rank"].adding():
             ranked = rank_unit(f"unit-{number}", lists, scores[start:stop])
         with stages["write"].adding():
-            ranked_bytes(ranked, {})
+            Parquet().write(ranked.ranked, {})
         weight += len(payload)
         start = stop
     return Host(stages=stages, bytes_encoded=weight)

@@ -6,11 +6,21 @@ Defaults are resolved here and only here. Descriptions are the documentation: th
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.plain_text import holds_credentials
+
+#: The format that every run has: a unit's Parquet file is its commit record.
+PARQUET: Final = "parquet"
 
 
 class Settings(BaseModel):
@@ -146,6 +156,18 @@ class OutputConfig(Settings):
     file_mib: float = Field(
         256.0, gt=0, description="Size in memory past which a unit's rows go into several files."
     )
+    formats: Names = Field(
+        (PARQUET,),
+        description="Files that are written of a unit: the formats of pipeline/outputs (parquet, "
+        "trec), each but parquet in a folder of its name. parquet is always among them: it says "
+        "that the unit is committed.",
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _parquet_and_others(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        """Each once and in one order, for the order in which they are named means nothing."""
+        return (PARQUET, *sorted(set(formats) - {PARQUET}))
 
 
 class UnitsConfig(Settings):

@@ -11,6 +11,7 @@ import pipeline
 from pipeline import schema
 from pipeline.config import JobConfig
 from pipeline.engine.device import device_kind, dtype_name
+from pipeline.outputs import finding
 from pipeline.rerankers.base import Reranker
 from pipeline.rerankers.support import cards
 
@@ -67,12 +68,12 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
 
     The model, its settings and precision, how text and columns are read, the copied columns, and
     the versions of schema and code. Batch size, replicas and placement do not belong here, nor
-    does the name that a model was asked for by. Where bits must repeat, what batches are made of
-    belongs here too.
+    does the name that a model was asked for by, unless there are formats beside Parquet. Where
+    bits must repeat, what batches are made of belongs here too.
     """
     described = asdict(model)
     del described["name"], described["licence"], described["files"]  # the digest is of the files
-    written = config.output.model_dump(exclude={"path"})
+    written = config.output.model_dump(exclude={"path", "formats"})
     parts: dict[str, Any] = {
         "model": described,
         "text": [config.input.text_columns, config.input.text_separator],
@@ -80,6 +81,10 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
         "schema": schema.SCHEMA_VERSION,
         "version": pipeline.__version__.split(".")[0],
     }
+    others = finding.find_all(config.output.formats)
+    if others:  # a run in Parquet alone is named as it was before there were formats
+        parts["formats"] = {name: sink.version for name, sink in others.items()}
+        parts["name"] = model.name  # which a format may write into its files
     if config.engine.deterministic:
         parts["batches"] = config.engine.model_dump(exclude={"dtype", "memory_fraction"})
         parts["threads"] = config.replicas.num_cpus

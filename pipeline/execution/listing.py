@@ -22,6 +22,7 @@ from pipeline.execution.run_folder import (
     RUN,
     SUCCESS,
     RunFolder,
+    folders_of,
 )
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import Entry, join, list_entries
@@ -56,7 +57,10 @@ class Problem:
 
 
 def strange_names(
-    folder: RunFolder, files: Mapping[str, int | None], units: Collection[str] = ()
+    folder: RunFolder,
+    files: Mapping[str, int | None],
+    units: Collection[str] = (),
+    formats: Collection[str] = (),
 ) -> list[Problem]:
     """Everything in the folder that the run did not make.
 
@@ -64,12 +68,14 @@ def strange_names(
         folder: the run.
         files: keys of the files of committed units, such as ``ranked/unit-….parquet``.
         units: units that are not committed; any file that is named for one may be in the making.
+        formats: ``output.formats`` of the run; each but Parquet has a folder of its name.
     """
     found: list[Problem] = []
     loose = frozenset(units)
+    folders = {*_FOLDERS, *folders_of(formats), *(key.partition("/")[0] for key in files)}
     for entry in _visible(folder.path):
-        expected = FOLDER if entry.name in _FOLDERS else FILE
-        if entry.name not in _FILES and entry.name not in _FOLDERS:
+        expected = FOLDER if entry.name in folders else FILE
+        if entry.name not in _FILES and entry.name not in folders:
             found.append(_strange(folder, "", entry))
         elif entry.kind != expected:
             why = f"a {entry.kind}, where a {expected} of the run is expected"
@@ -87,7 +93,7 @@ def strange_names(
                 if inner.kind != FILE
                 or (
                     f"{entry.name}/{inner.name}" not in files
-                    and folder.unit_of(inner.name) not in loose
+                    and folder.unit_of(f"{entry.name}/{inner.name}") not in loose
                 )
             ]
     return found
@@ -102,7 +108,7 @@ def wrong_sizes(folder: RunFolder, files: Mapping[str, int | None]) -> list[Prob
     """
     sizes = {
         f"{name}/{entry.name}": entry.size
-        for name in (RANKED, QUARANTINE)
+        for name in {key.partition("/")[0] for key in files}
         for entry in list_entries(join(folder.path, name))
         if entry.kind == FILE
     }

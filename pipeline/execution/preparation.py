@@ -16,6 +16,7 @@ from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.execution.identity import ModelIdentity, fingerprint, model_identity
 from pipeline.execution.run_folder import RunFolder
+from pipeline.outputs import finding
 from pipeline.rerankers.support import cards
 from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.store import absolute, join
@@ -68,6 +69,7 @@ def prepare(config: JobConfig, *, allow_code: frozenset[str] = frozenset()) -> P
         ConfigurationError, NotFoundError, ModelError, InputContractError: see their classes.
     """
     set_retry_policy(config.storage)
+    finding.find_all(config.output.formats)  # a wrong name is said before anything is opened
     config = config.model_copy(update={"model": cards.resolve(config.model)})
     reranker = build_reranker(config.model, allow_code=allow_code)
     model = model_identity(config, reranker)

@@ -75,7 +75,10 @@ class FilePart(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    key: str = Field(pattern=r"^(ranked|quarantine)/unit-[0-9a-f]{24}(\.part-\d{4,})?\.parquet$")
+    key: str = Field(
+        pattern=r"^((ranked|quarantine)/unit-[0-9a-f]{24}(\.part-\d{4,})?\.parquet"
+        r"|[a-z][a-z0-9_]*/unit-[0-9a-f]{24}(\.[a-z0-9]+)+)$"
+    )
     size: int = Field(ge=0)
     rows: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -63,7 +63,7 @@ def _problems(prepared: Prepared, repair: bool) -> list[Problem] | None:
     """
     if not prepared.folder.finished():
         return None
-    problems = audit(prepared.folder, prepared.plan)
+    problems = audit(prepared.folder, prepared.plan, prepared.config.output.formats)
     if problems and not repair:
         raise error_of(prepared.folder, problems)
     return problems
@@ -84,12 +84,13 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
     folder.start(plan, prepared.description(), repair=repair, cas=cas)
     if not repair:
         refuse_damaged_pointer(folder)
-    _refuse_strange(prepared, strange_names(folder, {}, names))
+    formats = prepared.config.output.formats
+    _refuse_strange(prepared, strange_names(folder, {}, names, formats))
     committed = set(folder.committed())
     for counts in folder.counts([name for name in names if name in committed], plan.run_id):
         if counts is not None:
             ledger.add(counts, resumed=True)
-    at_odds = {folder.unit_of(p.path.rpartition("/")[2]) for p in problems or () if p.at_odds}
+    at_odds = {folder.unit_of(folder.key(p.path)) for p in problems or () if p.at_odds}
     todo = [unit for unit in plan.units if unit.name not in ledger.units or unit.name in at_odds]
     score(session, todo)
     missing = set(names) - set(folder.committed())
@@ -108,7 +109,7 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
         if still:
             raise error_of(folder, [problem for found in still.values() for problem in found])
         todo += again
-    _refuse_strange(prepared, strange_names(folder, files_of(units)))
+    _refuse_strange(prepared, strange_names(folder, files_of(units), formats=formats))
     failpoints.reached("units.verified")
     session.termination.check()
     manifest = _manifest(prepared, units)

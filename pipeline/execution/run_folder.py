@@ -11,30 +11,34 @@
         ranked/unit-<unit>.parquet   a unit's rows; whole under its name, it is its commit record
         ranked/unit-<unit>.part-0001.parquet   its first rows, where they are too many for one file
         quarantine/unit-<unit>.parquet
+        <format>/unit-<unit>.<ending>  its rows in another of output.formats, such as trec
         manifest.json                every file with its sha256, written once all are there
         _SUCCESS                     the manifest's sha256, written last; a reader waits for it
         report.json                  what the last session did; may be replaced
 
 Unit files are created, never replaced by other bytes, so resuming is a listing and a late duplicate
-changes nothing. Parts are written before the file that closes the unit. Every file is sealed
-(pipeline.outputs.sealed) and says which run it is of, so one that is damaged, or was put in the
-place of another, is known by itself; other names are not the run's, see
+changes nothing. Parts and other formats are written before the file that closes the unit. Every
+file is sealed (pipeline.outputs.sealed) and says which run it is of, so one that is damaged, or was
+put in the place of another, is known by itself; other formats are sealed by the file that closes
+the unit (pipeline.execution.format_files). Other names are not the run's, see
 :mod:`pipeline.execution.listing`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import failpoints
 from pipeline.candidates.planning import PLAN_SCHEMA, Plan
+from pipeline.config.models import PARQUET
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution import records
-from pipeline.execution.run_files import footer_metadata, plan_bytes, read_sealed, replace_damaged
+from pipeline.execution.format_files import KEY
+from pipeline.execution.run_files import footer_metadata, plan_bytes, replace_damaged
 from pipeline.execution.unit_counts import UnitCounts, total_reasons
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import (
@@ -56,6 +60,8 @@ __all__ = [
     "RunFolder",
     "UnitCounts",
     "find_run",
+    "folders_of",
+    "holds_runs",
     "is_run",
     "total_reasons",
 ]
@@ -101,10 +107,18 @@ class RunFolder:
         """A path below the folder as the manifest names it."""
         return path.removeprefix(f"{self.path}/")
 
-    def unit_of(self, name: str) -> str | None:
-        """The unit whose ranked, part or quarantine file has this name; None for other names."""
-        found = _NAME.fullmatch(name)
-        return None if found is None else found[1]
+    def unit_of(self, key: str) -> str | None:
+        """The unit whose file this key is named for; None for other names.
+
+        Args:
+            key: ``ranked/unit-….parquet``, or that of a part, a quarantine or another format.
+        """
+        inside, _, name = key.partition("/")
+        if inside in (RANKED, QUARANTINE):
+            found = _NAME.fullmatch(name)
+            return None if found is None else found[1]
+        found = KEY.fullmatch(key)
+        return None if found is None else found[2]
 
     @property
     def latest(self) -> str:
@@ -196,7 +210,11 @@ class RunFolder:
     def committed(self) -> list[str]:
         """Names of the units whose ranked file is there."""
         names = [e.name for e in list_entries(join(self.path, RANKED)) if e.kind == FILE]
-        return [unit for name in names if (unit := self.unit_of(name)) and _PART not in name]
+        return [
+            unit
+            for name in names
+            if (unit := self.unit_of(f"{RANKED}/{name}")) and _PART not in name
+        ]
 
     def counts(self, units: list[str], run_id: str) -> list[UnitCounts | None]:
         """Counts of committed units, from the footers of their files; None where one is damaged.
@@ -240,6 +258,11 @@ class RunFolder:
         return records.read(self.file(REPORT), records.Report, run_id=run_id) or {}
 
 
+def folders_of(formats: Collection[str]) -> list[str]:
+    """The folders of a run that hold rows in other formats than Parquet."""
+    return [name for name in formats if name != PARQUET]
+
+
 def find_run(path: str) -> RunFolder:
     """The run at ``path``: a run folder, or an output folder's only or last published run.
 
@@ -268,6 +291,13 @@ def find_run(path: str) -> RunFolder:
             f"{', '.join(runs)}"
         )
     return RunFolder(join(path, latest["run_id"]))
+
+
+def holds_runs(path: str) -> bool:
+    """Whether a path is that of a run's folder, or of an output folder with runs in it."""
+    path = absolute(path).rstrip("/")
+    inside = [entry.name for entry in list_entries(path) if entry.kind == FOLDER]
+    return is_run(path) or any(is_run(join(path, name)) for name in inside)
 
 
 def is_run(folder: str) -> bool:

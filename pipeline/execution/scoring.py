@@ -114,6 +114,8 @@ def _job(session: Session, todo: Sequence[Unit]) -> Job:
         fingerprint=prepared.plan.fingerprint,
         model=prepared.model,
         epoch=session.lease.epoch,
-        superseded=contents(prepared.folder, {unit.name for unit in todo}),
+        superseded=contents(
+            prepared.folder, {unit.name for unit in todo}, prepared.config.output.formats
+        ),
         allow_code=prepared.allow_code,
     )

@@ -27,12 +27,19 @@ from pipeline.engine.build import build_reranker
 from pipeline.engine.engine import Readouts
 from pipeline.engine.scoring import Scoreable
 from pipeline.execution import rows
+from pipeline.execution.format_files import format_files
 from pipeline.execution.identity import ModelIdentity
 from pipeline.execution.model_code import model_code
 from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.unit_counts import UnitCounts, query_hashes
-from pipeline.execution.unit_files import DIFFERENT, REPAIRED, put_file, unit_files
-from pipeline.outputs.ranked_parquet import cut_rows, rank_unit
+from pipeline.execution.unit_files import (
+    DIFFERENT,
+    FORMAT_WRITTEN,
+    REPAIRED,
+    put_file,
+    unit_files,
+)
+from pipeline.outputs.ranked_unit import cut_rows, rank_unit
 from pipeline.rerankers.base import Reranker, Sequences, pack_arrays, unpack_arrays
 
 LISTS, SEQUENCES, READOUTS = "lists", "sequences", "readouts"
@@ -116,6 +123,8 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
     why = reasons.counts(scored.documents.column(schema.REASON))
     if len(lists.empty):
         why[reasons.NO_CANDIDATES] = len(lists.empty)
+    metadata = _metadata(job, unit)
+    others = format_files(job.config.output.formats, unit, ranked.ranked, metadata)
     counts = UnitCounts(
         unit=unit,
         queries=len(lists),
@@ -124,8 +133,9 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
         reasons=dict(sorted(why.items())),
         parts=len(tables) - 1,
         query_hashes=query_hashes(lists.queries.column(schema.QUERY_ID)),
+        format_files=[other.entry() for other in others],
     )
-    files = unit_files(RunFolder(job.folder), ranked, tables, counts, _metadata(job, unit))
+    files = unit_files(RunFolder(job.folder), ranked, tables, others, counts, metadata)
     put_as = [_put(path, data, step, job) if put else "" for path, data, step in files]
     events: rows.Statistics = {
         rows.UNIT_EVENTS: {"nondeterministic": DIFFERENT in put_as, "repaired": REPAIRED in put_as}
@@ -223,7 +233,8 @@ def queries_in(batch: pa.Table) -> int:
 
 def _put(path: str, data: bytes, step: str, job: Job) -> str:
     failpoints.reached("unit.ready")
-    done = put_file(path, data, cas=job.epoch > 0, superseded=job.superseded.get(path))
+    superseded, sealed = job.superseded.get(path), step != FORMAT_WRITTEN
+    done = put_file(path, data, cas=job.epoch > 0, superseded=superseded, sealed=sealed)
     failpoints.reached(step)
     return done
 

@@ -15,6 +15,7 @@ from pipeline.execution.listing import Problem, strange_names, wrong_sizes
 from pipeline.execution.ranked_reader import published_manifest
 from pipeline.execution.run_folder import MANIFEST, RunFolder
 from pipeline.execution.unit_counts import UnitCounts, total_reasons
+from pipeline.execution.verification import formats_of
 
 
 def run_state(folder: RunFolder) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def _published(
     if [unit.unit for unit in units] != [unit.name for unit in plan.units]:
         raise records.damaged(folder.file(MANIFEST), "it lists other units than plan.parquet")
     files = {file["key"]: file["size"] for unit in manifest["units"] for file in unit["files"]}
-    return units, wrong_sizes(folder, files) + strange_names(folder, files)
+    formats = formats_of(folder.describe())
+    return units, wrong_sizes(folder, files) + strange_names(folder, files, formats=formats)
 
 
 def _unpublished(
@@ -86,7 +88,9 @@ def _unpublished(
         for name, counts in found.items()
         if counts is None
     ]
-    strange = strange_names(folder, {}, [unit.name for unit in plan.units])
+    strange = strange_names(
+        folder, {}, [unit.name for unit in plan.units], formats_of(folder.describe())
+    )
     return [counts for counts in found.values() if counts is not None], damaged + strange
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.candidates.reasons import OF_QUERIES
+from pipeline.execution.format_files import checked_entries
 from pipeline.hashes import Hashes, stable_hashes
 
 
@@ -29,6 +30,8 @@ class UnitCounts:
         reasons: quarantined candidates by reason code, and queries without candidates.
         parts: files that stand before the one that closes the unit.
         query_hashes: uint64 [queries], to see a query that two units hold.
+        format_files: its files in other formats, as the manifest lists them, see
+            :mod:`pipeline.execution.format_files`.
     """
 
     unit: str
@@ -40,6 +43,7 @@ class UnitCounts:
     query_hashes: npt.NDArray[np.uint64] = field(
         default_factory=lambda: np.zeros(0, np.uint64), repr=False
     )
+    format_files: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def quarantined(self) -> int:
@@ -49,7 +53,10 @@ class UnitCounts:
     def to_metadata(self) -> str:
         """JSON for the footer of the unit's file."""
         hashes = base64.b64encode(self.query_hashes.astype("<u8").tobytes()).decode()
-        return json.dumps(self.summary() | {"parts": self.parts, "query_hashes": hashes})
+        data = self.summary() | {"parts": self.parts, "query_hashes": hashes}
+        if self.format_files:
+            data["format_files"] = self.format_files
+        return json.dumps(data)
 
     def summary(self) -> dict[str, Any]:
         """The counts as plain data, without the hashes."""
@@ -79,6 +86,7 @@ class UnitCounts:
             type(number) is int and number >= 0 for number in (*numbers, *counts.reasons.values())
         ):
             raise ValueError("not the counts of a unit: a number is missing or below zero")
+        checked_entries(counts.format_files, counts.unit)
         return counts
 
 

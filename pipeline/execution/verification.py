@@ -7,7 +7,7 @@ run that was published long ago.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +29,7 @@ from pipeline.execution.run_folder import (
     RUN,
     SUCCESS,
     RunFolder,
+    folders_of,
 )
 from pipeline.execution.unit_counts import UnitCounts, total_reasons
 from pipeline.outputs.sealed import NotWholeError, refuse_damage
@@ -90,7 +91,9 @@ def manifest_of(
     }
 
 
-def audit(folder: RunFolder, plan: Plan | None = None) -> list[Problem]:
+def audit(
+    folder: RunFolder, plan: Plan | None = None, formats: Collection[str] | None = None
+) -> list[Problem]:
     """Everything that is not as it was written, all files of the run read.
 
     Of a run that is not published, units that are not there yet are no problem, nor is what is in
@@ -99,6 +102,7 @@ def audit(folder: RunFolder, plan: Plan | None = None) -> list[Problem]:
     Args:
         folder: the run.
         plan: what ``plan.parquet`` must hold; None: whatever it holds.
+        formats: ``output.formats`` of the run; None: what ``run.json`` says.
     """
     found = _Found()
     for name, shape in ((lease.NAME, records.LeaseRecord), (REPORT, records.Report)):
@@ -119,6 +123,8 @@ def audit(folder: RunFolder, plan: Plan | None = None) -> list[Problem]:
     plan = plan or stored
     if plan is None:
         return found.problems
+    if formats is None:
+        formats = formats_of(described or {})
     finished = folder.finished()
     committed = set(folder.committed())
     names = [unit.name for unit in plan.units if finished or unit.name in committed]
@@ -126,7 +132,7 @@ def audit(folder: RunFolder, plan: Plan | None = None) -> list[Problem]:
     files = {file["key"]: file["size"] for unit in units for file in unit.files}
     # What a damaged unit has is not known: its files are not strange, whatever they are.
     loose = {unit.name for unit in plan.units} - {unit.counts.unit for unit in units}
-    found.problems += strange_names(folder, files, loose)
+    found.problems += strange_names(folder, files, loose, formats)
     found.problems += [problem for problems in broken.values() for problem in problems]
     if finished:
         _published(found, folder, described, units, complete=not broken)
@@ -263,9 +269,28 @@ def _check(folder: RunFolder, run_id: str, unit: str) -> CheckedUnit | list[Prob
             files.append(entry)
         except _ProblemError as error:
             wrong.append(error.problem)
+    for entry in counts.format_files:
+        problem = _not_listed(join(folder.path, entry["key"]), entry)
+        wrong += [] if problem is None else [problem]
     if wrong:
         return wrong
-    return CheckedUnit(counts=counts, files=[*files[: counts.parts], last, *files[counts.parts :]])
+    files[counts.parts : counts.parts] = [last]
+    return CheckedUnit(counts=counts, files=files + counts.format_files)
+
+
+def _not_listed(path: str, entry: dict[str, Any]) -> Problem | None:
+    """What is wrong with a file that the one which closes its unit lists; None: nothing."""
+    try:
+        found = read_versioned(path, most_bytes=MOST_BYTES)
+    except DamagedRunError as error:
+        return Problem(kind="strange", path=path, why=why_of(path, error))
+    if found is None:
+        return Problem(kind="missing", path=path, why="missing")
+    size, digest = len(found[0]), hashlib.sha256(found[0]).hexdigest()
+    if (size, digest) == (entry["size"], entry["sha256"]):
+        return None
+    why = "its size or sha256 is not the one that the Parquet file of its unit lists"
+    return Problem(kind="damaged", path=path, why=why)
 
 
 class _ProblemError(Exception):
@@ -307,17 +332,30 @@ def checked_file(
     }
 
 
-def contents(folder: RunFolder, units: Collection[str]) -> dict[str, str]:
-    """The sha256 of every file that is there of some units, by path; whole or not."""
+def contents(folder: RunFolder, units: Collection[str], formats: Collection[str]) -> dict[str, str]:
+    """The sha256 of every file that is there of some units, by path; whole or not.
+
+    Args:
+        folder: the run.
+        units: names of the units.
+        formats: ``output.formats`` of the run.
+    """
     paths = [
         join(folder.path, name, entry.name)
-        for name in (RANKED, QUARANTINE)
+        for name in (RANKED, QUARANTINE, *folders_of(formats))
         for entry in list_entries(join(folder.path, name))
-        if entry.kind == FILE and folder.unit_of(entry.name) in units
+        if entry.kind == FILE and folder.unit_of(f"{name}/{entry.name}") in units
     ]
     with ThreadPoolExecutor(_READERS) as pool:
         digests = zip(paths, pool.map(_sha256, paths), strict=True)
         return {path: digest for path, digest in digests if digest is not None}
+
+
+def formats_of(described: Mapping[str, Any]) -> list[str]:
+    """``output.formats`` as ``run.json`` says it; a run of a time without formats has Parquet."""
+    output = described.get("config", {}).get("output")
+    formats = output.get("formats") if isinstance(output, dict) else None
+    return [str(name) for name in formats] if isinstance(formats, list) else []
 
 
 def files_of(units: Collection[CheckedUnit]) -> dict[str, int | None]:

@@ -133,7 +133,7 @@ def _manifest(files: dict[str, bytes], run: str) -> list[str]:
         data = files.get(f"{run}/{file['key']}", b"")
         if (len(data), hashlib.sha256(data).hexdigest()) != (file["size"], file["sha256"]):
             wrong.append(f"the manifest is wrong about {file['key']}")
-    stored = {n.partition("/")[2] for n in files if "/ranked/" in n or "/quarantine/" in n}
+    stored = {n.partition("/")[2] for n in files if "/unit-" in n and not n.endswith(".tmp")}
     if stored != {file["key"] for file in listed}:
         wrong.append("the manifest names other files than there are")
     return wrong

@@ -20,7 +20,7 @@ from pipeline.execution.publication import publish
 from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.unit_counts import UnitCounts, query_hashes
 from pipeline.execution.verification import check_units, manifest_of
-from pipeline.outputs.ranked_parquet import rank_unit
+from pipeline.outputs.ranked_unit import rank_unit
 from pipeline.outputs.sealed import sealed_bytes
 from pipeline.storage.store import create_if_absent
 

@@ -31,6 +31,7 @@ def test_a_crash_at_any_step_is_finished_by_the_next_driver(
     path = write(tmp_path / "in.parquet", table, row_group_size=20)
     hits = tmp_path / "hits.json"
     clean = lexical_job(path, f"{s3_folder}/clean")
+    clean["output"]["formats"] = ["trec"]
     counting = (*HOOKS, "tests.execution.drivers:count_failpoints")
     environment = {"HITS": str(hits)}
     assert drivers.run(clean, at="none:1=raise", hooks=counting, environment=environment) == 0
@@ -48,6 +49,7 @@ def test_a_crash_at_any_step_is_finished_by_the_next_driver(
         name, hit = point
         output = f"{s3_folder}/{name}-{hit}"
         job = lexical_job(path, output)
+        job["output"]["formats"] = ["trec"]
         crashed = drivers.start(job, at=f"{name}:{hit}=crash", hooks=HOOKS)
         if crashed.wait() != KILLED:
             return [f"{point} was not reached: {crashed.errors}"]
@@ -74,5 +76,10 @@ def test_every_step_has_a_name_in_the_list_and_every_name_a_step() -> None:
         and ast.unparse(node.func) == "failpoints.reached"
         and isinstance(node.args[0], ast.Constant)
     }
-    passed_on = {"quarantine.written", "part.written", "unit.written"}  # by unit_files
+    passed_on = {
+        "quarantine.written",
+        "part.written",
+        "format.written",
+        "unit.written",
+    }  # by unit_files
     assert used | passed_on == set(failpoints.NAMES)

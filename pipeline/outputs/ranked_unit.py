@@ -1,8 +1,7 @@
-"""Ranked Parquet: one row per candidate, sorted by query and rank, described by its footer."""
+"""The ranked rows of a unit, which every sink writes: one per candidate, by list and rank."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +12,6 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
-from pipeline.outputs.sealed import sealed_bytes
 from pipeline.ranking.ranks import rank_lists
 
 
@@ -68,11 +66,6 @@ def rank_unit(
     ranked = pa.table(arrays, schema=pa.schema([*contract, *passed]))
     empty = query_ids.take(pa.array(lists.empty))
     return RankedUnit(ranked=ranked, quarantine=_quarantine(unit, ranked, empty))
-
-
-def ranked_bytes(unit: RankedUnit, metadata: Mapping[str, str]) -> bytes:
-    """The ranked rows as the bytes of one file."""
-    return sealed_bytes(unit.ranked, metadata)
 
 
 def cut_rows(table: pa.Table, *, most_bytes: int) -> list[pa.Table]:

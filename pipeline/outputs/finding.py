@@ -1,0 +1,59 @@
+"""Finding a sink by the name of its file; there is no registry to edit."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import pipeline.outputs
+from pipeline.config.loading import nearest
+from pipeline.config.models import PARQUET
+from pipeline.errors import ConfigurationError
+from pipeline.outputs.base import Sink
+
+#: Files of the folder that are no sinks.
+_OTHERS: Final = frozenset({"__init__", "base", "finding", "ranked_unit", "sealed"})
+
+
+def names() -> list[str]:
+    """Every format: the files of ``pipeline/outputs``."""
+    folder = Path(str(pipeline.outputs.__file__)).parent
+    return sorted({path.stem for path in folder.glob("*.py")} - _OTHERS)
+
+
+def find(name: str, *, setting: str = "output.formats") -> Sink:
+    """The sink of a format.
+
+    Args:
+        name: of the format.
+        setting: where the name was given, for errors.
+
+    Raises:
+        ConfigurationError: there is no such file, or it does not define exactly one sink.
+    """
+    if name not in names():
+        raise ConfigurationError(f"{setting}: unknown format '{name}'; {nearest(name, names())}")
+    module = importlib.import_module(f"pipeline.outputs.{name}")
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, Sink)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+    ]
+    if len(classes) != 1:
+        raise ConfigurationError(f"{setting}: {name}.py defines {len(classes)} sinks, expected one")
+    return classes[0]()
+
+
+def find_all(formats: Iterable[str]) -> dict[str, Sink]:
+    """The sinks of ``output.formats`` by name, but for Parquet, which every run has anyway.
+
+    Raises:
+        ConfigurationError: see :func:`find`.
+    """
+    return {name: find(name) for name in formats if name != PARQUET}
