@@ -1,4 +1,4 @@
-"""Write a finished training set in a format: ``rerank export SET --format NAME``."""
+"""Write a run or a training set in another format: ``rerank export FOLDER --format NAME``."""
 
 from __future__ import annotations
 
@@ -13,25 +13,54 @@ import typer
 
 from jobs.command import Overrides, command, console, read_config, run_job
 from pipeline.config.export import ExportConfig
+from pipeline.errors import ConfigurationError
 from pipeline.execution.distill.card import write_card
 from pipeline.execution.distill.exports import Exported, export_set
+from pipeline.execution.run_export import export_run
+from pipeline.execution.run_folder import find_run, holds_runs
 from pipeline.reports.data_card import require_libraries
 from pipeline.training_data.left_out import LEFT_OUT
 
 
 def export(
-    folder: Annotated[str, typer.Argument(metavar="SET", help="Folder of a training set.")],
-    formats: Annotated[
-        list[str], typer.Option("--format", help="See docs/training_formats.md; repeatable.")
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folder of a published run (or an output folder: its only or latest run), or of "
+            "a training set.",
+        ),
     ],
+    formats: Annotated[
+        list[str],
+        typer.Option(
+            "--format",
+            help="Of a run: trec. Of a set: see docs/training_formats.md. Repeatable.",
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="Of a run: the file, replaced where it is there; default: beside the run's "
+            "folder, named like it.",
+        ),
+    ] = None,
     to: Annotated[
-        str | None, typer.Option("--to", help="Another folder; default: SET/exports/FORMAT.")
+        str | None,
+        typer.Option("--to", help="Of a set: another folder; default: SET/exports/FORMAT."),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Write a training set in one or more formats, without mining again; run again to resume."""
+    """Write a run, or a training set, in one or more other formats, without scoring or mining."""
     with command():
         config = read_config(ExportConfig, None, overrides)
+        if holds_runs(folder):
+            _refuse("a run", {"--to": to, "--set": overrides}, "name the file with --output")
+            _export_run(folder, formats, output)
+            return
+        _refuse("a training set", {"--output": output}, "name a folder with --to")
         require_libraries()
         for name in formats:
             target = to if to is None or len(formats) == 1 else f"{to.rstrip('/')}/{name}"
@@ -47,6 +76,27 @@ def show_exported(name: str, done: Exported) -> None:
     for code, number in done.summary["left_out"].items():
         console.say(f"left out   {number:,} {LEFT_OUT[code]}")
     console.say(f"output     {done.folder}")
+
+
+def _export_run(path: str, formats: list[str], output: str | None) -> None:
+    if output is not None and len(formats) > 1:
+        raise ConfigurationError(
+            f"--output {output}: is one file, and {len(formats)} formats were asked for; export "
+            "one after the other"
+        )
+    for name in formats:
+        done = export_run(find_run(path), name, output=output)
+        console.say(f"export     {name}: {done.rows:,} rows")
+        if done.left_out:
+            console.say(f"left out   {done.left_out:,} {done.why}")
+        console.say(f"output     {done.path}")
+
+
+def _refuse(what: str, options: dict[str, object], advice: str) -> None:
+    """An option that would do nothing is no option."""
+    for name, value in options.items():
+        if value:
+            raise ConfigurationError(f"{name}: an export of {what} has no such option; {advice}")
 
 
 def main() -> None:

@@ -123,8 +123,8 @@ def export_set(
     """
     if not SetFolder(set_path).finished():
         raise NotFoundError(
-            f"{set_path}: no finished training set here; give the folder of a set, "
-            "<output.path>/<set id>, and let rerank distill finish it"
+            f"{set_path}: no run and no finished training set here; give the folder of a run, or "
+            "of a set, <output.path>/<set id>, and let rerank distill finish it"
         )
     described = canonical.read_description(set_path)
     export = Export(
