@@ -35,7 +35,8 @@ def export(
         list[str],
         typer.Option(
             "--format",
-            help="Of a run: trec. Of a set: see docs/training_formats.md. Repeatable.",
+            help="Of a run: one of output.formats, such as trec. Of a set: see "
+            "docs/training_formats.md. Repeatable.",
         ),
     ],
     output: Annotated[
