@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipeline.errors import (
     InputContractError,
     NotFoundError,
 )
+from pipeline.execution import unit_files
 from pipeline.execution.format_files import checked_entries
 from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.run import Outcome, execute
@@ -29,6 +31,8 @@ from pipeline.execution.run_export import export_run
 from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.state import run_state
 from pipeline.execution.verification import audit
+from pipeline.outputs.sealed import sealed_json
+from pipeline.storage import store
 from tests.execution.drivers import families_of_tests, lexical_job
 from tests.execution.oracle import files_below, kept, problems
 from tests.execution.test_damage import TABLE
@@ -246,6 +250,42 @@ def test_files_of_two_scorings_are_never_side_by_side(
                         ranked[row["query_id"], row["doc_id"]] = row["score"]
         lines = ir_measures.read_trec_run(str(folder / f"trec/unit-{unit['unit']}.trec"))
         assert {(line.query_id, line.doc_id): line.score for line in lines} == pytest.approx(ranked)
+
+
+def test_a_file_of_another_scoring_that_comes_first_is_noticed_before_publication(
+    made: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a worker that was thought dead leaves it: the file is there between two steps of ours."""
+    before: list[str] = []
+
+    def put(path: str, data: bytes) -> bool:
+        if path.endswith(".trec") and not before:
+            before.append(path)
+            store.write_whole(path, b"q000 Q0 d0 1 0.5 another\n")
+        return store.create_if_absent(path, data)
+
+    monkeypatch.setattr(unit_files, "create_if_absent", put)
+    execute(prepared(made.source, tmp_path / "out", ["trec"]))
+    assert before
+    assert kept(files_below(str(tmp_path / "out"))) == made.reference
+
+
+def test_a_file_without_a_seal_is_replaced_only_where_that_was_asked_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "unit.trec")
+    first, second = b"q Q0 d 1 1.0 a\n", b"q Q0 d 1 2.0 a\n"
+    looks_sealed = sealed_json({"q": "Q0 d 1 1.0 a"})  # an id may hold what looks like a seal
+    for stored in (first, looks_sealed):
+        Path(path).unlink(missing_ok=True)
+        put = partial(unit_files.put_file, path, cas=True, sealed=False)
+        digest = hashlib.sha256(stored).hexdigest()
+        assert put(stored) == unit_files.CREATED
+        assert put(stored) == unit_files.SAME
+        assert put(second) == unit_files.DIFFERENT
+        assert put(second, superseded="0" * 64) == unit_files.DIFFERENT
+        assert Path(path).read_bytes() == stored
+        assert put(second, superseded=digest) == unit_files.REPAIRED
+        assert put(stored, superseded=digest) == unit_files.DIFFERENT, "the version before is gone"
+        assert Path(path).read_bytes() == second
 
 
 def test_an_export_is_what_the_units_files_are_one_after_the_other(
