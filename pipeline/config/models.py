@@ -158,9 +158,8 @@ class OutputConfig(Settings):
     )
     formats: Names = Field(
         (PARQUET,),
-        description="Files that are written of a unit: the formats of pipeline/outputs (parquet, "
-        "trec), each but parquet in a folder of its name. parquet is always among them: it says "
-        "that the unit is committed.",
+        description="What is written of a unit: formats of pipeline/outputs, such as trec, each in "
+        "a folder of its name. parquet is always among them: it says that the unit is committed.",
     )
 
     @field_validator("formats")

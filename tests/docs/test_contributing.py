@@ -1,8 +1,10 @@
-"""The recipe "add a reranker in one file" is run as it stands."""
+"""The recipes "add a reranker" and "add a sink", each one file, are run as they stand."""
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +40,41 @@ def test_the_reranker_of_the_recipe_runs_from_a_folder_of_its_own(tmp_path: Path
     assert len(rows) == table.num_rows
     for row in rows:
         assert row["score"] == 2.0 * lengths[row["query_id"], row["doc_id"]]
+
+
+def test_the_sink_of_the_recipe_is_one_file_and_nothing_else(tmp_path: Path) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [name, code] = re.findall(
+        r"This whole file is a sink.*?```python\n# (\w+)\.py\n(.*?)```", text, re.S
+    )[0]
+    for folder in ("pipeline", "jobs", "conf"):
+        skipped = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / "tree" / folder, ignore=skipped)
+    (tmp_path / f"tree/pipeline/outputs/{name}.py").write_text(code, encoding="utf-8")
+    table = long_table(queries=6)
+    [formats] = re.findall(r"runs a job with `output\.formats: (\[.*?\])`", text)
+    job = {
+        "model": {"name": "lexical"},
+        "input": {"path": str(write(tmp_path / "in.parquet", table))},
+        "output": {"path": str(tmp_path / "out"), "formats": yaml.safe_load(formats)},
+        "ray": {"mode": "in_process"},
+    }
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
+    environment = {"PYTHONPATH": str(tmp_path / "tree"), "PATH": "/usr/bin:/bin"}
+    code = "from pipeline.cli import main; main()"
+    run = str(tmp_path / "out")
+    for words in (
+        ["run", "-c", str(tmp_path / "job.yaml")],
+        ["status", run, "--check"],
+        ["export", run, "--format", name, "--output", str(tmp_path / "all")],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=tmp_path, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    [file] = (tmp_path / "out").glob(f"*/{name}/unit-*")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    ranked = pq.ParquetDataset(next((tmp_path / "out").glob("*/ranked"))).read()
+    assert rows == ranked.to_pylist()
+    assert (tmp_path / "all").read_bytes() == file.read_bytes()
