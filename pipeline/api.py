@@ -22,6 +22,7 @@ from pipeline.engine.engine import Engine
 from pipeline.engine.scoring import Scoreable
 from pipeline.errors import ConfigurationError
 from pipeline.ranking.ranks import rank_lists
+from pipeline.rerankers.base import Reranker
 from pipeline.rerankers.support import cards
 
 #: Texts by position; any iterable of them.
@@ -172,7 +173,11 @@ def load(
     place = best_device_kind() if device is None else str(device)
     kind_of_place(place)
     allow_code = () if family is None else (family,)
-    return Ranker(build_engine(build_reranker(config, allow_code=allow_code), engine, place))
+
+    def build(files: Mapping[str, str] | None = None) -> Reranker:
+        return build_reranker(config, files=files, allow_code=allow_code)
+
+    return Ranker(build_engine(build(), engine, place, rebuild=build))
 
 
 def _model_name(model: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -55,4 +56,24 @@ def write_parts(folder: Path, table: pa.Table, parts: int, *, row_group_size: in
     for i in range(parts):
         piece = table.slice(edges[i], edges[i + 1] - edges[i])
         write(folder / f"part-{i:03d}.parquet", piece, row_group_size=row_group_size)
+    return folder
+
+
+def overflowing(checkpoint: Path, folder: Path, *, word: str) -> Path:
+    """A copy of an encoder whose score for a text with ``word`` is a number in float32 alone.
+
+    The word's embedding is past the largest number of float16, and the norm behind it makes
+    ordinary values of it where there is room for it.
+    """
+    from safetensors.torch import load_file, save_file
+    from tokenizers import Tokenizer
+
+    shutil.copytree(checkpoint, folder)
+    tokens = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(
+        word, add_special_tokens=False
+    )
+    state = load_file(folder / "model.safetensors")
+    [embeddings] = [name for name in state if name.endswith("word_embeddings.weight")]
+    state[embeddings][tokens.ids[-1]] *= 1e7
+    save_file(state, folder / "model.safetensors")
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import torch
 
 from pipeline import load
 from pipeline.api import Ranker
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, ModelError
+from tests.makers import overflowing
 
 MINILM = Path(__file__).parent / "goldens" / "ms-marco-minilm-tiny"
 QUERY = "red shoes"
@@ -163,3 +165,27 @@ def test_wrong_options_are_named(model: Any, options: dict[str, Any], message: s
 
 def test_a_name_may_be_an_enumeration() -> None:
     assert load(Card.CHEAP).score_scale == "overlap"
+
+
+def test_what_overflows_in_float16_is_scored_once_more_in_float32(tmp_path: Path) -> None:
+    folder = overflowing(MINILM, tmp_path / "model", word="shoes")
+    exact = load(folder, family="cross_encoder", device="cpu", dtype="float32")
+    wanted = exact.score("blue", TEXTS)
+    assert np.isfinite(wanted).all()
+    assert exact.engine.statistics.rescored == 0
+    half = load(folder, family="cross_encoder", device="cpu", dtype="float16")
+    found = half.score("blue", TEXTS)
+    assert half.engine.statistics.rescored == 2
+    again = [place for place, text in enumerate(TEXTS) if "shoes" in text]
+    np.testing.assert_allclose(found[again], wanted[again], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-2)
+    assert [row.score for row in half.rank("blue", TEXTS)].count(None) == 0
+
+
+def test_it_is_scored_once_more_with_the_weights_that_were_loaded(tmp_path: Path) -> None:
+    folder = overflowing(MINILM, tmp_path / "model", word="shoes")
+    ranker = load(folder, family="cross_encoder", device="cpu", dtype="float16")
+    shutil.copy(MINILM / "model.safetensors", folder)
+    assert np.isfinite(ranker.score("blue", ["red paint"])).all(), "nothing to score once more"
+    with pytest.raises(ModelError, match=r"model\.safetensors: not the file"):
+        ranker.score("blue", TEXTS)

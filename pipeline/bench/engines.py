@@ -73,7 +73,12 @@ class BenchEngine:
         config = settings.model_copy(
             update={"packing": packing, "share_prefixes": way != "unshared", "dtype": subject.dtype}
         )
-        self.engine = build_engine(self.reranker, config, subject.device.type)
+        self.engine = build_engine(
+            self.reranker,
+            config,
+            subject.device.type,
+            rebuild=lambda files: build_reranker(subject.model, files=files),
+        )
         shared = "unshared" if way == "unshared" else None
         self.name = shared or ("packed" if self.reranker.packed else "padded")
         self.about = _ABOUT[self.name]

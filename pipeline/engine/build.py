@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.config import EngineConfig, ModelConfig
@@ -60,7 +60,12 @@ def build_reranker(
 
 
 def build_engine(
-    reranker: Reranker, config: EngineConfig, kind: str, *, device_share: float = 1.0
+    reranker: Reranker,
+    config: EngineConfig,
+    kind: str,
+    *,
+    rebuild: Callable[[Mapping[str, str] | None], Reranker],
+    device_share: float = 1.0,
 ) -> Engine:
     """Load the network on the device and wrap it in the forward loop.
 
@@ -68,6 +73,9 @@ def build_engine(
         reranker: from :func:`build_reranker`.
         config: precision, packing and token budget.
         kind: ``cpu``, ``cuda`` or ``cuda:N``.
+        rebuild: :func:`build_reranker` with the same model section and consent, given the hashes
+            of the checkpoint's files. An engine of lower precision calls it when a sequence first
+            has to be scored in float32, so that both score with the same weights.
         device_share: part of the device that this replica may fill.
 
     Raises:
@@ -75,24 +83,34 @@ def build_engine(
             the family or the device cannot.
         ModelError: a tensor is missing, unexpected or of the wrong shape.
     """
+
+    def float32_twin() -> Engine:
+        # Its batches are single sequences, so no budget is looked for.
+        exact = config.model_copy(update={"dtype": "float32", "token_budget": 1})
+        return build_engine(rebuild(files), exact, kind, rebuild=rebuild)
+
     # A family without a network computes on the CPU wherever its replica stands.
     device = torch_device(kind if reranker.needs_weights else "cpu")
     if config.deterministic:
         use_deterministic_kernels()
-    dtype = torch_dtype(dtype_name(config.dtype, kind_of_place(kind)))
+    dtype = dtype_name(config.dtype, kind_of_place(kind))
+    # Taken before the network is read: known already in a run, hashed now where nothing is planned.
+    lower = dtype != "float32"
+    files = reranker.checkpoint.files if lower and reranker.checkpoint is not None else None
     reranker.packed = config.packing != "padded" and reranker.can_pack
     if config.packing == "packed" and not reranker.packed:
         raise ConfigurationError(
             f"engine.packing: the family of this model ({type(reranker).__name__}) cannot take "
             "sequences of different lengths without padding; use auto or padded"
         )
-    reranker.load(device=device, dtype=dtype)
+    reranker.load(device=device, dtype=torch_dtype(dtype))
     return Engine(
         reranker,
         device=device,
         token_budget=_token_budget(reranker, config, device, device_share),
         share_prefixes=config.share_prefixes,
         deterministic=config.deterministic,
+        float32_twin=float32_twin if lower else None,
     )
 
 

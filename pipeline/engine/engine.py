@@ -44,7 +44,6 @@ class Engine:
         token_budget: tokens of one forward pass (padded ones, where batches are padded). Shrinks
             when a batch does not fit in memory, unless batches must stay as they are.
         statistics: what was done since the engine was built.
-        second_look: given every round's sequences and readouts, returns readouts to go on with.
     """
 
     def __init__(
@@ -55,14 +54,28 @@ class Engine:
         token_budget: int,
         share_prefixes: bool = True,
         deterministic: bool = False,
+        float32_twin: Callable[[], Engine] | None = None,
     ) -> None:
+        """Take a loaded model.
+
+        Args:
+            reranker: its network is on ``device``.
+            device: where forward passes run.
+            token_budget: tokens of one forward pass to begin with.
+            share_prefixes: whether beginnings that sequences share are computed once, where the
+                network can.
+            deterministic: whether batches stay as they are when one did not fit in memory.
+            float32_twin: makes an engine of the same model that computes in float32; called when
+                it is first needed, and never again. None where this engine computes in float32.
+        """
         self.reranker = reranker
         self.device = device
         self.token_budget = token_budget
         self.share_prefixes = share_prefixes and reranker.packed and reranker.shares_prefixes
         self.deterministic = deterministic
         self.statistics = Statistics()
-        self.second_look: Callable[[Sequences, Readouts], Readouts] | None = None
+        self._make_twin = float32_twin
+        self._twin: Engine | None = None
 
     def run(self, lists: CandidateLists, sequences: Sequences) -> tuple[Sequences, Readouts]:
         """Score a unit, through as many rounds as its family asks for.
@@ -75,13 +88,38 @@ class Engine:
         while True:
             if not self.share_prefixes:
                 sequences = sequences.unshared()
-            readouts = self._round(sequences)
-            if self.second_look is not None:
-                readouts = self.second_look(sequences, readouts)
+            readouts = self.rescore_non_finite(sequences, self._round(sequences))
             following = self.reranker.next_round(lists, sequences, readouts.values)
             if following is None:
                 return sequences, readouts
             sequences = following
+
+    def rescore_non_finite(self, sequences: Sequences, readouts: Readouts) -> Readouts:
+        """Score what came out as NaN or infinity once more: alone, and in float32.
+
+        Large activations overflow in half precision, and a sequence of a batch must not be lost
+        to that. What is not finite in float32 either stays so.
+        """
+        broken = not_finite(sequences, readouts)
+        if not len(broken):
+            return readouts
+        self.statistics.rescored += len(broken)
+        exact = self._in_float32()
+        values = readouts.values.copy()
+        for sequence in broken.tolist():
+            first, last = sequences.readout_offsets[sequence : sequence + 2]
+            alone = exact.score_alone(sequences, sequence)
+            if alone is not None:
+                values[first:last] = alone
+        return Readouts(values=values, too_large=readouts.too_large)
+
+    def _in_float32(self) -> Engine:
+        """This engine where it computes in float32 already, else its twin."""
+        if self._make_twin is None:
+            return self
+        if self._twin is None:
+            self._twin = self._make_twin()
+        return self._twin
 
     def score_alone(self, sequences: Sequences, leaf: int) -> Floats | None:
         """float32 [r, D]: one leaf's readouts from a batch of its own; None where it does not fit.
@@ -161,6 +199,13 @@ class Engine:
         if self.reranker.packed:
             return len(batch.token_ids)
         return len(batch.lengths) * int(batch.lengths.max())
+
+
+def not_finite(sequences: Sequences, readouts: Readouts) -> npt.NDArray[np.int64]:
+    """int64: sequences with a NaN or infinite readout; those that did not fit are left out."""
+    broken = np.flatnonzero(~np.isfinite(readouts.values).all(axis=1))
+    places = np.searchsorted(sequences.readout_offsets, broken, side="right") - 1
+    return np.setdiff1d(places, readouts.too_large).astype(np.int64)
 
 
 def _collect(

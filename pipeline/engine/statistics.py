@@ -24,6 +24,7 @@ class Statistics:
         computed_tokens: tokens that the network worked on, padding among them.
         halved: batches that did not fit in memory and were cut in two.
         too_large: sequences that did not fit even alone.
+        rescored: sequences that came out as NaN or infinity and were scored again in float32.
         device_s: seconds that the device spent on forward passes; on CPU the seconds that they
             took.
         collect_s: seconds of the one copy per round from the device, the wait for it among them.
@@ -36,6 +37,7 @@ class Statistics:
     computed_tokens: int = 0
     halved: int = 0
     too_large: int = 0
+    rescored: int = 0
     device_s: float = 0.0
     collect_s: float = 0.0
 

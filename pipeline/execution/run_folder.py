@@ -38,7 +38,7 @@ from pipeline.config.models import PARQUET
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution import records
 from pipeline.execution.format_files import KEY
-from pipeline.execution.run_files import footer_metadata, plan_bytes, replace_damaged
+from pipeline.execution.run_files import footer_metadata, plan_bytes, read_sealed, replace_damaged
 from pipeline.execution.unit_counts import UnitCounts, total_reasons
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import (

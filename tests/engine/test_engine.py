@@ -128,7 +128,34 @@ def test_statistics_count_tokens_and_padding() -> None:
 
 def test_packing_that_a_family_cannot_do_is_refused_by_name() -> None:
     with pytest.raises(ConfigurationError, match=r"engine\.packing"):
-        build_engine(Hungry(1), EngineConfig(packing="packed"), "cpu")
+        build_engine(Hungry(1), EngineConfig(packing="packed"), "cpu", rebuild=lambda _: Hungry(1))
+
+
+def test_the_float32_twin_is_made_once_and_only_when_it_is_needed() -> None:
+    class Exact(Hungry):
+        def forward(self, batch: Batch) -> torch.Tensor:
+            assert len(batch.lengths) == 1, "alone"
+            return -super().forward(batch).nan_to_num(13.0)
+
+    made: list[Exact] = []
+
+    def twin() -> Engine:
+        made.append(Exact(100))
+        return Engine(made[-1], device=torch.device("cpu"), token_budget=1)
+
+    reranker = Hungry(100)
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=50, float32_twin=twin)
+
+    def scores(*lengths: int) -> list[float]:
+        lists = CandidateLists.from_texts("q", ["x" * n for n in lengths])
+        return engine.run(lists, reranker.encode(lists))[1].values[:, 0].tolist()
+
+    assert scores(1, 2, 3) == [1, 2, 3]
+    assert made == []
+    assert scores(1, 13, 3, 13) == [1, -13, 3, -13]
+    assert scores(13) == [-13]
+    assert len(made) == 1
+    assert (made[0].calls, engine.statistics.rescored) == (3, 3)
 
 
 def test_no_documents_give_no_scores() -> None:

@@ -13,12 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config import JobConfig
 from pipeline.errors import RunFailedError
 from pipeline.execution.isolation import find_culprits
+from pipeline.execution.preparation import prepare
+from pipeline.execution.run import execute
 from tests.execution.conftest import Rerank
 from tests.execution.drivers import Drivers, lexical_job
 from tests.execution.oracle import files_below, kept, report
-from tests.makers import long_table, write
+from tests.makers import long_table, overflowing, write
 
 FAMILIES = "tests.execution.families"
 
@@ -169,3 +172,27 @@ def test_what_is_no_number_is_scored_once_more_in_float32(drivers: Drivers, tmp_
     for key in keys:
         assert found[key] == ((None, lost[key]) if key in lost else wanted[key])
     assert report(output)["rescored_in_float32"] == 2
+
+
+def test_what_overflows_in_float16_has_the_score_of_float32(goldens: Path, tmp_path: Path) -> None:
+    weights = overflowing(goldens / "bge-reranker-tiny", tmp_path / "model", word="ranks")
+    table = long_table(queries=6)
+    path = write(tmp_path / "in.parquet", table, row_group_size=10)
+    found, totals = {}, {}
+    for dtype in ("float16", "float32"):
+        job = job_of("numeric", path, str(tmp_path / dtype), engine={"dtype": dtype})
+        job["model"] = {"family": "cross_encoder", "weights": str(weights)}
+        execute(prepare(JobConfig.model_validate(job)))
+        found[dtype] = rows_of(str(tmp_path / dtype))
+        totals[dtype] = report(str(tmp_path / dtype))["rescored_in_float32"]
+    again = {
+        (row["query_id"], row["doc_id"]): (row["query"], row["text"])
+        for row in table.to_pylist()
+        if "ranks" in f"{row['query']} {row['text']}"
+    }
+    assert 0 < len(again) < table.num_rows
+    assert totals == {"float16": len(set(again.values())), "float32": 0}
+    for key, (score, reason) in found["float16"].items():
+        assert reason is None, key
+        near = 1e-6 if key in again else 0.1
+        assert score == pytest.approx(found["float32"][key][0], abs=near), key

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from pipeline import failpoints
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.execution import stages
+from pipeline.execution import rows, stages
 from pipeline.execution.preparation import Prepared, prepare, prepare_again
 from pipeline.execution.replica import Replica
 from pipeline.execution.run import execute
@@ -25,7 +26,7 @@ from pipeline.storage import store
 from tests.execution.conftest import Rerank
 from tests.execution.drivers import lexical_job
 from tests.execution.oracle import files_below, published
-from tests.makers import long_table, write
+from tests.makers import long_table, overflowing, write
 
 TABLE = long_table(queries=6)
 GOLDEN, FAMILY = "bge-reranker-tiny", "cross_encoder"
@@ -200,14 +201,25 @@ def test_a_replica_that_starts_again_after_a_swap_is_refused(
     assert isinstance(again.failure, ModelError)
     with pytest.raises(ModelError, match=r"model\.safetensors: not the file"):
         again.score(pa.table({"id": [0]}))
-    assert first._exact_engine() is first.engine
+
+
+def test_what_is_scored_again_in_float32_is_scored_with_the_planned_weights(
+    path: Path, goldens: Path, tmp_path: Path
+) -> None:
+    model = overflowing(goldens / GOLDEN, tmp_path / "model", word="ranks")
     half = job_for_worker(
-        prepare(job_of(path, str(tmp_path / "half"), model, engine={"dtype": "bfloat16"}))
+        prepare(job_of(path, str(tmp_path / "half"), model, engine={"dtype": "float16"}))
     )
-    replica = Replica(half)
-    (model / FILES[0]).write_bytes(whole)
+    replica, encoded = Replica(half), stages.encode(stages.read(0, half), half)
+    assert replica.failure is None
+    whole = (model / FILES[0]).read_bytes()
+    (model / FILES[0]).write_bytes(other(whole, FILES[0]))
     with pytest.raises(ModelError, match=r"model\.safetensors: not the file"):
-        replica._exact_engine()
+        replica.score(encoded)
+    (model / FILES[0]).write_bytes(whole)
+    scored = replica.score(encoded)
+    assert 0 < rows.statistics(scored)[rows.UNIT_EVENTS]["rescored"] < 10
+    assert np.isfinite(stages._readouts(scored).values).all()
 
 
 @pytest.mark.parametrize("file", ["tokenizer.json", "config.json", "tokenizer_config.json"])

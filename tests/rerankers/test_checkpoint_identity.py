@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,14 @@ def planned(config: ModelConfig) -> Checkpoint:
 
 def scores(config: ModelConfig, files: Mapping[str, str] | None) -> np.ndarray:
     """What a process that was given the plan's files scores."""
-    reranker = build_reranker(config, files=files)
-    return Ranker(build_engine(reranker, EngineConfig(), "cpu")).score("a query", DOCUMENTS)
+    return ranker_of(config, files).score("a query", DOCUMENTS)
+
+
+def ranker_of(config: ModelConfig, files: Mapping[str, str] | None) -> Ranker:
+    build = partial(build_reranker, config)
+    reranker = build(files=files)
+    engine = build_engine(reranker, EngineConfig(), "cpu", rebuild=lambda own: build(files=own))
+    return Ranker(engine)
 
 
 def other(path: Path) -> None:
@@ -146,8 +153,7 @@ def test_what_changes_while_a_run_is_planned_is_refused(goldens: Path, tmp_path:
 def test_a_swap_after_loading_does_not_matter(goldens: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(goldens / "bge-reranker-tiny", tmp_path / "model")
     config = config_of(folder, "cross_encoder")
-    reranker = build_reranker(config, files=planned(config).files)
-    ranker = Ranker(build_engine(reranker, EngineConfig(), "cpu"))
+    ranker = ranker_of(config, planned(config).files)
     before = ranker.score("a query", DOCUMENTS)
     for file in ("model.safetensors", "tokenizer.json", "config.json"):
         other(folder / file)
