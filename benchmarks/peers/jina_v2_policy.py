@@ -83,8 +83,7 @@ def _jina_bert(subject: Subject) -> Callable[[dict[str, Any]], torch.Tensor]:
     from pipeline.rerankers.base import Sequences
 
     reranker = build_reranker(subject.model)
-    reranker.packed = False
-    reranker.load(device=subject.device, dtype=subject.torch_dtype)
+    reranker.load(device=subject.device, dtype=subject.torch_dtype, packed=False)
 
     def logits(batch: dict[str, Any]) -> torch.Tensor:
         ids, mask = (batch[name].cpu().numpy() for name in ("input_ids", "attention_mask"))

@@ -17,7 +17,7 @@ from pipeline.engine.device import (
 from pipeline.engine.engine import Engine
 from pipeline.engine.memory import token_budget
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.base import Reranker
+from pipeline.rerankers.base import Reranker, WeightedReranker
 from pipeline.rerankers.support.families import find, parse_settings
 from pipeline.rerankers.support.locating import locate
 
@@ -46,8 +46,8 @@ def build_reranker(
     """
     family = find(str(config.family), allow_code=allow_code)
     settings = parse_settings(family, config.settings)
-    if not family.needs_weights:
-        return family(checkpoint=None, settings=settings)
+    if not issubclass(family, WeightedReranker):
+        return family(settings=settings)
     if config.weights is None:
         raise ConfigurationError(
             f"model.weights: the family '{config.family}' needs a checkpoint; set it to a folder, "
@@ -90,20 +90,21 @@ def build_engine(
         return build_engine(rebuild(files), exact, kind, rebuild=rebuild)
 
     # A family without a network computes on the CPU wherever its replica stands.
-    device = torch_device(kind if reranker.needs_weights else "cpu")
+    checkpoint = reranker.checkpoint if isinstance(reranker, WeightedReranker) else None
+    device = torch_device("cpu" if checkpoint is None else kind)
     if config.deterministic:
         use_deterministic_kernels()
     dtype = dtype_name(config.dtype, kind_of_place(kind))
     # Taken before the network is read: known already in a run, hashed now where nothing is planned.
     lower = dtype != "float32"
-    files = reranker.checkpoint.files if lower and reranker.checkpoint is not None else None
-    reranker.packed = config.packing != "padded" and reranker.can_pack
-    if config.packing == "packed" and not reranker.packed:
+    files = checkpoint.files if lower and checkpoint is not None else None
+    packed = config.packing != "padded" and reranker.can_pack
+    if config.packing == "packed" and not packed:
         raise ConfigurationError(
             f"engine.packing: the family of this model ({type(reranker).__name__}) cannot take "
             "sequences of different lengths without padding; use auto or padded"
         )
-    reranker.load(device=device, dtype=torch_dtype(dtype))
+    reranker.load(device=device, dtype=torch_dtype(dtype), packed=packed)
     return Engine(
         reranker,
         device=device,
@@ -119,6 +120,6 @@ def _token_budget(
 ) -> int:
     if config.token_budget is not None:
         return config.token_budget
-    if config.deterministic or not reranker.needs_weights:
+    if config.deterministic or not isinstance(reranker, WeightedReranker):
         return DEFAULT_TOKEN_BUDGET[device.type]
     return token_budget(reranker, device, memory_fraction=config.memory_fraction * min(1.0, share))

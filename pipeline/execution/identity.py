@@ -12,7 +12,7 @@ from pipeline import schema
 from pipeline.config import JobConfig
 from pipeline.engine.device import device_kind, dtype_name
 from pipeline.outputs import finding
-from pipeline.rerankers.base import Reranker
+from pipeline.rerankers.base import Reranker, WeightedReranker
 from pipeline.rerankers.support import cards
 
 
@@ -49,17 +49,18 @@ class ModelIdentity:
 def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
     """Describe a resolved model section (see :func:`pipeline.rerankers.support.cards.resolve`)."""
     model = config.model
+    checkpoint = reranker.checkpoint if isinstance(reranker, WeightedReranker) else None
     return ModelIdentity(
         name=model.name or model.weights or str(model.family),
         family=str(model.family),
         revision=model.revision or "",
-        digest=reranker.checkpoint.digest if reranker.checkpoint is not None else "",
+        digest=checkpoint.digest if checkpoint is not None else "",
         template=reranker.template,
         settings=reranker.settings.model_dump(mode="json"),
         dtype=dtype_name(config.engine.dtype, device_kind(config.replicas.num_gpus)),
         score_scale=reranker.score_scale,
         licence=cards.read(model.name).licence if model.name is not None else "",
-        files=reranker.checkpoint.files if reranker.checkpoint is not None else {},
+        files=checkpoint.files if checkpoint is not None else {},
     )
 
 

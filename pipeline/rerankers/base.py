@@ -211,11 +211,11 @@ class Reranker(ABC):
     """A model family. One file holds one subclass, found by the file's name.
 
     The constructor must be cheap and free of torch: CPU workers build the same object as GPU
-    replicas and only the latter call :meth:`load`.
+    replicas and only the latter call :meth:`load`. A family that reads a checkpoint is a
+    :class:`WeightedReranker`.
 
     Attributes:
         Settings: what ``model.settings`` may hold for this family.
-        needs_weights: whether ``model.weights`` is required.
         score_scale: logit, cosine, dot, maxsim, probability, preference or overlap; goes into
             the output.
         template: version of prompt and assembly; part of the fingerprint.
@@ -225,11 +225,10 @@ class Reranker(ABC):
         can_pack: whether the network takes sequences of different lengths without padding.
         shares_prefixes: whether the packed network understands :attr:`Batch.parents`; the engine
             writes shared beginnings out for those that do not.
-        packed: which of the two this replica does; set before :meth:`load`.
+        packed: whether the loaded network is given them so; as :meth:`load` was told.
     """
 
     Settings: ClassVar[type[Settings]] = Settings
-    needs_weights: ClassVar[bool] = True
     score_scale: str = "logit"
     template: ClassVar[str] = "1"
     pointwise: ClassVar[bool] = False
@@ -237,19 +236,25 @@ class Reranker(ABC):
     shares_prefixes: bool = False
     packed: bool = False
 
-    def __init__(self, *, checkpoint: Checkpoint | None, settings: Any) -> None:
-        """Take a checkpoint and settings.
-
-        Raises:
-            ModelError: the checkpoint's weights are quantised, which no family reads.
-        """
-        if checkpoint is not None:
-            refuse_quantised(checkpoint)
-        self.checkpoint = checkpoint
+    def __init__(self, *, settings: Any) -> None:
         self.settings = settings
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:  # noqa: B027
-        """Put the network on the device. Families without weights need none.
+    def load(self, *, device: torch.device, dtype: torch.dtype, packed: bool) -> None:
+        """Make this object the one that :meth:`forward` is called on.
+
+        Args:
+            device: where its batches will be.
+            dtype: precision of the network's body.
+            packed: whether batches are taken without padding; only where :attr:`can_pack`.
+
+        Raises:
+            ModelError: a tensor is missing, unexpected or of the wrong shape.
+        """
+        self.packed = packed
+        self.load_network(device=device, dtype=dtype)
+
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:  # noqa: B027
+        """Put the network on the device; :attr:`packed` is set. Nothing, where there is none.
 
         Raises:
             ModelError: a tensor is missing, unexpected or of the wrong shape.
@@ -277,6 +282,32 @@ class Reranker(ABC):
     @abstractmethod
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """float32 [N]: one raw score per document from readouts [R, D]; NaN where there is none."""
+
+
+class WeightedReranker(Reranker):
+    """A model family that reads a checkpoint: ``model.weights`` is required.
+
+    Attributes:
+        checkpoint: its files; the constructor reads small ones, :meth:`load_network` the weights.
+    """
+
+    def __init__(self, *, checkpoint: Checkpoint, settings: Any) -> None:
+        """Take a checkpoint and settings.
+
+        Raises:
+            ModelError: the checkpoint's weights are quantised, which no family reads.
+        """
+        super().__init__(settings=settings)
+        refuse_quantised(checkpoint)
+        self.checkpoint = checkpoint
+
+    @abstractmethod
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
+        """Put the checkpoint's network on the device; :attr:`packed` is set.
+
+        Raises:
+            ModelError: a tensor is missing, unexpected or of the wrong shape.
+        """
 
 
 def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:

@@ -15,7 +15,7 @@ from pydantic import Field
 from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.embedding import embedding, prompts
 from pipeline.rerankers.support.pairs import spent
 from pipeline.rerankers.support.sentence_transformers_files import max_seq_length
@@ -53,7 +53,7 @@ class BiEncoderSettings(Settings):
     )
 
 
-class BiEncoder(Reranker):
+class BiEncoder(WeightedReranker):
     """Mean or CLS pooling over a transformers encoder."""
 
     Settings = BiEncoderSettings
@@ -96,14 +96,13 @@ class BiEncoder(Reranker):
         )
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' own encoder for the checkpoint's ``model_type``."""
         from transformers import AutoModel
 
         from pipeline.rerankers.support.loading import build, load_weights
         from pipeline.rerankers.support.network_config import network_config
 
-        assert self.checkpoint is not None
         kind = str(self.config["model_type"])
         where = self.checkpoint.folder / "config.json"
         config = network_config(self.config, kind=kind, where=where)

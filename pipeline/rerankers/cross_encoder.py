@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import Field
 
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.cross_encoder_files import check_cross_encoder
 from pipeline.rerankers.support.heads import require_one_label
 from pipeline.rerankers.support.long_documents import LongDocumentSettings
@@ -68,7 +68,7 @@ class CrossEncoderSettings(LongDocumentSettings):
     )
 
 
-class CrossEncoder(Reranker):
+class CrossEncoder(WeightedReranker):
     """Sequence-classification rerankers of transformers."""
 
     Settings = CrossEncoderSettings
@@ -103,14 +103,13 @@ class CrossEncoder(Reranker):
         )
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' own class for the checkpoint's ``model_type``."""
         from transformers import AutoModelForSequenceClassification
 
         from pipeline.rerankers.support.loading import build, load_weights
         from pipeline.rerankers.support.network_config import network_config
 
-        assert self.checkpoint is not None
         where = self.checkpoint.folder / "config.json"
         named = {k: v for k, v in self.config.items() if k not in ("id2label", "label2id")}
         config = network_config(named | {"num_labels": 1}, kind=self.kind, where=where)

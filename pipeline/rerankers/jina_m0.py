@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from pipeline import schema
 from pipeline.candidates.images import ImageSize
 from pipeline.candidates.reasons import IMAGE_LIMIT
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.images import DistinctImages, ImageSettings
 from pipeline.rerankers.support.pairs import sigmoid
 from pipeline.rerankers.support.qwen2_vl import (
@@ -94,7 +94,7 @@ class JinaM0Settings(ImageSettings):
         return self
 
 
-class JinaM0(Reranker):
+class JinaM0(WeightedReranker):
     """Qwen2-VL in the layout of jina-reranker-m0."""
 
     Settings = JinaM0Settings
@@ -114,7 +114,7 @@ class JinaM0(Reranker):
         )
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' Qwen2-VL and the score head, which runs in float32."""
         from torch import nn
 
@@ -122,7 +122,6 @@ class JinaM0(Reranker):
         from pipeline.rerankers.support.network_config import network_config
         from pipeline.rerankers.support.networks.qwen2_vl import Qwen2VLReranker, stored_name
 
-        assert self.checkpoint is not None
         where = self.checkpoint.folder / "config.json"
         config = network_config(self.checkpoint.config, kind="qwen2_vl", where=where)
         levels = normalised_levels(self.checkpoint)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field
 
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.heads import require_one_label
 from pipeline.rerankers.support.long_documents import LongDocumentSettings
 from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
@@ -40,7 +40,7 @@ class JinaV1Settings(LongDocumentSettings):
     )
 
 
-class JinaV1(Reranker):
+class JinaV1(WeightedReranker):
     """JinaBERT with a one-label head."""
 
     Settings = JinaV1Settings
@@ -64,7 +64,7 @@ class JinaV1(Reranker):
         )
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build the network; pooler and classifier run in float32."""
         from pipeline.rerankers.support.loading import build, load_weights
         from pipeline.rerankers.support.networks.jina_bert import JinaBertReranker, Shape
@@ -76,7 +76,6 @@ class JinaV1(Reranker):
             dtype=dtype,
             checkpoint=self.checkpoint,
         )
-        assert self.checkpoint is not None
         load_weights(
             self.network,
             self.checkpoint,
@@ -88,7 +87,6 @@ class JinaV1(Reranker):
     def _known(self, name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         """The stored names are the network's; those of the other JinaBERT are refused at once."""
         if any(part in name for part in _POST_NORM):
-            assert self.checkpoint is not None
             raise ModelError(
                 f"{self.checkpoint.folder}: tensor '{name}' belongs to the JinaBERT variant with "
                 "normalised queries and keys (qk-post-norm), which no jina-reranker-v1 has; use "

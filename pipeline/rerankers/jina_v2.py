@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import Field, model_validator
 
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.heads import require_one_label
 from pipeline.rerankers.support.long_documents import AggregateSettings, LongDocuments
 from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
@@ -100,7 +100,7 @@ class JinaV2Settings(AggregateSettings):
         return self
 
 
-class JinaV2(Reranker):
+class JinaV2(WeightedReranker):
     """XLM-R in the layout of jina-reranker-v2."""
 
     Settings = JinaV2Settings
@@ -129,14 +129,13 @@ class JinaV2(Reranker):
         )
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' XLM-R and put the renamed weights into it."""
         from transformers import XLMRobertaForSequenceClassification
 
         from pipeline.rerankers.support.loading import build, load_weights
         from pipeline.rerankers.support.network_config import network_config
 
-        assert self.checkpoint is not None
         config = network_config(
             self.config,
             kind="xlm-roberta",

@@ -21,7 +21,7 @@ from pydantic import Field
 from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.causal_lm import pack_decoder, read_decoder
 from pipeline.rerankers.support.listwise_prompt import ListwisePrompt, cut_texts
 from pipeline.rerankers.support.listwise_windows import (
@@ -63,7 +63,7 @@ class JinaV3Settings(Settings):
     )
 
 
-class JinaV3(Reranker):
+class JinaV3(WeightedReranker):
     """Qwen3 with a projector, as jinaai/jina-reranker-v3."""
 
     Settings = JinaV3Settings
@@ -82,7 +82,7 @@ class JinaV3(Reranker):
         )
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The body of transformers' Qwen3 in ``dtype``, and the projector in float32.
 
         The projector's sizes are not in config.json; they are those of its tensors.
@@ -93,7 +93,6 @@ class JinaV3(Reranker):
         from pipeline.rerankers.support.loading import build, load_weights
         from pipeline.rerankers.support.network_config import network_config
 
-        assert self.checkpoint is not None
         where = self.checkpoint.folder / "config.json"
         config = network_config(self.config, kind="qwen3", where=where)
         middle, projected = _projector_sizes(self.checkpoint, config.hidden_size)

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.colbert import ColbertTokenizer, Metadata
 from pipeline.rerankers.support.maxsim import max_similarity
 
@@ -73,7 +73,7 @@ class LateInteractionSettings(Settings):
     )
 
 
-class LateInteraction(Reranker):
+class LateInteraction(WeightedReranker):
     """ColBERT checkpoints with a body of BERT or of rotary XLM-R."""
 
     Settings = LateInteractionSettings
@@ -94,7 +94,7 @@ class LateInteraction(Reranker):
         )
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """transformers' own encoder, and the projection in float32."""
         import torch
         from transformers import AutoModel
@@ -102,7 +102,6 @@ class LateInteraction(Reranker):
         from pipeline.rerankers.support.loading import build, load_weights
         from pipeline.rerankers.support.network_config import network_config
 
-        assert self.checkpoint is not None
         where = self.checkpoint.folder / "config.json"
         if self.layout == "rotary":
             kind = "jina_embeddings_v3"

@@ -32,7 +32,6 @@ class Lexical(Reranker):
     """Word overlap of query and document."""
 
     pointwise = True
-    needs_weights = False
     score_scale = "overlap"
 
     def encode(self, lists: CandidateLists) -> Sequences:

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline import schema
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support import permutation
 from pipeline.rerankers.support.chat import (
     ChatSettings,
@@ -56,7 +56,7 @@ class ListwiseGenerationSettings(ChatSettings):
         return self
 
 
-class ListwiseGeneration(Reranker):
+class ListwiseGeneration(WeightedReranker):
     """Generated permutations, from any causal language model of transformers."""
 
     Settings = ListwiseGenerationSettings
@@ -75,11 +75,10 @@ class ListwiseGeneration(Reranker):
         check_positions(checkpoint, words + texts + self.answer_tokens)
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The whole model."""
         from pipeline.rerankers.support.causal_lm import load_causal_lm
 
-        assert self.checkpoint is not None
         self.network = load_causal_lm(self.checkpoint, device=device, dtype=dtype)
 
     def encode(self, lists: CandidateLists) -> Sequences:

@@ -20,7 +20,7 @@ from pipeline import schema
 from pipeline.candidates.images import ImageSize
 from pipeline.candidates.reasons import IMAGE_FETCH, IMAGE_LIMIT
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.images import DistinctImages, ImageSettings
 from pipeline.rerankers.support.lora import AdaptedCheckpoint
 from pipeline.rerankers.support.pairs import sigmoid
@@ -79,7 +79,7 @@ class MonoQwen2VLSettings(ImageSettings):
     )
 
 
-class MonoQwen2VL(Reranker):
+class MonoQwen2VL(WeightedReranker):
     """Qwen2-VL asked for True or False."""
 
     Settings = MonoQwen2VLSettings
@@ -106,7 +106,7 @@ class MonoQwen2VL(Reranker):
         self.answers = [self._one_token(answer) for answer in _ANSWERS]
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' Qwen2-VL; of its output layer only the two answers, in float32."""
         from torch import nn
 
@@ -114,7 +114,6 @@ class MonoQwen2VL(Reranker):
         from pipeline.rerankers.support.network_config import network_config
         from pipeline.rerankers.support.networks.qwen2_vl import Qwen2VLReranker, stored_name
 
-        assert self.checkpoint is not None
         where = self.checkpoint.folder / "config.json"
         config = network_config(self.checkpoint.config, kind="qwen2_vl", where=where)
         levels = normalised_levels(self.checkpoint)
@@ -186,7 +185,6 @@ class MonoQwen2VL(Reranker):
     def _one_token(self, answer: str) -> int:
         ids = self.tokenizer.encode([answer]).token_ids
         if len(ids) != 1:
-            assert self.checkpoint is not None
             raise ModelError(
                 f"{self.checkpoint.folder}: the tokenizer has no single token for '{answer}'; is "
                 "this the tokenizer of Qwen2-VL?"

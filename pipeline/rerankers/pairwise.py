@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support import preference
 from pipeline.rerankers.support.causal_lm import (
     PACKABLE,
@@ -66,7 +66,7 @@ class PairwiseSettings(ChatSettings):
     )
 
 
-class Pairwise(Reranker):
+class Pairwise(WeightedReranker):
     """Preference prompts on any causal language model of transformers."""
 
     Settings = PairwiseSettings
@@ -89,9 +89,8 @@ class Pairwise(Reranker):
         check_positions(checkpoint, self.prompt.specials + longest)
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The whole model, with its output layer cut down to the two answers, in float32."""
-        assert self.checkpoint is not None
         self.network = load_causal_lm(
             self.checkpoint, device=device, dtype=dtype, rows=self.answers
         )

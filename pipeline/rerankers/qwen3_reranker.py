@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.causal_lm import can_share, pack_decoder, read_decoder
 from pipeline.rerankers.support.long_documents import (
     LongDocumentSettings,
@@ -71,7 +71,7 @@ class Qwen3RerankerSettings(LongDocumentSettings):
     )
 
 
-class Qwen3Reranker(Reranker):
+class Qwen3Reranker(WeightedReranker):
     """Qwen3-Reranker 0.6B, 4B and 8B."""
 
     Settings = Qwen3RerankerSettings
@@ -105,7 +105,7 @@ class Qwen3Reranker(Reranker):
         self.yes, self.no = (_single(self.tokenizer, checkpoint, word) for word in ("yes", "no"))
         self.network: Any = None
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The body of transformers' Qwen3, and the difference of two rows of its vocabulary."""
         import torch
         from transformers import AutoModel
@@ -113,7 +113,6 @@ class Qwen3Reranker(Reranker):
         from pipeline.rerankers.support.loading import build, load_weights
         from pipeline.rerankers.support.network_config import network_config
 
-        assert self.checkpoint is not None
         where = self.checkpoint.folder / "config.json"
         config = network_config(self.config, kind="qwen3", where=where)
         self.network = build(

@@ -73,7 +73,6 @@ class JinaBertStudent(InputModule):
         save_file(state, folder / "model.safetensors")
         written = json.dumps(self.config | {"torch_dtype": "float32"}, indent=2)
         (folder / "config.json").write_text(written, encoding="utf-8")
-        assert self.family.checkpoint is not None
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(self.family.checkpoint.file(name), folder / name)
 

@@ -18,10 +18,8 @@ from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
 class Hungry(Reranker):
     """Scores a document by its length, and runs out of memory past ``room`` padded tokens."""
 
-    needs_weights = False
-
     def __init__(self, room: int, *, error: str = "cuda") -> None:
-        super().__init__(checkpoint=None, settings=None)
+        super().__init__(settings=None)
         self.room, self.error, self.calls = room, error, 0
 
     def encode(self, lists: CandidateLists) -> Sequences:
@@ -120,7 +118,8 @@ def test_statistics_count_tokens_and_padding() -> None:
         )
         == 0
     )
-    reranker.packed = True
+    reranker.can_pack = True
+    reranker.load(device=torch.device("cpu"), dtype=torch.float32, packed=True)
     packed = Engine(reranker, device=torch.device("cpu"), token_budget=12)
     packed.run(lists, reranker.encode(lists))
     assert padding_waste(packed.statistics.as_dict()) == 0

@@ -33,7 +33,6 @@ def config_of(folder: Path | str, family: str, **settings: Any) -> ModelConfig:
 def planned(config: ModelConfig) -> Checkpoint:
     """What the driver knows of a checkpoint."""
     checkpoint = build_reranker(config).checkpoint
-    assert checkpoint is not None
     assert checkpoint.files
     return checkpoint
 
@@ -144,7 +143,6 @@ def test_shards_are_known_one_by_one(goldens: Path, tmp_path: Path) -> None:
 def test_what_changes_while_a_run_is_planned_is_refused(goldens: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(goldens / "bge-reranker-tiny", tmp_path / "model")
     checkpoint = build_reranker(config_of(folder, "cross_encoder")).checkpoint
-    assert checkpoint is not None
     other(folder / "config.json")
     with pytest.raises(ModelError, match=r"config\.json: became another file while the run was"):
         _ = checkpoint.files

@@ -35,7 +35,6 @@ import numpy as np
 from pipeline.rerankers.base import Reranker, Sequences
 
 class Lengths(Reranker):
-    needs_weights = False
     score_scale = "logit"
     def encode(self, lists):
         texts = lists.documents.column("text").to_pylist()

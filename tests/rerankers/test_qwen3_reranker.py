@@ -125,7 +125,7 @@ def test_answers_are_plain_yes_and_no(ranker: api.Ranker) -> None:
             reranker.yes, reranker.no = vocabulary[yes], vocabulary[no]
             from torch import device, float32
 
-            reranker.load(device=device("cpu"), dtype=float32)
+            reranker.load(device=device("cpu"), dtype=float32, packed=reranker.packed)
             assert abs(other.score(query, [document])[0] - expected) > 1e-3, (yes, no)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Numeric(Lexical):
     """NaN for ``nan`` unless in float32, infinity for ``inf``, no memory for ``large``."""
 
-    def load(self, *, device: torch.device, dtype: torch.dtype) -> None:
+    def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         self.dtype = dtype
 
     def forward(self, batch: Batch) -> Any:
