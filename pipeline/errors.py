@@ -68,6 +68,15 @@ class DamagedRunError(RerankError):
     exit_code = ExitCode.MISSING
 
 
+class DamagedSetError(RerankError):
+    """A training set's folder, or an export of one, is not as it was written.
+
+    Its files carry their own digest or stand with it in the manifest, so this is never a guess.
+    """
+
+    exit_code = ExitCode.MISSING
+
+
 class RunFailedError(RerankError):
     """The run stopped before publication; running it again resumes it."""
 

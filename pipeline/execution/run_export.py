@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.execution.ranked_reader import published_manifest, read_listed
+from pipeline.execution.ranked_reader import published_manifest
+from pipeline.execution.run_files import read_listed
 from pipeline.execution.run_folder import RANKED, RunFolder
 from pipeline.outputs import finding
 from pipeline.outputs.base import Sink

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import InputContractError, NotFoundError
-from pipeline.storage.parquet import read_metadata, read_table, to_bytes
-from pipeline.storage.store import join, list_names
+from pipeline.storage.parquet import read_metadata, table_of, to_bytes
+from pipeline.storage.store import join, list_names, read_bytes
 
 Split = Literal["train", "dev"]
 TRAIN: Final = "train"
@@ -129,7 +129,12 @@ def read_part(path: str) -> pa.Table:
     Raises:
         InputContractError: the file is damaged or is no part of a canonical set.
     """
-    table = read_table(path).replace_schema_metadata()
+    return part_of(read_bytes(path), path)
+
+
+def part_of(data: bytes, path: str) -> pa.Table:
+    """As :func:`read_part`, of bytes that were read from ``path``."""
+    table = table_of(data, path).replace_schema_metadata()
     if not table.schema.equals(SCHEMA):
         raise InputContractError(
             f"{path}: not a part of a canonical training set; expected columns\n{SCHEMA}\nfound\n"

@@ -6,13 +6,13 @@ import json
 from typing import Final
 
 from pipeline.errors import NotFoundError
-from pipeline.execution.distill.exports import read_summaries
+from pipeline.execution.distill.exports import list_parts, read_summaries
+from pipeline.execution.distill.set_check import published_manifest, read_part
 from pipeline.execution.distill.set_folder import SetFolder
 from pipeline.outputs.training.support.finding import names
 from pipeline.reports.data_card import FOLDER as PICTURES
 from pipeline.reports.data_card import make_card
 from pipeline.storage.store import join, write_whole
-from pipeline.training_data import canonical
 
 #: Queries that are shown whole.
 EXAMPLES: Final = 3
@@ -23,15 +23,17 @@ def write_card(set_path: str) -> str:
 
     Raises:
         NotFoundError: there is no finished set.
+        DamagedSetError: its folder is not as it was written.
         ConfigurationError: jinja2 or matplotlib is not installed.
     """
     folder = SetFolder(set_path)
     if not folder.finished():
         raise NotFoundError(f"{set_path}: no finished training set here")
-    first = canonical.part_paths(set_path, canonical.TRAIN)[0]
+    manifest = published_manifest(folder, read_back=False)
+    first = list_parts(folder, manifest)[0]
     card = make_card(
-        folder.manifest(),
-        examples=canonical.read_part(first).slice(0, EXAMPLES).to_pylist(),
+        manifest,
+        examples=read_part(folder, first.file).slice(0, EXAMPLES).to_pylist(),
         exports=read_summaries(set_path, names()),
     )
     for name, picture in card.pictures.items():

@@ -18,10 +18,11 @@ from pipeline import schema
 from pipeline.config import DistillConfig
 from pipeline.execution.distill.corpus import find_texts
 from pipeline.execution.distill.groups import Groups
+from pipeline.execution.distill.set_check import listed
 from pipeline.execution.distill.set_folder import DECISIONS, SURVEY, SetFolder
 from pipeline.execution.distill.survey import OUTSIDE
 from pipeline.execution.distill.surveys import Surveys
-from pipeline.storage.parquet import read_table, to_bytes
+from pipeline.storage.parquet import to_bytes
 from pipeline.training_data.calibration import log_odds
 from pipeline.training_data.canonical import DEV, TRAIN
 from pipeline.training_data.decontamination import match_table
@@ -78,7 +79,8 @@ def decide(
     corpus = config.positives.corpus
     texts = {} if corpus is None else find_texts(corpus, surveys.outside)
     matches, used = _write_units(folder, surveys, left_out, dev, texts)
-    folder.put(folder.file(DECONTAMINATION), to_bytes(match_table(matches)))
+    left_out_bytes = to_bytes(match_table(matches))
+    folder.put(folder.file(DECONTAMINATION), left_out_bytes)
     edges = histogram_edges(
         moments,
         scales,
@@ -111,6 +113,7 @@ def decide(
             DEV: int(dev.sum()),
         },
         "left_out": len(left_out),
+        "files": [listed(folder, folder.file(DECONTAMINATION), left_out_bytes)],
         "positives_outside": {"judged": surveys.outside_pairs, "with_text": used},
     }
     folder.put_json(folder.work(SUMMARY), summary)
@@ -145,7 +148,7 @@ def _write_units(
     """
     matches, used, first = [], 0, 0
     for place, size in enumerate(surveys.sizes):
-        rows = read_table(folder.step(SURVEY, place), columns=(schema.QUERY_ID, OUTSIDE))
+        rows = folder.read_table(folder.step(SURVEY, place), columns=(schema.QUERY_ID, OUTSIDE))
         ids = rows[schema.QUERY_ID].to_pylist()
         left = [left_out.get(first + i) for i in range(size)]
         splits = [
@@ -167,6 +170,6 @@ def _write_units(
             },
             schema=DECISION_SCHEMA,
         )
-        folder.put(folder.step(DECISIONS, place), to_bytes(table))
+        folder.put_table(folder.step(DECISIONS, place), table)
         first += size
     return matches, used

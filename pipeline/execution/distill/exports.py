@@ -17,23 +17,29 @@ killed goes on where it was, and an export can be made again without mining agai
 from __future__ import annotations
 
 import base64
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.config import RayConfig
 from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.execution.distill.part_tasks import run_parts
+from pipeline.execution.distill.set_check import (
+    list_files,
+    published_manifest,
+    read_part,
+    refuse_damage,
+)
 from pipeline.execution.distill.set_folder import SetFolder
 from pipeline.hashes import Hashes, HashSet, stable_hashes
 from pipeline.outputs.training.base import TrainingFormat
 from pipeline.outputs.training.support.finding import build
 from pipeline.outputs.training.support.folder_card import folder_card
-from pipeline.storage.store import exists, join, list_names, read_bytes
+from pipeline.storage.store import absolute, join, list_names
 from pipeline.training_data import canonical
 
 FOLDER: Final = "exports"
@@ -64,9 +70,14 @@ class Exported:
 class Part:
     """One part of the canonical set."""
 
-    path: str
+    folder: SetFolder
+    file: Mapping[str, Any]
     split: str
     name: str
+
+    def rows(self) -> pa.Table:
+        """Its rows, compared with the manifest of the set."""
+        return read_part(self.folder, self.file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,16 +130,18 @@ def export_set(
 
     Raises:
         NotFoundError: there is no finished set.
+        DamagedSetError: the set, or the export that lies there, is not as it was written.
         ConfigurationError: unknown format or option, or an export with other options lies there.
     """
-    if not SetFolder(set_path).finished():
+    folder = SetFolder(absolute(set_path).rstrip("/"))
+    if not folder.finished():
         raise NotFoundError(
             f"{set_path}: no run and no finished training set here; give the folder of a run, or "
             "of a set, <output.path>/<set id>, and let rerank distill finish it"
         )
-    described = canonical.read_description(set_path)
+    described = published_manifest(folder, read_back=False)
     export = Export(
-        folder=to or join(set_path, FOLDER, name),
+        folder=absolute(to or join(folder.path, FOLDER, name)).rstrip("/"),
         format=name,
         options=options,
         rules=described["rules"],
@@ -137,8 +150,9 @@ def export_set(
     _claim(export, form, described["set_id"])
     finished = export.files.read_json(join(export.folder, SUMMARY))
     if finished is not None:
+        refuse_damage(export.files, finished.pop("files"))
         return Exported(folder=export.folder, summary=finished, parts_run=0, already_finished=True)
-    parts = list_parts(set_path)
+    parts = list_parts(folder, described)
     done = set(list_names(join(export.folder, "work")))
     todo = [part for part in parts if export.record(part).rsplit("/", 1)[-1] not in done]
     run_parts(_write, [(export, part) for part in todo], ray)
@@ -167,19 +181,30 @@ def check_formats(formats: Mapping[str, Mapping[str, Any]]) -> None:
         build(name, options)
 
 
-def list_parts(set_path: str) -> list[Part]:
-    """All parts of a set, train before dev, in the order of the plan."""
+def list_parts(folder: SetFolder, manifest: Mapping[str, Any]) -> list[Part]:
+    """All parts that the manifest of a set lists, train before dev, in the order of the plan."""
     return [
-        Part(path=path, split=split, name=path.rsplit("/", 1)[-1].removesuffix(".parquet"))
+        Part(folder=folder, file=file, split=split, name=name.removesuffix(".parquet"))
         for split in canonical.SPLITS
-        for path in canonical.part_paths(set_path, split)
+        for file in sorted(manifest["files"], key=lambda one: (len(one["key"]), one["key"]))
+        for inside, _, name in [file["key"].rpartition("/")]
+        if inside == f"canonical/{split}"
     ]
 
 
 def read_summaries(set_path: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """``export.json`` of the finished exports among ``names``."""
-    paths = {name: join(set_path, FOLDER, name, SUMMARY) for name in names}
-    return {name: json.loads(read_bytes(path)) for name, path in paths.items() if exists(path)}
+    """``export.json`` of the finished exports among ``names``.
+
+    Raises:
+        DamagedSetError: one is not as it was written.
+    """
+    folders = {name: SetFolder(join(absolute(set_path), FOLDER, name)) for name in names}
+    found = {name: folder.read_json(folder.file(SUMMARY)) for name, folder in folders.items()}
+    return {
+        name: {key: value for key, value in summary.items() if key != "files"}
+        for name, summary in found.items()
+        if summary is not None
+    }
 
 
 def _claim(export: Export, form: TrainingFormat, set_id: str) -> None:
@@ -206,7 +231,7 @@ def _write(task: tuple[Export, Part]) -> None:
     """Write the files of one part, then its record."""
     export, part = task
     form = export.form
-    rows = canonical.read_part(part.path)
+    rows = part.rows()
     written = form.write(rows, split=part.split, part=part.name)
     for path, data in written.files.items():
         export.files.put(join(export.folder, path), data)
@@ -225,7 +250,7 @@ def _write_documents(task: tuple[Export, Part, Hashes]) -> None:
     """Write the documents that this part is the first to use."""
     export, part, first = task
     form = export.form
-    rows = canonical.read_part(part.path)
+    rows = part.rows()
     used = form.write(rows, split=part.split, part=part.name).documents
     mine = np.isin(stable_hashes(used), first)
     wanted = frozenset(doc_id for doc_id, own in zip(used, mine, strict=True) if own)
@@ -284,8 +309,11 @@ def _finish(
         folder, name = path.split("/", 1)
         if folder in canonical.SPLITS:
             names.setdefault(folder, []).append(name)
-    for path, data in form.finish(names).items():
+    extra = form.finish(names)
+    for path, data in extra.items():
         export.files.put(join(export.folder, path), data)
     card = folder_card(export.format, form, summary, files).encode()
     export.files.put(join(export.folder, "README.md"), card)
-    export.files.put_json(join(export.folder, SUMMARY), summary)
+    written = [join(export.folder, name) for name in (*files, *extra, "README.md")]
+    content = {**summary, "files": list_files(export.files, written)}
+    export.files.put_json(join(export.folder, SUMMARY), content)

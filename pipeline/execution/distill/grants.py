@@ -8,7 +8,6 @@ import pyarrow as pa
 from pipeline.config import DistillConfig
 from pipeline.execution.distill.mine import DOCUMENTS, QUERY, REQUEST_SCHEMA
 from pipeline.execution.distill.set_folder import GRANTED, REQUESTS, SetFolder
-from pipeline.storage.parquet import read_table, to_bytes
 from pipeline.training_data.document_cap import assign
 
 
@@ -19,7 +18,7 @@ def write_grants(config: DistillConfig, folder: SetFolder, units: int) -> None:
         return
     queries, documents, counts, sizes = [], [], [], []
     for place in range(units):
-        table = read_table(folder.step(REQUESTS, place))
+        table = folder.read_table(folder.step(REQUESTS, place))
         column = table[DOCUMENTS].combine_chunks()
         queries.append(table[QUERY].to_numpy())
         documents.append(np.asarray(column.flatten(), dtype=np.uint64))
@@ -43,5 +42,5 @@ def write_grants(config: DistillConfig, folder: SetFolder, units: int) -> None:
         table = pa.table(
             {QUERY: pa.array(keys[first : first + size]), DOCUMENTS: lists}, schema=REQUEST_SCHEMA
         )
-        folder.put(folder.step(GRANTED, place), to_bytes(table))
+        folder.put_table(folder.step(GRANTED, place), table)
         first += size

@@ -15,7 +15,6 @@ from pipeline.execution.distill.set_folder import JUDGED, SetFolder
 from pipeline.execution.distill.unit_scores import JUDGED_SCHEMA
 from pipeline.hashes import stable_hashes
 from pipeline.ranking.qrels import read_qrels
-from pipeline.storage.parquet import read_table, to_bytes
 from pipeline.storage.store import read_bytes
 from pipeline.training_data.canonical import RELEVANCE
 
@@ -42,7 +41,7 @@ def write_judgements(prepared: Prepared) -> None:
             for doc, relevance in qrels[query].items()
         ]
         table = pa.Table.from_pylist(rows, schema=JUDGED_SCHEMA)
-        folder.put(folder.step(JUDGED, place), to_bytes(table))
+        folder.put_table(folder.step(JUDGED, place), table)
 
 
 def write_evaluation_documents(config: DistillConfig, folder: SetFolder) -> None:
@@ -57,16 +56,17 @@ def write_evaluation_documents(config: DistillConfig, folder: SetFolder) -> None
         if relevance > 0
     }
     table = pa.table({_KEY: pa.array(np.sort(stable_hashes(found)), pa.uint64())})
-    folder.put(folder.work(_EVALUATION_DOCUMENTS), to_bytes(table))
+    folder.put_table(folder.work(_EVALUATION_DOCUMENTS), table)
 
 
 def evaluation_documents(config: DistillConfig, folder: SetFolder) -> npt.NDArray[np.uint64]:
     """uint64, ascending: hashes of the ids of documents to leave out."""
     if not config.decontaminate.documents:
         return np.zeros(0, dtype=np.uint64)
-    return _read(folder.work(_EVALUATION_DOCUMENTS))
+    return _read(folder)
 
 
 @lru_cache(maxsize=2)
-def _read(path: str) -> npt.NDArray[np.uint64]:
-    return np.asarray(read_table(path)[_KEY].to_numpy(), dtype=np.uint64)
+def _read(folder: SetFolder) -> npt.NDArray[np.uint64]:
+    table = folder.read_table(folder.work(_EVALUATION_DOCUMENTS))
+    return np.asarray(table[_KEY].to_numpy(), dtype=np.uint64)

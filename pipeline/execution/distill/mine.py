@@ -13,9 +13,10 @@ import pyarrow as pa
 from pipeline.execution.distill.decisions import SUMMARY
 from pipeline.execution.distill.graph import Job
 from pipeline.execution.distill.preparation import DistillUnit
+from pipeline.execution.distill.set_check import listed
 from pipeline.execution.distill.set_folder import GRANTED, RECORDS, REQUESTS
 from pipeline.execution.distill.unit_pool import UnitPool, read_pool
-from pipeline.storage.parquet import read_table, to_bytes
+from pipeline.storage.parquet import to_bytes
 from pipeline.training_data import canonical
 from pipeline.training_data.mining import Mined, mine, requests
 from pipeline.training_data.rows import Chosen, reject_rows, training_rows
@@ -48,7 +49,7 @@ def request_unit(job: Job, unit: DistillUnit) -> None:
         },
         schema=REQUEST_SCHEMA,
     )
-    job.set_folder.put(job.set_folder.step(REQUESTS, unit.place), to_bytes(table))
+    job.set_folder.put_table(job.set_folder.step(REQUESTS, unit.place), table)
 
 
 def mine_unit(job: Job, unit: DistillUnit) -> None:
@@ -57,17 +58,21 @@ def mine_unit(job: Job, unit: DistillUnit) -> None:
     found = read_pool(job, unit, _scales(job))
     granted = None
     if job.config.negatives.max_per_document is not None:
-        rows = read_table(folder.step(GRANTED, unit.place))[DOCUMENTS].to_pylist()
+        rows = folder.read_table(folder.step(GRANTED, unit.place))[DOCUMENTS].to_pylist()
         granted = [frozenset(one) for one in rows]
     result = _Result(job, unit, found, _mine_all(job, found, granted=granted))
+    files: dict[str, bytes] = {}
     for split in canonical.SPLITS:
         rows = result.rows(split)
         if rows.num_rows:
             description = job.description | {"split": split, "counts": result.counts(split)}
             path = canonical.part_path(folder.path, split, unit.place)
-            folder.put(path, canonical.part_bytes(rows, description))
-    folder.put(folder.rejects(unit.place), to_bytes(result.rejects()))
-    folder.put_json(folder.step(RECORDS, unit.place), result.record())
+            files[path] = canonical.part_bytes(rows, description)
+    files[folder.rejects(unit.place)] = to_bytes(result.rejects())
+    for path, data in files.items():
+        folder.put(path, data)
+    written = [listed(folder, path, data) for path, data in files.items()]
+    folder.put_json(folder.step(RECORDS, unit.place), result.record() | {"files": written})
 
 
 def _mine_all(

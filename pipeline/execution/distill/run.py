@@ -20,6 +20,7 @@ from pipeline.execution.distill.judgements import write_evaluation_documents, wr
 from pipeline.execution.distill.mine import mine_unit, request_unit
 from pipeline.execution.distill.part_tasks import parts_session
 from pipeline.execution.distill.preparation import Prepared
+from pipeline.execution.distill.set_check import listed, published_manifest, refuse_damage
 from pipeline.execution.distill.set_folder import RECORDS, REQUESTS, SURVEY
 from pipeline.execution.distill.survey import survey
 from pipeline.execution.outcome import Outcome
@@ -48,13 +49,14 @@ def distill(prepared: Prepared) -> Outcome:
 
     Raises:
         InputContractError: no query is left, or an input is not what it was.
+        DamagedSetError: a file of the set is not as it was written.
         RunFailedError: a worker failed; running again resumes.
     """
     folder, units = prepared.folder, prepared.units
     if folder.finished():
         return Outcome(
             folder=folder.path,
-            manifest=folder.manifest(),
+            manifest=published_manifest(folder, read_back=True),
             units_run=0,
             seconds=0.0,
             already_finished=True,
@@ -142,6 +144,7 @@ def _audited(prepared: Prepared) -> dict[str, Any]:
 
     Raises:
         RunFailedError: something is missing.
+        DamagedSetError: a file is not as it was written.
         InputContractError: no query is left for training.
     """
     folder = prepared.folder
@@ -158,7 +161,11 @@ def _audited(prepared: Prepared) -> dict[str, Any]:
     summary = folder.read_json(folder.work(SUMMARY)) or {}
     _check_parts(folder.path, records)
     _check_balance(folder.path, counts)
-    folder.put(folder.file(REJECTED), to_bytes(_rejected(counts)))
+    rejected = to_bytes(_rejected(counts))
+    folder.put(folder.file(REJECTED), rejected)
+    files = [one for record in records for one in record["files"]] + summary["files"]
+    files.append(listed(folder, folder.file(REJECTED), rejected))
+    refuse_damage(folder, files)
     train = counts.get("splits", {}).get(canonical.TRAIN, {}).get("queries", 0)
     if not train:
         why = counts.get("queries_rejected") or "the run has no query"
@@ -166,7 +173,9 @@ def _audited(prepared: Prepared) -> dict[str, Any]:
             f"{folder.path}: no query is left for training ({why}); loosen the rules. What was "
             f"rejected, and why, is in {REJECTED} and rejects/"
         )
-    return _manifest(prepared, records, counts, summary)
+    return _manifest(prepared, records, counts, summary) | {
+        "files": sorted(files, key=lambda one: str(one["key"]))
+    }
 
 
 def _check_parts(folder: str, records: list[dict[str, Any]]) -> None:

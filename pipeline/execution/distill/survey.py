@@ -15,7 +15,6 @@ from pipeline.execution.distill.preparation import DistillUnit
 from pipeline.execution.distill.set_folder import SURVEY
 from pipeline.execution.distill.unit_scores import UnitScores, query_texts, read_scores
 from pipeline.hashes import stable_hashes
-from pipeline.storage.parquet import to_bytes
 from pipeline.training_data.calibration import sampled_others
 from pipeline.training_data.near_duplicates import Sets
 from pipeline.training_data.teachers import Moments
@@ -70,8 +69,8 @@ def survey(job: Job, unit: DistillUnit) -> None:
         "by_teachers": _by_teachers(found),
         "calibration": _calibration(job, found),
     }
-    data = to_bytes(rows, metadata={STATISTICS: json.dumps(statistics)})
-    job.set_folder.put(job.set_folder.step(SURVEY, unit.place), data)
+    path = job.set_folder.step(SURVEY, unit.place)
+    job.set_folder.put_table(path, rows, metadata={STATISTICS: json.dumps(statistics)})
 
 
 def shingle_sets(normals: list[str | None]) -> Sets:

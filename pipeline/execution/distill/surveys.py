@@ -16,7 +16,6 @@ from pipeline.execution.distill.set_folder import SURVEY, SetFolder
 from pipeline.execution.distill.survey import KEY, OUTSIDE, SHINGLES, STATISTICS
 from pipeline.hashes import Hashes
 from pipeline.ranking.qrels import read_qrels
-from pipeline.storage.parquet import read_metadata, read_table
 from pipeline.storage.store import read_bytes
 from pipeline.training_data import reasons
 from pipeline.training_data.near_duplicates import Sets
@@ -58,7 +57,7 @@ class Surveys:
         keys = [found.keys]
         for place in range(units):
             path = folder.step(SURVEY, place)
-            rows = read_table(path, columns=(schema.QUERY_ID, KEY, OUTSIDE))
+            rows = folder.read_table(path, columns=(schema.QUERY_ID, KEY, OUTSIDE))
             found._look_for_ids(rows[schema.QUERY_ID].to_pylist(), judged)
             found.sizes.append(rows.num_rows)
             keys.append(rows[KEY].to_numpy())
@@ -66,7 +65,7 @@ class Surveys:
             found.outside_pairs += len(ids)
             if config.positives.corpus is not None:
                 found.outside.update(ids)
-            found._add(json.loads(read_metadata(path)[STATISTICS]))
+            found._add(json.loads(rows.schema.metadata[STATISTICS.encode()]))
         found.keys = np.concatenate(keys)
         return found
 
@@ -94,7 +93,7 @@ class Surveys:
         for place, size in enumerate(self.sizes):
             kept = pa.array(wanted[first : first + size])
             first += size
-            table = read_table(self.folder.step(SURVEY, place), columns=(SHINGLES,))
+            table = self.folder.read_table(self.folder.step(SURVEY, place), columns=(SHINGLES,))
             column = table[SHINGLES].combine_chunks().filter(kept)
             lengths.append(np.diff(np.asarray(column.offsets)).astype(np.int64))
             elements.append(np.asarray(column.flatten(), dtype=np.uint32))

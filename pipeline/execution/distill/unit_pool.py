@@ -22,7 +22,6 @@ from pipeline.execution.distill.set_folder import DECISIONS
 from pipeline.execution.distill.survey import OUTSIDE
 from pipeline.execution.distill.unit_scores import UnitScores, read_scores
 from pipeline.hashes import Hashes, stable_hashes
-from pipeline.storage.parquet import read_table
 from pipeline.training_data import canonical, reasons
 from pipeline.training_data.candidates import Candidates
 from pipeline.training_data.rows import Pool, split_images
@@ -84,7 +83,7 @@ def read_pool(job: Job, unit: DistillUnit, scales: Sequence[Scale]) -> UnitPool:
         job.source,
         lambda source: read_lists(source, unit.start, unit.stop, separator=job.separator),
     )
-    decisions = read_table(job.set_folder.step(DECISIONS, unit.place))
+    decisions = job.set_folder.read_table(job.set_folder.step(DECISIONS, unit.place))
     combination = job.config.combination
     scores = combine(
         found.scores,

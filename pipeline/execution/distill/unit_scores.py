@@ -18,7 +18,6 @@ from pipeline.execution.distill.graph import Job
 from pipeline.execution.distill.preparation import DistillUnit, RankedFile
 from pipeline.execution.distill.set_folder import JUDGED
 from pipeline.execution.run_files import read_listed
-from pipeline.storage.parquet import read_table
 from pipeline.training_data.canonical import RELEVANCE
 from pipeline.training_data.teachers import looked_up
 
@@ -175,4 +174,4 @@ def _as_text(values: pa.Array) -> pa.Array:
 def _judgements(job: Job, unit: DistillUnit) -> pa.Table:
     if job.config.positives.qrels is None:
         return JUDGED_SCHEMA.empty_table()
-    return read_table(job.set_folder.step(JUDGED, unit.place))
+    return job.set_folder.read_table(job.set_folder.step(JUDGED, unit.place))

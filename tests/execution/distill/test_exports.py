@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import RayConfig
-from pipeline.errors import ConfigurationError, InputContractError, NotFoundError, RunFailedError
-from pipeline.execution.distill import exports
+from pipeline.errors import ConfigurationError, DamagedSetError, NotFoundError, RunFailedError
 from pipeline.execution.distill.exports import Exported, export_set
+from pipeline.execution.distill.set_folder import SetFolder
 from pipeline.outputs.training.support.finding import names
 from pipeline.training_data import canonical
-from tests.outputs.training.makers import DESCRIPTION, item, part, query
+from tests.outputs.training.makers import DESCRIPTION, item, part, publish_set, query
 
 IN_PROCESS = RayConfig(mode="in_process")
 
@@ -44,8 +44,7 @@ def write_set(folder: Path, parts: int = 3) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             description = DESCRIPTION | {"split": split}
             path.write_bytes(canonical.part_bytes(rows, description))
-    (folder / "_SUCCESS").touch()
-    return folder
+    return publish_set(folder)
 
 
 @pytest.fixture
@@ -73,7 +72,14 @@ def test_every_format_exports_a_set(training_set: Path, name: str) -> None:
     assert done.parts_run == 5
     assert done.summary["splits"]["train"]["queries"] == 12
     assert done.summary["splits"]["dev"]["queries"] == 8
-    assert json.loads((Path(done.folder) / "export.json").read_text()) == done.summary
+    written = json.loads((Path(done.folder) / "export.json").read_text())
+    assert done.summary.items() <= written.items()
+    listed = {one["key"] for one in written["files"]}
+    assert listed == {
+        key
+        for key in digests(done.folder)
+        if key not in ("export.json", "format.json") and not key.startswith("work/")
+    }
     assert (Path(done.folder) / "README.md").read_text().count("| `") >= 3
 
 
@@ -99,7 +105,7 @@ def test_an_interrupted_export_goes_on_and_ends_with_the_same_bytes(
     whole = digests(export(write_set(tmp_path / "whole"), name).folder)
     folder = write_set(tmp_path / "cut")
     written: list[str] = []
-    put = exports.SetFolder.put
+    put = SetFolder.put
 
     def stops(self: Any, path: str, data: bytes) -> None:
         if len(written) > survives:
@@ -108,7 +114,7 @@ def test_an_interrupted_export_goes_on_and_ends_with_the_same_bytes(
         put(self, path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(exports.SetFolder, "put", stops)
+        patch.setattr(SetFolder, "put", stops)
         with pytest.raises(KeyboardInterrupt):
             export(folder, name)
     assert not (folder / "exports" / name / "export.json").exists()
@@ -169,5 +175,5 @@ def test_an_error_in_a_worker_keeps_its_class(tmp_path: Path, ray_cluster: None)
     folder = write_set(tmp_path / "set", parts=6)
     broken = Path(canonical.part_path(str(folder), canonical.TRAIN, 3))
     broken.write_bytes(b"no parquet")
-    with pytest.raises(InputContractError, match=r"part-00003\.parquet"):
+    with pytest.raises(DamagedSetError, match=r"part-00003\.parquet"):
         export_set(str(folder), "flag_embedding", {}, ray=RayConfig(read_cpus=0.25))

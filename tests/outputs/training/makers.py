@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.execution.distill.set_check import list_files
+from pipeline.execution.distill.set_folder import SetFolder
 from pipeline.training_data import canonical
 
 DESCRIPTION: dict[str, Any] = {
@@ -113,7 +115,15 @@ def small_set(folder: Path) -> Path:
             path = Path(canonical.part_path(str(folder), split, place))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(canonical.part_bytes(rows, DESCRIPTION | {"split": split}))
-    (folder / "_SUCCESS").touch()
+    return publish_set(folder)
+
+
+def publish_set(folder: Path) -> Path:
+    """Publish a set whose parts are there."""
+    made = SetFolder(str(folder))
+    made.describe({"set_id": DESCRIPTION["set_id"]})
+    paths = [path for split in canonical.SPLITS for path in canonical.part_paths(made.path, split)]
+    made.publish({**DESCRIPTION, "files": list_files(made, paths)})
     return folder
 
 
