@@ -28,8 +28,8 @@ from pipeline.rerankers.support.qwen2_vl import (
     Layout,
     PromptBuilder,
     flat_config,
-    normalised_levels,
 )
+from pipeline.rerankers.support.qwen2_vl_loading import load_qwen2_vl
 from pipeline.rerankers.support.tokens import TextTokenizer, TokenArena, distinct
 
 if TYPE_CHECKING:
@@ -118,35 +118,15 @@ class JinaM0(WeightedReranker):
         """Build transformers' Qwen2-VL and the score head, which runs in float32."""
         from torch import nn
 
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.network_config import network_config
-        from pipeline.rerankers.support.networks.qwen2_vl import Qwen2VLReranker, stored_name
-
-        where = self.checkpoint.folder / "config.json"
-        config = network_config(self.checkpoint.config, kind="qwen2_vl", where=where)
-        levels = normalised_levels(self.checkpoint)
         width = int(flat_config(self.checkpoint)["hidden_size"])
-
-        def network() -> nn.Module:
-            head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
-            return Qwen2VLReranker(
-                config, head=head, levels=levels, layout=self.layout, packed=self.packed
-            )
-
-        def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-            yield stored_name(name), tensor
-
-        self.network = build(network, dtype=dtype, checkpoint=self.checkpoint)
-        load_weights(
-            self.network,
+        self.network = load_qwen2_vl(
             self.checkpoint,
-            rename=rename,
-            ignore=("lm_head.weight",),
-            heads=("score",),
+            layout=self.layout,
+            head=lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)),
+            packed=self.packed,
             device=device,
+            dtype=dtype,
         )
-        if self.packed:
-            self.network.pack()
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """``**Document**:`` and the document, ``**Query**:`` and the query, the score token.

@@ -25,11 +25,11 @@ from pipeline.rerankers.support import permutation
 from pipeline.rerankers.support.chat import (
     ChatSettings,
     PromptTokenizer,
+    before_first_round,
     check_positions,
     texts_of,
 )
-from pipeline.rerankers.support.preference import first_stage_order, place_scores
-from pipeline.rerankers.support.tokens import distinct
+from pipeline.rerankers.support.preference import place_scores, scores_of_heard
 
 if TYPE_CHECKING:
     import torch
@@ -83,24 +83,13 @@ class ListwiseGeneration(WeightedReranker):
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """The first round: the window at the back of every list."""
-        queries, query_text = distinct(lists.queries.column(schema.QUERY))
-        documents, document_text = distinct(lists.documents.column(schema.TEXT))
-        plain = [permutation.without_identifiers(text) for text in documents]
-        limits = self.settings
-        asked = self.tokenizer.untrusted(queries, query_text, limits.query_max_length)
-        read = self.tokenizer.untrusted(plain, document_text, limits.document_max_length)
-        ranks = lists.documents.column(schema.FIRST_STAGE_RANK).to_numpy().astype(np.int64)
-        none = np.zeros(lists.documents.num_rows, dtype=np.int64)
-        state = {
-            **asked.links("query"),
-            **read.links("document"),
-            "order": first_stage_order(ranks, lists.offsets),
-            "heard": none,
+        begun = before_first_round(
+            lists, self.tokenizer, self.settings, clean=permutation.without_identifiers
+        )
+        state = begun | {
+            "heard": np.zeros(lists.documents.num_rows, dtype=np.int64),
             "answers": np.zeros(len(lists), dtype=np.int64),
             "repaired": np.zeros(len(lists), dtype=np.int64),
-            "step": np.array([-1]),
-            schema.N_TOKENS: none,
-            schema.TRUNCATED: read.truncated,
         }
         return self._ask(lists, state)
 
@@ -186,8 +175,7 @@ class ListwiseGeneration(WeightedReranker):
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """Scores by final place; NaN for a document of which no window had an answer."""
         scores = place_scores(sequences.links["order"], lists.offsets)
-        alone = np.repeat(np.diff(lists.offsets), np.diff(lists.offsets)) == 1
-        return np.where(alone | (sequences.links["heard"] > 0), scores, np.float32(np.nan))
+        return scores_of_heard(scores, sequences.links["heard"], lists.offsets)
 
 
 def _tokens(documents: Texts, members: Int64s) -> list[Int32s]:

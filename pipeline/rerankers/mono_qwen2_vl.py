@@ -29,8 +29,8 @@ from pipeline.rerankers.support.qwen2_vl import (
     Layout,
     PromptBuilder,
     flat_config,
-    normalised_levels,
 )
+from pipeline.rerankers.support.qwen2_vl_loading import load_qwen2_vl
 from pipeline.rerankers.support.tokens import TextTokenizer, distinct
 
 if TYPE_CHECKING:
@@ -110,34 +110,23 @@ class MonoQwen2VL(WeightedReranker):
         """Build transformers' Qwen2-VL; of its output layer only the two answers, in float32."""
         from torch import nn
 
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.network_config import network_config
-        from pipeline.rerankers.support.networks.qwen2_vl import Qwen2VLReranker, stored_name
-
-        where = self.checkpoint.folder / "config.json"
-        config = network_config(self.checkpoint.config, kind="qwen2_vl", where=where)
-        levels = normalised_levels(self.checkpoint)
         output = "lm_head.weight"
         if self.config.get("tie_word_embeddings", False):
             output = "model.language_model.embed_tokens.weight"
 
-        def network() -> nn.Module:
-            head = nn.Linear(int(self.config["hidden_size"]), len(_ANSWERS), bias=False)
-            return Qwen2VLReranker(
-                config, head=head, levels=levels, layout=self.layout, packed=self.packed
-            )
-
-        def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-            ours = stored_name(name)
-            if ours == output:
+        def answers(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+            if name == output:
                 yield "score.weight", tensor[self.answers]
-            if ours != "lm_head.weight":
-                yield ours, tensor
 
-        self.network = build(network, dtype=dtype, checkpoint=self.checkpoint)
-        load_weights(self.network, self.checkpoint, rename=rename, heads=("score",), device=device)
-        if self.packed:
-            self.network.pack()
+        self.network = load_qwen2_vl(
+            self.checkpoint,
+            layout=self.layout,
+            head=lambda: nn.Linear(int(self.config["hidden_size"]), len(_ANSWERS), bias=False),
+            of_head=answers,
+            packed=self.packed,
+            device=device,
+            dtype=dtype,
+        )
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """Qwen2-VL's chat with the page and the question; a query that is too long is cut."""

@@ -34,11 +34,12 @@ from pipeline.rerankers.support.causal_lm import (
 from pipeline.rerankers.support.chat import (
     ChatSettings,
     PromptTokenizer,
+    before_first_round,
     check_positions,
     texts_of,
 )
 from pipeline.rerankers.support.shared_prefixes import groups, saved_tokens, share_beginnings
-from pipeline.rerankers.support.tokens import Template, distinct
+from pipeline.rerankers.support.tokens import Template
 
 if TYPE_CHECKING:
     import torch
@@ -99,22 +100,10 @@ class Pairwise(WeightedReranker):
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """The first round: two prompts for each pair that it asks about."""
-        queries, query_text = distinct(lists.queries.column(schema.QUERY))
-        documents, document_text = distinct(lists.documents.column(schema.TEXT))
-        limits = self.settings
-        asked = self.tokenizer.untrusted(queries, query_text, limits.query_max_length)
-        read = self.tokenizer.untrusted(documents, document_text, limits.document_max_length)
         count = lists.documents.num_rows
-        ranks = lists.documents.column(schema.FIRST_STAGE_RANK).to_numpy().astype(np.int64)
-        state = {
-            **asked.links("query"),
-            **read.links("document"),
-            "order": preference.first_stage_order(ranks, lists.offsets),
+        state = before_first_round(lists, self.tokenizer, self.settings) | {
             "wins": np.zeros(count).view(np.int64),
             "compared": np.zeros(count, dtype=np.int64),
-            "step": np.array([-1]),
-            schema.N_TOKENS: np.zeros(count, dtype=np.int64),
-            schema.TRUNCATED: read.truncated,
         }
         return self._ask(lists, state)
 
@@ -210,13 +199,13 @@ class Pairwise(WeightedReranker):
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """Standings of the last round; NaN for a document of which no comparison had an answer."""
         links = sequences.links
-        alone = np.repeat(np.diff(lists.offsets), np.diff(lists.offsets)) == 1
         if self.settings.schedule == "sliding":
             scores = preference.place_scores(links["order"], lists.offsets)
         else:
             wins, compared = links["wins"].view(np.float64), links["compared"]
-            scores = np.where(alone, 0.5, wins / np.maximum(compared, 1)).astype(np.float32)
-        return np.where(alone | (links["compared"] > 0), scores, np.float32(np.nan))
+            share = wins / np.maximum(compared, 1)
+            scores = np.where(preference.alone(lists.offsets), 0.5, share).astype(np.float32)
+        return preference.scores_of_heard(scores, links["compared"], lists.offsets)
 
 
 def _answer(tokenizer: PromptTokenizer, letter: str) -> int:

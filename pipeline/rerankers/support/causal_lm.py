@@ -122,12 +122,12 @@ def load_causal_lm(
         checkpoint=checkpoint,
     )
     tied = bool(getattr(config, "tie_word_embeddings", False))
-    network.tie_weights()  # type: ignore[operator]
+    network.tie_weights()
     load_weights(
         network,
         checkpoint,
         ignore=_IGNORED,
-        optional=tuple(network._tied_weights_keys or ()) if tied else (),  # type: ignore[arg-type]
+        optional=tuple(network._tied_weights_keys or ()) if tied else (),
         blocked=False,
         device=device,
     )

@@ -15,11 +15,16 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from pydantic import Field
 
+from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.support.tokens import TextTokenizer, TokenArena
+from pipeline.rerankers.support.preference import first_stage_order
+from pipeline.rerankers.support.tokens import TextTokenizer, TokenArena, distinct
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.candidates.lists import CandidateLists
     from pipeline.rerankers.base import Int32s, Int64s
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
@@ -143,6 +148,41 @@ class PromptTokenizer:
     def decode(self, ids: list[int]) -> str:
         """The text of generated ids, without special tokens."""
         return str(self.words.library.decode(ids, skip_special_tokens=True))
+
+
+def before_first_round(
+    lists: CandidateLists,
+    tokenizer: PromptTokenizer,
+    settings: ChatSettings,
+    *,
+    clean: Callable[[str], str] = str,
+) -> dict[str, Int64s]:
+    """What families that ask in rounds carry from one to the next, as links.
+
+    Args:
+        lists: of the unit.
+        tokenizer: of the model.
+        settings: of the family.
+        clean: what is read of a document's text.
+
+    Returns:
+        The texts of queries and documents (see :func:`texts_of`), ``order`` [N], documents in
+        first-stage order, ``step`` [1], -1, and the token counts of all families.
+    """
+    queries, query_text = distinct(lists.queries.column(schema.QUERY))
+    documents, document_text = distinct(lists.documents.column(schema.TEXT))
+    cleaned = [clean(text) for text in documents]
+    asked = tokenizer.untrusted(queries, query_text, settings.query_max_length)
+    read = tokenizer.untrusted(cleaned, document_text, settings.document_max_length)
+    ranks = lists.documents.column(schema.FIRST_STAGE_RANK).to_numpy().astype(np.int64)
+    return {
+        **asked.links("query"),
+        **read.links("document"),
+        "order": first_stage_order(ranks, lists.offsets),
+        "step": np.array([-1]),
+        schema.N_TOKENS: np.zeros(lists.documents.num_rows, dtype=np.int64),
+        schema.TRUNCATED: read.truncated,
+    }
 
 
 def _format(tokenizer: TextTokenizer, settings: ChatSettings) -> tuple[str, str]:

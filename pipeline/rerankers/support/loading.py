@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.errors import ModelError
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
+Network = TypeVar("Network", bound="nn.Module")
 Rename = Callable[[str, "torch.Tensor"], Iterable[tuple[str, "torch.Tensor"]]]
 
 
 def build(
-    network: Callable[[], nn.Module], *, dtype: torch.dtype, checkpoint: Checkpoint | None = None
-) -> nn.Module:
+    network: Callable[[], Network], *, dtype: torch.dtype, checkpoint: Checkpoint | None = None
+) -> Network:
     """Construct a network in ``dtype`` without spending time on random initial weights.
 
     Nothing is fetched while it is constructed, whatever its class would like to have.

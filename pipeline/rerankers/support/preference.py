@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from pipeline.rerankers.base import Floats, Int64s
+
+    Bools = npt.NDArray[np.bool_]
 
 #: Fixed words before, between and after query, passage A and passage B.
 PROMPT: Final = (
@@ -107,6 +111,27 @@ def place_scores(order: Int64s, offsets: Int64s) -> Floats:
     scores = np.empty(len(order), dtype=np.float32)
     scores[order] = (counts - place) / np.maximum(counts, 1)
     return scores
+
+
+def alone(offsets: Int64s) -> Bools:
+    """bool [N]: documents that are the only one of their list, so that nothing is asked.
+
+    Args:
+        offsets: int64 [Q + 1].
+    """
+    counts = np.diff(offsets)
+    return np.asarray(np.repeat(counts, counts) == 1)
+
+
+def scores_of_heard(scores: Floats, answers: Int64s, offsets: Int64s) -> Floats:
+    """float32 [N]: NaN for a document that was asked about and of which no answer came.
+
+    Args:
+        scores: float32 [N].
+        answers: int64 [N], answers that each document was part of.
+        offsets: int64 [Q + 1].
+    """
+    return np.where(alone(offsets) | (answers > 0), scores, np.float32(np.nan))
 
 
 def first_stage_order(ranks: Int64s, offsets: Int64s) -> Int64s:

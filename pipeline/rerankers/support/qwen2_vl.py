@@ -19,16 +19,13 @@ from pipeline.rerankers.base import Sequences
 from pipeline.rerankers.support.shared_prefixes import share_beginnings
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Floats, Int32s, Int64s
+    from pipeline.rerankers.base import Int32s, Int64s
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
 #: Links [leaves, images of a prompt]: which image, -1 where there is none, and its first token in
 #: the whole prompt, shared beginning included.
 IMAGE: Final = "image"
 PLACE: Final = "place"
-#: Means and deviations of CLIP's training images, which Qwen2-VL's processor normalises by.
-_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
-_DEVIATION: Final = (0.26862954, 0.26130258, 0.27577711)
 
 #: Link [S]: the document that each sequence scores.
 DOCUMENT: Final = "document"
@@ -111,20 +108,6 @@ def flat_config(checkpoint: Checkpoint) -> dict[str, Any]:
     if absent:
         raise ModelError(f"{where}: no {', '.join(absent)}; is this a Qwen2-VL checkpoint?")
     return config
-
-
-def normalised_levels(checkpoint: Checkpoint) -> Floats:
-    """float32 [3, 256]: what each level of each colour is to the network.
-
-    Exactly ``float32(float64(level) / 255)``, then less the mean and over the deviation in
-    float32, as Qwen2-VL's processor does; so pixels travel as uint8 and nothing is rounded twice.
-    """
-    stated = checkpoint.json("preprocessor_config.json")
-    scale = float(stated.get("rescale_factor", 0.00392156862745098))
-    mean = np.array(stated.get("image_mean", _MEAN), dtype=np.float32)[:, None]
-    deviation = np.array(stated.get("image_std", _DEVIATION), dtype=np.float32)[:, None]
-    levels = (np.arange(256, dtype=np.float64) * scale).astype(np.float32)
-    return np.asarray((levels - mean) / deviation, dtype=np.float32)
 
 
 @dataclass
