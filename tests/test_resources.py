@@ -57,11 +57,14 @@ def test_a_path_that_leaves_conf_is_refused(relative: str) -> None:
 
 def test_a_wheel_carries_every_file_of_conf() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    carried = {
-        Path(target, Path(name).name)
+    matched = {
+        (target, pattern): glob.glob(pattern, root_dir=ROOT)  # noqa: PTH207 (setuptools' own rule)
         for target, patterns in settings["tool"]["setuptools"]["data-files"].items()
         for pattern in patterns
-        for name in glob.glob(pattern, root_dir=ROOT)  # noqa: PTH207 (setuptools' own rule)
+    }
+    assert all(matched.values()), f"patterns that match nothing: {matched}"
+    carried = {
+        Path(target, Path(name).name) for (target, _), names in matched.items() for name in names
     }
     wanted = {
         SHARE / path.relative_to(ROOT / "conf")
