@@ -65,7 +65,6 @@ def build_engine(
     kind: str,
     *,
     rebuild: Callable[[Mapping[str, str] | None], Reranker],
-    device_share: float = 1.0,
 ) -> Engine:
     """Load the network on the device and wrap it in the forward loop.
 
@@ -76,7 +75,6 @@ def build_engine(
         rebuild: :func:`build_reranker` with the same model section and consent, given the hashes
             of the checkpoint's files. An engine of lower precision calls it when a sequence first
             has to be scored in float32, so that both score with the same weights.
-        device_share: part of the device that this replica may fill.
 
     Raises:
         ConfigurationError: ``cuda`` is asked for and torch sees no GPU, or packing is asked for and
@@ -108,18 +106,16 @@ def build_engine(
     return Engine(
         reranker,
         device=device,
-        token_budget=_token_budget(reranker, config, device, device_share),
+        token_budget=_token_budget(reranker, config, device),
         share_prefixes=config.share_prefixes,
         deterministic=config.deterministic,
         float32_twin=float32_twin if lower else None,
     )
 
 
-def _token_budget(
-    reranker: Reranker, config: EngineConfig, device: torch.device, share: float
-) -> int:
+def _token_budget(reranker: Reranker, config: EngineConfig, device: torch.device) -> int:
     if config.token_budget is not None:
         return config.token_budget
     if config.deterministic or not isinstance(reranker, WeightedReranker):
         return DEFAULT_TOKEN_BUDGET[device.type]
-    return token_budget(reranker, device, memory_fraction=config.memory_fraction * min(1.0, share))
+    return token_budget(reranker, device, memory_fraction=config.memory_fraction)
