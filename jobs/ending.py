@@ -5,11 +5,13 @@ This module imports nothing that may be missing or broken, so that it can speak 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -21,7 +23,29 @@ from pipeline.plain_text import holds_credentials, redacted, visible
 
 def run_module(name: str) -> NoReturn:
     """Import ``jobs.NAME`` and run its ``main``, telling what goes wrong in either."""
-    guarded(lambda: import_module(name).main())
+    run_process(lambda: import_module(name).main())
+
+
+def run_process(body: Callable[[], object]) -> NoReturn:
+    """:func:`guarded` for the command line that a process was started for: the process ends.
+
+    It does what the interpreter does at its end, but for taking itself apart. A thread of a library
+    (Arrow's, gRPC's) that is about to enter Python meanwhile would end the process with SIGABRT and
+    code 134, after all work was done. multiprocessing ends its processes in the same way.
+    """
+    code: object = int(ExitCode.FAILED)
+    try:
+        guarded(body)
+    except SystemExit as left:
+        code = left.code
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for all but daemons
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            _flush(stream)
+    os._exit(code if isinstance(code, int) else int(ExitCode.FAILED))
 
 
 def guarded(body: Callable[[], object]) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from jobs.ending import guarded
+from jobs.ending import run_process
 
 
 def main() -> NoReturn:
@@ -16,7 +16,7 @@ def main() -> NoReturn:
 
         run_app(app)
 
-    guarded(run)
+    run_process(run)
 
 
 def __getattr__(name: str) -> Any:

@@ -232,6 +232,43 @@ def test_surrogates_in_arguments_and_an_encoding_without_them() -> None:
     assert said.isascii()
 
 
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [("raise KeyError('x')", 5), ("raise SystemExit(4)", 4), ("print('done')", 0)],
+)
+def test_a_thread_of_a_library_does_not_change_the_code(entry: str, code: int) -> None:
+    """One that enters Python while the interpreter is taken apart would abort the process (134)."""
+    program = f"""
+import atexit, io, threading, time
+import pyarrow
+from jobs.ending import run_process
+
+class Endless(io.RawIOBase):
+    def readable(self):
+        return True
+    def read(self, size=-1):
+        started.set()
+        while True:
+            time.sleep(0.0005)
+
+def body():
+    reading = pyarrow.PythonFile(Endless(), mode="r")
+    threading.Thread(target=pyarrow.ipc.open_stream, args=[reading], daemon=True).start()
+    started.wait()
+    threading.Thread(target=lambda: (time.sleep(0.1), print("waited for", flush=True))).start()
+    atexit.register(lambda: print("cleaned up"))
+    {entry}
+
+started = threading.Event()
+run_process(body)
+"""
+    running = start(program=["-c", program], stdout=subprocess.PIPE)
+    out, said = running.communicate(timeout=120)
+    assert running.returncode == code
+    assert out.endswith("waited for\ncleaned up\n")
+    assert "Fatal Python error" not in said
+
+
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
