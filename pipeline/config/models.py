@@ -168,6 +168,13 @@ class OutputConfig(Settings):
         """Each once and in one order, for the order in which they are named means nothing."""
         return (PARQUET, *sorted(set(formats) - {PARQUET}))
 
+    @model_validator(mode="after")
+    def _columns_once(self) -> OutputConfig:
+        twice = sorted({name for name in self.columns if self.columns.count(name) > 1})
+        if twice:
+            raise ValueError(f"output.columns names '{twice[0]}' twice; name every column once")
+        return self
+
 
 class UnitsConfig(Settings):
     """How the input is cut into units, the grain of work, retry and resume."""
