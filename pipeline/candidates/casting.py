@@ -128,7 +128,12 @@ def _fails(values: pa.Array, work: Callable[[pa.Array], object]) -> bool:
 
 
 def items_of(values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """The items of a list array [N], and int64 [N], how many each list has; 0 where it is null."""
+    """The items of a list array [N], and int64 [N], how many each list has; 0 where it is null.
+
+    An array of nothing but nulls [N] has none.
+    """
+    if pa.types.is_null(values.type):
+        return values.slice(0, 0), np.zeros(len(values), dtype=np.int64)
     if pa.types.is_list_view(values.type) or pa.types.is_large_list_view(values.type):
         values = values.cast(pa.large_list(values.type.value_type))
     lengths = pc.fill_null(pc.list_value_length(values), 0)

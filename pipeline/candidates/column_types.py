@@ -52,6 +52,11 @@ def is_list_of_structs(kind: pa.DataType) -> bool:
     return is_list(kind) and bool(pa.types.is_struct(kind.value_type))
 
 
+def holds_no_candidate(kind: pa.DataType) -> bool:
+    """Whether a column is of the type that writers give to lists none of which has an item."""
+    return bool(pa.types.is_null(kind) or (is_list(kind) and pa.types.is_null(kind.value_type)))
+
+
 def require_text(field: pa.Field, source: str, note: str = "") -> None:
     """Refuse a column that cannot be text.
 

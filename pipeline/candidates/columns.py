@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import pyarrow as pa
 
@@ -12,6 +12,7 @@ from pipeline import schema
 from pipeline.candidates.column_types import (
     candidates_hint,
     carried_type,
+    holds_no_candidate,
     is_list_of_structs,
     partition_hint,
     require_image,
@@ -22,6 +23,15 @@ from pipeline.candidates.named_columns import Level, NamedColumns
 from pipeline.errors import ConfigurationError, InputContractError
 
 Layout = Literal["long", "nested"]
+
+_OF_CANDIDATES: Final = (
+    schema.DOC_ID,
+    schema.TITLE,
+    schema.TEXT,
+    schema.IMAGE,
+    schema.FIRST_STAGE_SCORE,
+    schema.FIRST_STAGE_RANK,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +112,7 @@ def map_columns(
     inner = outer
     if listed is not None:
         outer.check(listed)
-        fields = pa.schema(list(arrow.field(listed).type.value_type))
+        fields = _fields_of(arrow, listed, explicit, [*(text_columns or ()), *pass_through])
         inner = NamedColumns(source, explicit, fields, "candidate", listed, uuids)
     query = _query_columns(outer)
     candidate = {schema.DOC_ID: inner.require(schema.DOC_ID)}
@@ -126,6 +136,19 @@ def map_columns(
         carried=_carried(query, candidate, passed, outer, inner),
         uuids=outer.uuids() | inner.uuids(),
     )
+
+
+def _fields_of(
+    arrow: pa.Schema, listed: str, explicit: Mapping[str, str], wanted: Sequence[str]
+) -> pa.Schema:
+    """The fields of candidates; of lists without items those that are wanted, all null."""
+    kind = arrow.field(listed).type
+    if not holds_no_candidate(kind):
+        return pa.schema(list(kind.value_type))
+    names = [explicit.get(name, name) for name in (schema.DOC_ID, schema.TEXT)]
+    names += [explicit.get(name, name) for name in wanted if name not in arrow.names]
+    names += [own for ours, own in explicit.items() if ours in _OF_CANDIDATES]
+    return pa.schema([pa.field(name, pa.null()) for name in dict.fromkeys(names)])
 
 
 def _query_columns(outer: NamedColumns) -> dict[str, str]:
@@ -224,6 +247,11 @@ def _candidates_column(
     for name in names:
         if name in arrow.names and is_list_of_structs(arrow.field(arrow.names.index(name)).type):
             return name
+    for name in names:
+        if name in arrow.names and holds_no_candidate(arrow.field(arrow.names.index(name)).type):
+            ids = (explicit.get(schema.DOC_ID), *schema.ALIASES[schema.DOC_ID])
+            if layout == "nested" or not any(one in arrow.names for one in ids):
+                return name
     if layout == "nested" or schema.CANDIDATES in explicit:
         told = candidates_hint(arrow, names)
         raise InputContractError(

@@ -23,6 +23,7 @@ from pipeline.candidates.canonical import (
     query_columns,
 )
 from pipeline.candidates.casting import Place, items_of, to_ids
+from pipeline.candidates.columns import ColumnMap
 from pipeline.candidates.grouping import concatenated, group_lists, group_rows
 from pipeline.candidates.inputs import Input, InputFile
 from pipeline.candidates.lists import CandidateLists
@@ -65,8 +66,8 @@ def count_rows_of_queries(source: Input, limit: int) -> int:
         return min(limit, source.rows)
     seen, position = 0, 0
     last: object = None
-    for _, _, batch in source.batches(0, source.rows, only=(schema.QUERY_ID,)):
-        for value in plain(batch.column(0)).to_pylist():
+    for file, row, batch in source.batches(0, source.rows, only=(schema.QUERY_ID,)):
+        for value in _ids(source, file, row, batch).to_pylist():
             if seen == 0 or value != last:
                 if seen == limit:
                     return position
@@ -122,9 +123,13 @@ def _long_rows(source: Input, start: int, stop: int, separator: str, budget: Dec
 
 def _id_before(source: Input, start: int) -> pa.Array:
     """The query id [1] of the row before a range."""
-    file, row, batch = next(source.batches(start - 1, start, only=(schema.QUERY_ID,)))
+    return _ids(source, *next(source.batches(start - 1, start, only=(schema.QUERY_ID,))))
+
+
+def _ids(source: Input, file: InputFile, row: int, batch: pa.RecordBatch) -> pa.Array:
+    """The query ids of a batch of nothing else, in the type that they have in all files."""
     [values] = plain_columns(file.columns, "query", _by_name(batch)).values()
-    place = _place(file, np.array([row]))
+    place = _place(file, np.arange(row, row + batch.num_rows))
     return to_ids(values, source.columns.query_id, schema.QUERY_ID, place)
 
 
@@ -166,9 +171,7 @@ def _nested_lists(
         place = _place(file, np.arange(row, row + batch.num_rows))
         queries.append(pa.table(query_columns(columns, outer, place)))
         parents = np.repeat(np.arange(len(counts)), counts)
-        fields = [field.name for field in items.type]
-        inner = dict(zip(fields, items.flatten(), strict=True))
-        inner = plain_columns(columns, "candidate", inner)
+        inner = plain_columns(columns, "candidate", _candidate_fields(columns, items))
         for name, level in columns.passed.items():
             if level == "query":
                 _refuse_repeating(outer[name], counts, budget, file)
@@ -177,6 +180,15 @@ def _nested_lists(
         documents.append(pa.table(candidate_columns(columns, inner, separator, place)))
         lengths.append(counts)
     return group_lists(concatenated(queries), concatenated(documents), np.concatenate(lengths))
+
+
+def _candidate_fields(columns: ColumnMap, items: pa.Array) -> dict[str, pa.Array]:
+    """The fields of candidates [N] by the file's names."""
+    if not pa.types.is_null(items.type):
+        return dict(zip([field.name for field in items.type], items.flatten(), strict=True))
+    passed = [name for name, level in columns.passed.items() if level == "candidate"]
+    names = [*columns.candidate.values(), *columns.text, *passed]
+    return {name: items for name in names}
 
 
 def _refuse_repeating(

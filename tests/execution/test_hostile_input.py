@@ -5,7 +5,9 @@ In-process mode, one job per case; reading is the same code in a worker of Ray.
 
 from __future__ import annotations
 
+import base64
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,82 @@ def quarantine(outcome: Outcome) -> list[tuple[str | None, str | None, str]]:
     files = sorted(Path(outcome.folder).glob("quarantine/*.parquet"))
     rows = [row for path in files for row in pq.read_table(path).to_pylist()]
     return [(row["query_id"], row["doc_id"], row["reason"]) for row in rows]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_files_whose_lists_all_lack_candidates_are_counted(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    wide = pa.list_(pa.struct([("doc_id", pa.int64()), ("text", pa.string()), ("kept", pa.int8())]))
+    parts = [
+        nested(pa.array([[{"doc_id": 1, "text": "t", "kept": 7}], [None], []], wide)),
+        nested(pa.nulls(2)),  # as pandas writes lists of which none has an item
+        nested(pa.array([[], None, [None, None]], pa.large_list(pa.null()))),
+    ]
+    paths = []
+    for place, part in enumerate(order):
+        ids = pa.array([f"{part}-{i}" for i in range(len(parts[part]))])
+        paths.append(tmp_path / f"{place}.parquet")
+        pq.write_table(parts[part].set_column(0, "query_id", ids), paths[-1])
+    manifest = (outcome := run(tmp_path, paths, write={"columns": ["kept"]})).manifest
+    assert (manifest["queries"], manifest["documents"], manifest["quarantined"]) == (8, 4, 3)
+    assert manifest["reasons"] == {"no_candidates": 5, "null_doc_id": 3}
+    assert ranked(outcome)["kept"].to_pylist().count(7) == 1
+
+
+def test_a_limit_counts_a_query_once_however_its_id_is_stored(tmp_path: Path) -> None:
+    ids = [uuid.UUID(int=i) for i in (1, 1, 2)]
+    raw = [one.bytes for one in (ids[2], ids[2], uuid.UUID(int=3))]
+    tables = [
+        long(query_id=[str(one) for one in ids], query=["x"] * 3),
+        long(query_id=pa.array(raw, pa.uuid()), query=["x"] * 3, doc_id=["4", "5", "6"]),
+    ]
+    paths = [tmp_path / "0.parquet", tmp_path / "1.parquet"]
+    for path, table in zip(paths, tables, strict=True):
+        pq.write_table(table, path)
+    for limit, documents in ((1, 2), (2, 5), (3, 6)):
+        manifest = run(tmp_path, paths, limit=limit).manifest
+        assert (manifest["queries"], manifest["documents"]) == (limit, documents)
+    bad = pa.Array.from_buffers(pa.string(), 3, pa.array([b"a", b"a", b"\xff"]).buffers())
+    pq.write_table(long(query_id=bad), paths[0])
+    with pytest.raises(InputContractError, match=r"0\.parquet, row 2: column query_id"):
+        run(tmp_path, paths[0], limit=2)
+
+
+def test_columns_of_views_and_lists_of_a_fixed_size_are_copied(tmp_path: Path) -> None:
+    path = tmp_path / "some.parquet"
+    columns: dict[str, pa.Array] = {
+        "view": pa.array(["a", None, "c" * 20], pa.string_view()),
+        "bytes": pa.array([b"a", None, b"c"], pa.binary_view()),
+        "list": pa.array([["a"], None, []], pa.list_view(pa.string())),
+        "fixed": pa.array([[1, 2], None, [3, None]], pa.list_(pa.int8(), 2)),
+    }
+    pq.write_table(long(**columns), path)
+    outcome = run(tmp_path, path, write={"columns": list(columns)})
+    found = {row["doc_id"]: row for row in ranked(outcome).to_pylist()}
+    assert {name: [found[i][name] for i in "123"] for name in columns} == {
+        name: values.to_pylist() for name, values in columns.items()
+    }
+
+
+def test_a_null_list_is_not_filled_up_to_a_claimed_size(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    plain = pa.array([None, [CANDIDATE]], LISTS)
+    claimed = nested(plain).schema.set(
+        2, pa.field("candidates", pa.list_(LISTS.value_type, 2**31 - 1))
+    )
+    claim = base64.b64encode(claimed.serialize().to_pybytes())
+    with pq.ParquetWriter(path, nested(plain).schema, store_schema=False) as writer:
+        writer.write_table(nested(plain))
+        writer.add_key_value_metadata({"ARROW:schema": claim})
+    assert pq.read_schema(path).equals(claimed)
+    manifest = run(tmp_path, path).manifest
+    assert (manifest["queries"], manifest["documents"]) == (2, 1)
+
+
+def test_a_column_is_copied_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"output\.columns names 'query' twice"):
+        run(tmp_path, tmp_path, write={"columns": ["query", "query"]})
 
 
 def test_queries_without_candidates_are_counted_and_set_aside(tmp_path: Path) -> None:
