@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.candidates.planning import Plan
-from pipeline.errors import DamagedRunError, RerankError
+from pipeline.errors import DamagedRunError, InputContractError, RerankError
 from pipeline.execution import records
 from pipeline.outputs.sealed import NotWholeError, refuse_damage, sealed_bytes
+from pipeline.storage.parquet import table_of
 from pipeline.storage.store import (
     create_if_absent,
     open_own,
@@ -114,9 +116,11 @@ def _data(path: str) -> bytes:
 
 
 def _table(path: str, data: bytes, columns: Sequence[str] | None) -> pa.Table:
-    """Rows of bytes that were compared with a digest, so that this cannot fail but for a bug."""
+    """Rows of bytes that were compared with a digest; whoever wrote them, they stay data.
+
+    A run repeats values of its queries as often as they have candidates, so it may unfold far.
+    """
     try:
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        return file.read(columns=None if columns is None else list(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise records.damaged(path, f"not readable as Parquet ({error})") from None
+        return table_of(data, path, columns=columns, max_expansion=math.inf)
+    except InputContractError as error:
+        raise records.damaged(path, str(error).removeprefix(f"{path}: ")) from None

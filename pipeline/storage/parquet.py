@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.storage.counters import Event, count
 from pipeline.storage.parquet_footer import ParquetFooter
-from pipeline.storage.parquet_limits import DecodeBudget, refuse_expansion
+from pipeline.storage.parquet_limits import MAX_EXPANSION, DecodeBudget, refuse_expansion
 from pipeline.storage.parquet_reader import (
     UnreadableError,
     explained,
@@ -29,6 +29,7 @@ from pipeline.storage.store import FileIdentity, open_input, read_bytes
 __all__ = [
     "Footer",
     "UnreadableError",
+    "columns_of",
     "read_footer",
     "read_metadata",
     "read_rows",
@@ -207,16 +208,30 @@ def read_table(path: str, *, columns: Sequence[str] | None = None) -> pa.Table:
     return table_of(read_bytes(path), path, columns=columns)
 
 
-def table_of(data: bytes, path: str, *, columns: Sequence[str] | None = None) -> pa.Table:
+def table_of(
+    data: bytes,
+    path: str,
+    *,
+    columns: Sequence[str] | None = None,
+    max_expansion: float = MAX_EXPANSION,
+) -> pa.Table:
     """As :func:`read_table`, of a file's content.
 
     Args:
         data: the file.
         path: where it is from, for errors.
         columns: columns to read; None: all.
+        max_expansion: decoded bytes per stored byte past which much data is refused.
     """
     with explained(path, len(data)), opened(path, io.BytesIO(data)) as parquet:
-        return parquet.table(data, columns)
+        return parquet.table(data, columns, max_expansion)
+
+
+def columns_of(data: bytes, path: str) -> list[str]:
+    """Names of the columns of a file that is in memory."""
+    with explained(path, len(data)), opened(path, io.BytesIO(data)) as parquet:
+        names: list[str] = parquet.schema.names
+    return names
 
 
 def read_metadata(path: str) -> dict[str, str]:

@@ -115,7 +115,7 @@ class OpenParquet:
         if count != upper - lower:
             raise FooterError(f"{upper - lower} rows were announced, and {count} are there")
 
-    def table(self, data: bytes, columns: Sequence[str] | None) -> pa.Table:
+    def table(self, data: bytes, columns: Sequence[str] | None, max_expansion: float) -> pa.Table:
         """Every row of a file that is in memory, and of some columns or all.
 
         Raises:
@@ -124,7 +124,7 @@ class OpenParquet:
         names = self.schema.names if columns is None else list(columns)
         self.refuse_columns(names)
         places = self.footer.places(names)
-        chunks, budget = StoredChunks.of(data), DecodeBudget()
+        chunks, budget = StoredChunks.of(data), DecodeBudget(max_expansion=max_expansion)
         for group, rows in enumerate(self.footer.rows.tolist()):
             self._judge(chunks, group, places, budget, 0, rows)
         table = self._arrow(pa.BufferReader(data)).read(columns=None if columns is None else names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import InputContractError
-from pipeline.storage.parquet import read_table
-from pipeline.storage.store import read_bytes
 
-_IDS: Final = (*schema.ALIASES[schema.QUERY_ID], "_id", "id")
-_TEXTS: Final = (*schema.ALIASES[schema.QUERY], schema.TEXT)
+#: Names of the columns and keys of evaluation queries.
+ID_NAMES: Final = (*schema.ALIASES[schema.QUERY_ID], "_id", "id")
+TEXT_NAMES: Final = (*schema.ALIASES[schema.QUERY], schema.TEXT)
 
 #: One row per query that was left out, with what it met.
 MATCH_SCHEMA: Final = pa.schema(
@@ -39,19 +38,30 @@ class EvaluationQuery:
     text: str
 
 
-def read_evaluation_queries(path: str) -> list[EvaluationQuery]:
-    """Queries of a TSV (``query_id<tab>text``), JSONL (BEIR's among them) or Parquet file.
+def read_evaluation_queries(data: bytes, path: str) -> list[EvaluationQuery]:
+    """Queries of a TSV (``query_id<tab>text``) or JSONL file (BEIR's among them).
+
+    Args:
+        data: content of the file.
+        path: where it is from; its ending tells the form.
 
     Raises:
-        NotFoundError: no such file.
-        InputContractError: a line has another form, or the file holds no query.
+        InputContractError: a line has another form, a text is not UTF-8, or the file holds no
+            query.
     """
-    if path.endswith(".parquet"):
-        rows = _from_parquet(path)
-    elif path.endswith((".jsonl", ".json")):
-        rows = _from_json_lines(_lines(path), path)
+    if path.endswith((".jsonl", ".json")):
+        rows = _from_json_lines(_lines(data, path), path)
     else:
-        rows = _from_tsv(_lines(path), path)
+        rows = _from_tsv(_lines(data, path), path)
+    return evaluation_queries(rows, path)
+
+
+def evaluation_queries(rows: Iterable[tuple[str | None, str]], path: str) -> list[EvaluationQuery]:
+    """Ids and texts of a file, which must hold some.
+
+    Raises:
+        InputContractError: there are none.
+    """
     found = [EvaluationQuery(file=path, query_id=one, text=text) for one, text in rows]
     if not found:
         raise InputContractError(f"{path}: no evaluation query found")
@@ -63,9 +73,9 @@ def match_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=MATCH_SCHEMA)
 
 
-def _lines(path: str) -> Iterator[tuple[int, str]]:
+def _lines(data: bytes, path: str) -> Iterator[tuple[int, str]]:
     try:
-        text = read_bytes(path).decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputContractError(f"{path}: expected UTF-8 text; {error}") from None
     for number, line in enumerate(text.split("\n"), start=1):
@@ -80,7 +90,7 @@ def _from_tsv(lines: Iterator[tuple[int, str]], path: str) -> Iterator[tuple[str
             raise InputContractError(
                 f"{path}, line {number}: expected 'query_id<tab>text', found {line.strip()!r}"
             )
-        if number == 1 and query_id.lower() in _IDS and text.strip().lower() in _TEXTS:
+        if number == 1 and query_id.lower() in ID_NAMES and text.strip().lower() in TEXT_NAMES:
             continue  # a header
         yield query_id.strip(), text
 
@@ -91,30 +101,27 @@ def _from_json_lines(
     for number, line in lines:
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise InputContractError(f"{path}, line {number}: not JSON ({error})") from None
-        text = next((row[name] for name in _TEXTS if name in row), None) if _is_map(row) else None
+        text = (
+            next((row[name] for name in TEXT_NAMES if name in row), None) if _is_map(row) else None
+        )
         if not isinstance(text, str):
             raise InputContractError(
-                f"{path}, line {number}: expected an object with one of {', '.join(_TEXTS)}"
+                f"{path}, line {number}: expected an object with one of {', '.join(TEXT_NAMES)}"
             )
-        query_id = next((row[name] for name in _IDS if name in row), None)
+        query_id = next((row[name] for name in ID_NAMES if name in row), None)
+        if not isinstance(query_id, str | int | None) or isinstance(query_id, bool):
+            raise InputContractError(
+                f"{path}, line {number}: expected a string or a whole number as id, found "
+                f"{query_id!r}"
+            )
+        for value in (text, str(query_id)):
+            if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
+                raise InputContractError(
+                    f"{path}, line {number}: half of a surrogate pair, which is no text"
+                )
         yield (None if query_id is None else str(query_id)), text
-
-
-def _from_parquet(path: str) -> Iterator[tuple[str | None, str]]:
-    table = read_table(path)
-    text = next((name for name in _TEXTS if name in table.column_names), None)
-    if text is None:
-        raise InputContractError(
-            f"{path}: expected one of the columns {', '.join(_TEXTS)}; columns found: "
-            f"{', '.join(table.column_names)}"
-        )
-    ids = next((name for name in _IDS if name in table.column_names), None)
-    values = table[ids].cast(pa.string()).to_pylist() if ids else [None] * table.num_rows
-    for query_id, value in zip(values, table[text].to_pylist(), strict=True):
-        if isinstance(value, str):
-            yield query_id, value
 
 
 def _is_map(row: object) -> bool:

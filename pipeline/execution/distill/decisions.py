@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.config import DistillConfig
 from pipeline.execution.distill.corpus import find_texts
+from pipeline.execution.distill.given_files import GivenFiles
 from pipeline.execution.distill.groups import Groups
 from pipeline.execution.distill.set_check import listed
 from pipeline.execution.distill.set_folder import DECISIONS, SURVEY, SetFolder
@@ -53,19 +54,23 @@ DECISION_SCHEMA: Final = pa.schema(
 
 
 def decide(
-    config: DistillConfig, teachers: Sequence[Teacher], folder: SetFolder, units: int
+    config: DistillConfig,
+    teachers: Sequence[Teacher],
+    folder: SetFolder,
+    units: int,
+    given: GivenFiles,
 ) -> None:
     """Write every unit's decisions, then :data:`SUMMARY`, from all surveys.
 
     Raises:
         InputContractError: a teacher's scores cannot be put on the asked scale; an evaluation file
-            is not one.
+            is not one, or not what it was.
     """
-    surveys = Surveys.read(config, folder, units)
+    surveys = Surveys.read(config, folder, units, given)
     statistics = surveys.statistics
     moments = [Moments.merged([Moments(**part) for part in parts]) for parts in surveys.moments]
     scales = _scales(config, teachers, moments, surveys)
-    groups = Groups.of(config, surveys)
+    groups = Groups.of(config, surveys, given)
     left_out = surveys.reasons | groups.matches
     free = np.ones(len(surveys.keys), dtype=bool)
     free[list(left_out)] = False
@@ -76,8 +81,7 @@ def decide(
         fraction=config.split.dev_fraction,
         seed=config.seed,
     )
-    corpus = config.positives.corpus
-    texts = {} if corpus is None else find_texts(corpus, surveys.outside)
+    texts = find_texts(given.corpus, surveys.outside)
     matches, used = _write_units(folder, surveys, left_out, dev, texts)
     left_out_bytes = to_bytes(match_table(matches))
     folder.put(folder.file(DECONTAMINATION), left_out_bytes)

@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from pipeline import schema
 from pipeline.config import DistillConfig
+from pipeline.execution.distill.evaluation_files import evaluation_queries_of
+from pipeline.execution.distill.given_files import GivenFiles
 from pipeline.execution.distill.survey import shingle_sets
 from pipeline.execution.distill.surveys import Surveys
 from pipeline.hashes import stable_hashes
 from pipeline.training_data import reasons
-from pipeline.training_data.decontamination import EvaluationQuery, read_evaluation_queries
+from pipeline.training_data.decontamination import EvaluationQuery
 from pipeline.training_data.near_duplicates import Sets, clusters, similar_pairs
 from pipeline.training_data.texts import normalised
 
@@ -35,10 +37,12 @@ class Groups:
     matches: dict[int, dict[str, Any]]
 
     @classmethod
-    def of(cls, config: DistillConfig, surveys: Surveys) -> Groups:
+    def of(cls, config: DistillConfig, surveys: Surveys, given: GivenFiles) -> Groups:
         """Compare all queries with each other and with the evaluation queries."""
         evaluation = [
-            one for path in config.decontaminate.queries for one in read_evaluation_queries(path)
+            one
+            for path in config.decontaminate.queries
+            for one in evaluation_queries_of(given, path)
         ]
         normals: list[str | None] = [normalised(one.text) for one in evaluation]
         evaluation_keys = stable_hashes(f"text:{text}" for text in normals)

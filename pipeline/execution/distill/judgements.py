@@ -15,7 +15,6 @@ from pipeline.execution.distill.set_folder import JUDGED, SetFolder
 from pipeline.execution.distill.unit_scores import JUDGED_SCHEMA
 from pipeline.hashes import stable_hashes
 from pipeline.ranking.qrels import read_qrels
-from pipeline.storage.store import read_bytes
 from pipeline.training_data.canonical import RELEVANCE
 
 _EVALUATION_DOCUMENTS = "evaluation_documents.parquet"
@@ -28,7 +27,7 @@ def write_judgements(prepared: Prepared) -> None:
     done = folder.done(JUDGED)
     if path is None or len(done) == len(prepared.units):
         return
-    qrels = read_qrels(read_bytes(path), path)
+    qrels = read_qrels(prepared.given.read(path), path)
     by_hash = dict(zip(stable_hashes(qrels).tolist(), qrels, strict=True))
     judged = np.array(list(by_hash), dtype=np.uint64)
     for place, hashes in enumerate(prepared.teachers[0].hashes):
@@ -44,14 +43,15 @@ def write_judgements(prepared: Prepared) -> None:
         folder.put_table(folder.step(JUDGED, place), table)
 
 
-def write_evaluation_documents(config: DistillConfig, folder: SetFolder) -> None:
+def write_evaluation_documents(prepared: Prepared) -> None:
     """Keep the hashes of the documents that evaluation judgements call relevant."""
+    config, folder = prepared.config, prepared.folder
     if not config.decontaminate.documents:
         return
     found = {
         doc
         for path in config.decontaminate.qrels
-        for documents in read_qrels(read_bytes(path), path).values()
+        for documents in read_qrels(prepared.given.read(path), path).values()
         for doc, relevance in documents.items()
         if relevance > 0
     }

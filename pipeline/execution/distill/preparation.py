@@ -17,6 +17,7 @@ from pipeline.candidates.inputs import Input, open_input
 from pipeline.candidates.planning import Plan
 from pipeline.config import DistillConfig, InputConfig
 from pipeline.errors import InputContractError, NotFoundError
+from pipeline.execution.distill.given_files import GivenFiles
 from pipeline.execution.distill.set_folder import SetFolder
 from pipeline.execution.listing import error_of, wrong_sizes
 from pipeline.execution.ranked_reader import published_manifest
@@ -24,7 +25,7 @@ from pipeline.execution.records import damaged
 from pipeline.execution.run_files import footer_metadata
 from pipeline.execution.run_folder import MANIFEST, RANKED, RunFolder, find_run
 from pipeline.execution.unit_counts import UnitCounts
-from pipeline.storage.store import absolute, join, list_files, read_bytes, with_content
+from pipeline.storage.store import absolute, join
 from pipeline.training_data.teachers import Teacher, refuse_mixed_scales
 
 #: Raised when the content of a set's files changes for the same configuration and teachers.
@@ -87,6 +88,7 @@ class Prepared:
         units: all units.
         set_id: 16 hex digits from teachers, rules and the content of judgements.
         folder: where the set is or will be.
+        given: judgements, evaluation queries and the corpus.
     """
 
     config: DistillConfig
@@ -96,6 +98,7 @@ class Prepared:
     units: tuple[DistillUnit, ...]
     set_id: str
     folder: SetFolder
+    given: GivenFiles
 
     def description(self) -> dict[str, Any]:
         """Content of ``set.json``."""
@@ -121,7 +124,8 @@ def prepare_distillation(config: DistillConfig) -> Prepared:
     combination = config.combination
     refuse_mixed_scales([run.teacher for run in runs], combination.method, combination.scores)
     input_config, source = _open_source(runs[0])
-    set_id = _set_id(config, runs)
+    given = GivenFiles.of(config)
+    set_id = _set_id(config, runs, given)
     folder = SetFolder(join(absolute(config.output.path), set_id))
     return Prepared(
         config=config,
@@ -131,6 +135,7 @@ def prepare_distillation(config: DistillConfig) -> Prepared:
         units=_units(runs),
         set_id=set_id,
         folder=folder,
+        given=given,
     )
 
 
@@ -250,35 +255,26 @@ class _Index:
         return tuple(file for place in found.tolist() for file in self.files[place])
 
 
-def _set_id(config: DistillConfig, runs: tuple[TeacherRun, ...]) -> str:
+def _set_id(config: DistillConfig, runs: tuple[TeacherRun, ...], given: GivenFiles) -> str:
     """Teachers by run id, everything that changes the set, and the content of what it reads."""
     rules = config.model_dump(
         mode="json", include={"combination", "positives", "negatives", "split", "seed"}
     )
     del rules["positives"]["qrels"], rules["positives"]["corpus"]
     clean = config.decontaminate
-    corpus = config.positives.corpus
+    judged = config.positives.qrels
     parts = {
         "teachers": [
             [run.teacher.run_id, one.weight] for run, one in zip(runs, config.teachers, strict=True)
         ],
         "rules": rules,
         "decontaminate": [clean.near_duplicates, clean.documents],
-        "qrels": _content(() if config.positives.qrels is None else (config.positives.qrels,)),
-        "evaluation": [_content(clean.queries), _content(clean.qrels)],
-        "corpus": [] if corpus is None else _corpus(corpus),
+        "qrels": [] if judged is None else [given.sha256[judged]],
+        "evaluation": [
+            [given.sha256[path] for path in paths] for paths in (clean.queries, clean.qrels)
+        ],
+        "corpus": [file.described() for file in given.corpus],
         "format": FORMAT_VERSION,
         "version": pipeline.__version__.split(".")[0],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _corpus(path: str) -> list[dict[str, str | int]]:
-    whole_bytes = int(InputConfig.model_fields["hash_mib"].default * 2**20)
-    with ThreadPoolExecutor(16) as pool:
-        found = pool.map(lambda f: with_content(f, whole_bytes=whole_bytes), list_files(path))
-        return [file.described() for file in found]
-
-
-def _content(paths: tuple[str, ...]) -> list[str]:
-    return [hashlib.sha256(read_bytes(path)).hexdigest() for path in paths]

@@ -64,7 +64,7 @@ def distill(prepared: Prepared) -> Outcome:
     started = time.monotonic()
     folder.describe(prepared.description())
     write_judgements(prepared)
-    write_evaluation_documents(prepared.config, folder)
+    write_evaluation_documents(prepared)
     job = Job(
         config=prepared.config,
         source=prepared.source,
@@ -92,7 +92,8 @@ def _steps(prepared: Prepared, job: Job) -> int:
     config, folder, units = prepared.config, prepared.folder, prepared.units
     run_step(job, SURVEY, units, survey, _reporter(prepared, "surveyed"))
     if folder.read_json(folder.work(SUMMARY)) is None:
-        decide(config, [run.teacher for run in prepared.teachers], folder, len(units))
+        teachers = [run.teacher for run in prepared.teachers]
+        decide(config, teachers, folder, len(units), prepared.given)
     if config.negatives.max_per_document is not None:
         run_step(job, REQUESTS, units, request_unit, _reporter(prepared, "asked"))
         write_grants(config, folder, len(units))

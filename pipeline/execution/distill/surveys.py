@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.config import DistillConfig
+from pipeline.execution.distill.given_files import GivenFiles
 from pipeline.execution.distill.set_folder import SURVEY, SetFolder
 from pipeline.execution.distill.survey import KEY, OUTSIDE, SHINGLES, STATISTICS
 from pipeline.hashes import Hashes
 from pipeline.ranking.qrels import read_qrels
-from pipeline.storage.store import read_bytes
 from pipeline.training_data import reasons
 from pipeline.training_data.near_duplicates import Sets
 from pipeline.training_data.statistics import added
@@ -49,11 +49,13 @@ class Surveys:
     outside_pairs: int = 0
 
     @classmethod
-    def read(cls, config: DistillConfig, folder: SetFolder, units: int) -> Surveys:
+    def read(
+        cls, config: DistillConfig, folder: SetFolder, units: int, given: GivenFiles
+    ) -> Surveys:
         """Read the survey of every unit, one after the other."""
         found = cls(folder, moments=[[] for _ in config.teachers])
         found.samples = [[] for _ in config.teachers]
-        judged = _evaluation_ids(config)
+        judged = _evaluation_ids(config, given)
         keys = [found.keys]
         for place in range(units):
             path = folder.step(SURVEY, place)
@@ -101,10 +103,10 @@ class Surveys:
         return Sets(offsets=offsets, elements=np.concatenate(elements))
 
 
-def _evaluation_ids(config: DistillConfig) -> dict[str, str]:
+def _evaluation_ids(config: DistillConfig, given: GivenFiles) -> dict[str, str]:
     """Ids of judged evaluation queries, each with the first file that judges it."""
     found: dict[str, str] = {}
     for path in config.decontaminate.qrels:
-        for query_id in read_qrels(read_bytes(path), path):
+        for query_id in read_qrels(given.read(path), path):
             found.setdefault(query_id, path)
     return found
