@@ -77,7 +77,7 @@ class S3(Backend):
                 kind=kinds[item["type"]],
                 size=int(item.get("size") or 0),
             )
-            for item in filesystem().run(_listed(folder, prefix, delimiter="/"))
+            for item in run(_listed(folder, prefix, delimiter="/"))
         ]
         return [entry for entry in found if entry.name]  # consoles mark a folder with such a key
 
