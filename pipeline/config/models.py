@@ -102,7 +102,8 @@ class InputConfig(Settings):
     """Where the candidate lists are, and how their columns are called."""
 
     path: Names = Field(
-        description="Parquet files, folders or globs, local or fsspec URIs; read in sorted order."
+        min_length=1,
+        description="Parquet files, folders or globs, local or fsspec URIs; read in sorted order.",
     )
     layout: Literal["auto", "long", "nested"] = Field(
         "auto",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from pipeline.errors import NotFoundError
 from pipeline.execution import attempts
 from pipeline.execution.lease import RELEASED, read_holder
 from pipeline.execution.run_folder import RunFolder, is_run
@@ -21,6 +22,7 @@ from pipeline.storage.store import (
     abort_upload,
     absolute,
     delete,
+    is_folder,
     join,
     list_entries,
     list_temporary,
@@ -53,8 +55,12 @@ def find_garbage(path: str, *, older_than_h: float, probe_s: float = _PROBE_S) -
         path: a run folder, or an output folder with runs.
         older_than_h: temporary files and uploads that are younger may be in use and are left.
         probe_s: how long a probe's file must be seen to be called abandoned.
+
+    Raises:
+        NotFoundError: there is no such folder.
+        DamagedRunError: the lease of a run is damaged, so nobody knows what is in use.
     """
-    folder = absolute(path).rstrip("/")
+    folder = absolute(path).rstrip("/") or "/"
     before = datetime.now(UTC) - timedelta(hours=older_than_h)
     garbage = [
         Garbage(kind="temporary", path=file.path, remove=partial(delete, file.path))
@@ -68,7 +74,13 @@ def find_garbage(path: str, *, older_than_h: float, probe_s: float = _PROBE_S) -
     ]
     for run in _runs(folder):
         garbage += _attempts(run)
-    return garbage + _probes(folder, probe_s)
+    garbage += _probes(folder, probe_s)
+    # Asked last: of a folder in an object store there may be nothing but uploads.
+    if not garbage and not is_folder(folder):
+        raise NotFoundError(
+            f"{folder}: no such folder; give the folder of a run, or an output folder with runs"
+        )
+    return garbage
 
 
 def collect(garbage: list[Garbage]) -> None:

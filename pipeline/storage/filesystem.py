@@ -6,19 +6,42 @@ the file system can (``mode="create"``); a compare-and-swap is not part of fsspe
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from fsspec.core import url_to_fs
 
-from pipeline.errors import AccessDeniedError, ConfigurationError
+from pipeline.errors import AccessDeniedError, ConfigurationError, RerankError, StorageError
 from pipeline.storage.backend import Backend, refuse_size
 from pipeline.storage.content import changed, is_whole_hash, verified_bytes
 from pipeline.storage.files import FILE, FOLDER, Entry, FileIdentity
 
+R = TypeVar("R")
+
 #: What file systems call the version of an object.
 _NAMED = ("generation", "ETag", "etag")
+
+
+def _told(method: Callable[..., R]) -> Callable[..., R]:
+    """What the library of a store raises, as an error that names the path."""
+
+    @functools.wraps(method)
+    def told(self: Any, path: Any, *others: Any, **named: Any) -> R:
+        try:
+            return method(self, path, *others, **named)
+        except RerankError:
+            raise
+        except PermissionError as error:
+            raise denied(str(getattr(path, "path", path)), error) from error
+        except Exception as error:  # of whatever library it is
+            said = " ".join(str(error).split()) or "no reason was given"
+            place = getattr(path, "path", path)
+            raise StorageError(f"{place}: {type(error).__name__}: {said}") from error
+
+    return told
 
 
 class Filesystem(Backend):
@@ -28,6 +51,7 @@ class Filesystem(Backend):
         #: The file that was read whole last: what it had to be, what it was, and its content.
         self._last: tuple[tuple[FileIdentity, FileIdentity], bytes] | None = None
 
+    @_told
     def stat(self, path: str) -> FileIdentity | None:
         """Size, and what the file system has for a version."""
         fs, name = resolve(path)
@@ -37,22 +61,26 @@ class Filesystem(Backend):
             return None
         return None if info["type"] == "directory" else _identity(fs, info)
 
+    @_told
     def is_folder(self, path: str) -> bool:
         """What the file system calls a directory."""
         fs, name = resolve(path)
         return bool(fs.isdir(name))
 
+    @_told
     def find(self, folder: str) -> list[FileIdentity]:
         """Recursive listing."""
         fs, name = resolve(folder)
         return [_identity(fs, info) for info in fs.find(name, detail=True).values()]
 
+    @_told
     def glob(self, pattern: str) -> list[FileIdentity]:
         """The file system's own."""
         fs, name = resolve(pattern)
         found = fs.glob(name, detail=True).values()
         return [_identity(fs, info) for info in found if info["type"] == "file"]
 
+    @_told
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         """One listing."""
         fs, name = resolve(folder)
@@ -65,6 +93,7 @@ class Filesystem(Backend):
             names[info["type"]].append(info["name"].rstrip("/").rpartition("/")[2])
         return names["file"], names["directory"]
 
+    @_told
     def open(self, path: str, expected: FileIdentity | None) -> BinaryIO | None:
         """Where the content is known, it is read whole and checked before anything is parsed.
 
@@ -97,6 +126,7 @@ class Filesystem(Backend):
             kept = self._last = ((expected, found), verified_bytes(read[0], expected).read())
         return io.BytesIO(kept[1])
 
+    @_told
     def entries(self, folder: str) -> list[Entry]:
         """One listing."""
         fs, name = resolve(folder)
@@ -114,6 +144,7 @@ class Filesystem(Backend):
             if info["name"].rstrip("/") != name.rstrip("/")  # some list the folder itself as well
         ]
 
+    @_told
     def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:
         """Content and version, from two requests."""
         found = self.stat(path)
@@ -123,6 +154,7 @@ class Filesystem(Backend):
         fs, name = resolve(path)
         return bytes(fs.cat_file(name)), found.version
 
+    @_told
     def write(self, path: str, data: bytes) -> None:
         """``pipe_file``."""
         fs, name = resolve(path)
@@ -131,6 +163,7 @@ class Filesystem(Backend):
         except PermissionError as error:
             raise denied(path, error) from error
 
+    @_told
     def create(self, path: str, data: bytes) -> bool:
         """``pipe_file`` in mode ``create``."""
         fs, name = resolve(path)
@@ -142,6 +175,7 @@ class Filesystem(Backend):
             raise denied(path, error) from error
         return True
 
+    @_told
     def replace(self, path: str, data: bytes, version: str) -> str | None:
         """Refused: fsspec has no compare-and-swap."""
         scheme = path.partition("://")[0]
@@ -150,6 +184,7 @@ class Filesystem(Backend):
             "a local disk"
         )
 
+    @_told
     def delete(self, path: str) -> None:
         """``rm_file``."""
         fs, name = resolve(path)
@@ -160,6 +195,7 @@ class Filesystem(Backend):
         except PermissionError as error:
             raise denied(path, error) from error
 
+    @_told
     def fetch(self, file: FileIdentity, target: Path) -> None:
         """``get_file``."""
         fs, name = resolve(file.path)

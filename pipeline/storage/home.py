@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -30,10 +31,15 @@ def expanded(path: str, *, setting: str = "") -> Path:
     Raises:
         NotFoundError: there is no such home folder.
     """
+    named = f"{setting}: '{path}'" if setting else f"'{path}'"
+    if "\0" in path:
+        raise NotFoundError(f"{named}: no path has a zero character in it")
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        named = f"{setting}: '{path}'" if setting else f"'{path}'"
+        user = path.partition("/")[0]
+        if user != "~":
+            raise NotFoundError(f"{named}: there is no user {user[1:]!r} here") from None
         raise NotFoundError(_no_home(named, "give the whole path")) from None
 
 
@@ -41,7 +47,8 @@ def absolute_path(path: str) -> str:
     """A local path made absolute, ``~`` replaced and links followed.
 
     Raises:
-        NotFoundError: it needs a home folder, or the folder that the process works in is gone.
+        NotFoundError: it needs a home folder, the folder that the process works in is gone, or
+            a link in it leads back to itself.
     """
     local = expanded(path)
     try:
@@ -51,6 +58,10 @@ def absolute_path(path: str) -> str:
             f"'{path}': relative to the folder that this process works in, which has been deleted; "
             "change to another folder, or give the whole path"
         ) from None
+    except (RuntimeError, OSError) as error:  # by the version of Python
+        if isinstance(error, OSError) and error.errno != errno.ELOOP:
+            raise
+        raise NotFoundError(f"'{path}': a symbolic link in it leads back to itself") from None
 
 
 def _no_home(named: str, instead: str) -> str:

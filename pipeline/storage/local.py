@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.errors import AccessDeniedError, ConfigurationError, StorageError
+from pipeline.errors import AccessDeniedError, ConfigurationError, NotFoundError, StorageError
 from pipeline.storage.backend import Backend, refuse_size
 from pipeline.storage.content import changed, hash_whole, is_whole_hash
 from pipeline.storage.files import Entry, FileIdentity, Temporary
@@ -390,4 +390,6 @@ def _explained(path: str) -> Iterator[None]:
             raise StorageError(
                 f"{path}: no space left ({error.strerror}); free some and run again: it resumes"
             ) from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise NotFoundError(f"{path}: {error.strerror}") from error
         raise StorageError(f"{path}: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.errors import ExitCode
 from tests.execution.drivers import KILLED, ROOT, Drivers, lexical_job
 from tests.fixtures_s3 import BUCKET, s3_client
 from tests.makers import long_table, write
@@ -145,6 +146,24 @@ def test_gc_lists_then_removes_what_the_dead_left(
     assert others.exists()
     assert pq.ParquetDataset(folder / "ranked").read().num_rows == TABLE.num_rows
     assert "nothing to remove" in rerank("gc", output).stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["gc"], ["status"], ["resume"], ["export", "--format", "tevatron"]]
+)
+@pytest.mark.parametrize("kind", ["nothing", "file", "loop", "long", "user"])
+def test_a_path_without_a_folder_is_named(tmp_path: Path, words: list[str], kind: str) -> None:
+    path = str(tmp_path / ("x" * 300 if kind == "long" else kind))
+    if kind == "file":
+        Path(path).write_text("")
+    if kind == "loop":
+        Path(path).symlink_to(path)
+    if kind == "user":
+        path = "~nobody-of-this-name/x"
+    done = CliRunner().invoke(app, [*words, path])
+    assert done.exit_code == ExitCode.MISSING, done.stderr
+    assert path in done.stderr
+    assert "unexpected" not in done.stderr
 
 
 def test_gc_aborts_uploads_in_its_own_folder_only(s3_server: S3Server, s3_folder: str) -> None:
