@@ -37,8 +37,10 @@ _USER: Final = re.compile(
     r"|[^\s/?#]*@)"
 )
 _PARAMETER: Final = re.compile(r"(?P<name>[?&;][\w.%\-]+)=(?P<value>[^\s&;#'\"<>]+)")
+#: After a path (/etc/passwd: no such file) a colon and a space begin what is said of it.
 _ASSIGNED: Final = re.compile(
-    r"(?P<name>\b(?:aws_secret_access_key|aws_session_token|secret_access_key|secret_key|"
+    r"(?P<name>(?!(?<=/)\w+: )\b(?:aws_secret_access_key|aws_session_token|secret_access_key|"
+    r"secret_key|"
     r"session_token|auth_token|access_token|api_key|account_key|password|passwd|"
     r"client_secret|private_key|(?:proxy-)?authorization|x-amz-security-token)"
     r"['\"]?\s*[:=]\s*(?:bearer\s+|basic\s+)?['\"]?)(?P<value>[^\s'\",;)}\]]+)",

@@ -126,6 +126,14 @@ def test_assigned_secrets_are_taken_out(text: str) -> None:
     assert "hunter22" not in redacted(text, environment={})
 
 
+@pytest.mark.parametrize("name", ["passwd", "password", "api_key", "secret_key", "private_key"])
+def test_what_is_said_of_a_file_is_no_secret(name: str) -> None:
+    text = f"/etc/{name}: no such file"
+    assert redacted(text, environment={}) == text
+    for assigned in (f"/etc/{name}=hunter22", f"/x {name}: hunter22", f"'/x/{name}':'hunter22'"):
+        assert "hunter22" not in redacted(assigned, environment={})
+
+
 @given(st.text(st.characters(exclude_categories=[])))
 def test_nothing_visible_acts_on_a_terminal(text: str) -> None:
     shown = visible(text)
