@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -144,3 +146,71 @@ def test_nothing_there(tmp_path: Path) -> None:
         locate(str(tmp_path))
     with pytest.raises(ConfigurationError, match="needs the commit"):
         locate("owner/name")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "bool", "complex64"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_numbers_of_another_kind(goldens: Path, tmp_path: Path, name: str, dtype: str) -> None:
+    """Quantised weights without a word of it in config.json would be taken for fractions."""
+    import torch
+
+    def convert(tensors: dict[str, Any]) -> None:
+        tensors[TENSORS[name]] = tensors[TENSORS[name]].to(getattr(torch, dtype))
+
+    folder = broken(goldens, tmp_path, name, convert)
+    with pytest.raises(ModelError, match=f"tensor '{LOADED[name]}' holds {dtype}, expected float"):
+        load(folder, family=FAMILIES[name], device="cpu")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../outside.safetensors", "/etc/passwd", "inner/a.safetensors", ".hidden.safetensors",
+        "a.bin", "..", "", "a\\b.safetensors", "a\n.safetensors", None, 7, ["a.safetensors"],
+    ],
+)  # fmt: skip
+def test_an_index_names_files_of_the_folder_only(
+    goldens: Path, tmp_path: Path, name: object
+) -> None:
+    """What lies elsewhere is not listed, hashed, fetched or copied with the checkpoint."""
+    folder = Path(shutil.copytree(goldens / "bge-reranker-tiny", tmp_path / "model"))
+    shutil.copy(folder / "model.safetensors", tmp_path / "outside.safetensors")
+    index = {"weight_map": {"classifier.out_proj.bias": name, "other": "model.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"index\.json: tensor 'classifier\.out_proj\.bias' is in"):
+        load(str(folder), family="cross_encoder", device="cpu")
+
+
+@pytest.mark.parametrize("weight_map", [None, [], {}, "model.safetensors", True])
+def test_an_index_without_a_table_of_files(
+    goldens: Path, tmp_path: Path, weight_map: object
+) -> None:
+    folder = Path(shutil.copytree(goldens / "bge-reranker-tiny", tmp_path / "model"))
+    index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"index\.json: 'weight_map' names no files"):
+        load(str(folder), family="cross_encoder", device="cpu")
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "7", '"text"', "[" * 100_000, "{", "\xff"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer_config.json", "model.safetensors.index.json"]
+)
+def test_a_file_that_holds_no_keys(
+    goldens: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    folder = Path(shutil.copytree(goldens / "bge-reranker-tiny", tmp_path / "model"))
+    (folder / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(ModelError, match=f"{name}: (not valid JSON|holds )"):
+        load(str(folder), family="cross_encoder", device="cpu")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(
+    goldens: Path, tmp_path: Path, name: str
+) -> None:
+    folder = Path(shutil.copytree(goldens / "bge-reranker-tiny", tmp_path / "model"))
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ModelError, match=f"{name}: is no regular file"):
+        load(str(folder), family="cross_encoder", device="cpu")

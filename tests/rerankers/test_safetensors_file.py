@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def test_what_is_read_is_what_the_library_reads(
     tmp_path: Path, files: list[dict[str, tuple[list[int], torch.dtype]]]
 ) -> None:
     paths = [tmp_path / f"{place}.safetensors" for place in range(len(files))]
-    hashes = [written(path, described) for path, described in zip(paths, files, strict=True)]
+    # A name that two files hold is refused.
+    named = [{f"{n}{name}": of for name, of in file.items()} for n, file in enumerate(files)]
+    hashes = [written(path, described) for path, described in zip(paths, named, strict=True)]
     found = list(read_files(list(zip(paths, hashes, strict=True))))
     wanted = [(name, tensor) for path in paths for name, tensor in load_file(path).items()]
     assert len(found) == len(wanted)
@@ -135,6 +138,34 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
         (with_header({"a": {**ENTRY, "shape": ["2"]}}, bytes(8)), "header: "),
         (with_header({"a": ENTRY}, bytes(7)), "cut off"),
         (with_header({"a": ENTRY}, bytes(9)), "bytes follow"),
+        (with_header(b"[" * 100_000), "header: RecursionError"),
+        (with_header({"a": {**ENTRY, "data_offsets": [0, 8.0]}}, bytes(8)), "header: ValueError"),
+        (with_header({"a": {**ENTRY, "data_offsets": [False, 8]}}, bytes(8)), "header: ValueError"),
+        (with_header({"a": {**ENTRY, "data_offsets": [0]}}, bytes(8)), "header: ValueError"),
+        (with_header({"a": {**ENTRY, "data_offsets": "08"}}, bytes(8)), "header: ValueError"),
+        (with_header({"a": {**ENTRY, "shape": [True, 2]}}, bytes(8)), "header: ValueError"),
+        (with_header({"a": {**ENTRY, "shape": None}}, bytes(8)), "header: TypeError"),
+        (with_header({"a": "F32"}), "header: TypeError"),
+        # Zero numbers, of sizes that no tensor can have.
+        (
+            with_header({"a": {**ENTRY, "shape": [0, 2**62, 4], "data_offsets": [0, 0]}}),
+            "header: ValueError: shape",
+        ),
+        # Sizes that fit each other, and nothing behind them: no memory may be taken for it.
+        (
+            with_header({"a": {**ENTRY, "shape": [2**58], "data_offsets": [0, 2**60]}}),
+            "the file is cut off",
+        ),
+        (
+            with_header(b'{"a":' + json.dumps(ENTRY).encode() + b',"a":{}}', bytes(8)),
+            "'a' is there twice",
+        ),
+        (
+            with_header(
+                b'{"a":{"dtype":"F32","dtype":"I32","shape":[2],"data_offsets":[0,8]}}', bytes(8)
+            ),
+            "'dtype' is there twice",
+        ),
     ],
 )
 def test_what_is_not_laid_out_as_it_must_be_is_refused(
@@ -144,3 +175,24 @@ def test_what_is_not_laid_out_as_it_must_be_is_refused(
     path.write_bytes(data)
     with pytest.raises(ModelError, match=f"a.safetensors: not readable as safetensors: .*{why}"):
         list(read_files([(path, None)]))
+
+
+def test_a_tensor_that_two_files_hold_is_refused(tmp_path: Path) -> None:
+    """Which of them a network would get depends on the order of files."""
+    for name, tensors in (("a", ["first", "both"]), ("b", ["both", "last"])):
+        written(tmp_path / f"{name}.safetensors", {t: ([3], torch.float32) for t in tensors})
+    files = [(tmp_path / f"{name}.safetensors", None) for name in "ab"]
+    with pytest.raises(ModelError, match=r"b\.safetensors: tensor 'both' is in a\.safetensors"):
+        list(read_files(files))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "absent"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.safetensors"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    for read in (lambda: list(read_files([(path, None)])), lambda: read_entries(path)):
+        with pytest.raises(ModelError, match=r"a\.safetensors: (is no regular file|cannot be read)"):
+            read()

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ModelError
 from pipeline.rerankers.support import weights_cache
-from pipeline.rerankers.support.checkpoint_files import describing_files, digest_of, hash_files
+from pipeline.rerankers.support.checkpoint_files import (
+    describing_files,
+    digest_of,
+    hash_files,
+    read_small,
+    shards,
+)
 from pipeline.rerankers.support.safetensors_file import other_content, read_entries, read_files
 
 if TYPE_CHECKING:
@@ -52,8 +58,7 @@ class Checkpoint:
     @cached_property
     def config(self) -> dict[str, Any]:
         """``config.json`` as plain data."""
-        data: dict[str, Any] = self.json("config.json", required=True)
-        return data
+        return self.table("config.json", required=True)
 
     def read_bytes(self, name: str) -> bytes | None:
         """Content of a small file of the folder; None where it is absent.
@@ -61,12 +66,7 @@ class Checkpoint:
         Raises:
             ModelError: it is not what was planned, or cannot be read.
         """
-        try:
-            data = (self.folder / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            data = None
-        except OSError as error:
-            raise ModelError(f"{self.folder / name}: cannot be read: {error.strerror}") from None
+        data = read_small(self.folder / name)
         self._check(name, _ABSENT if data is None else hashlib.sha256(data).hexdigest())
         return data
 
@@ -95,8 +95,22 @@ class Checkpoint:
             return {}
         try:
             return json.loads(data.decode("utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{self.folder / name}: not valid JSON: {error}") from None
+
+    def table(self, name: str, *, required: bool = False) -> dict[str, Any]:
+        """As :meth:`json`, of a file that holds keys.
+
+        Raises:
+            ModelError: it holds something else.
+        """
+        data = self.json(name, required=required)
+        if not isinstance(data, dict):
+            raise ModelError(
+                f"{self.folder / name}: holds {type(data).__name__}, expected a table of keys; "
+                "fetch the checkpoint again"
+            )
+        return data
 
     def file(self, name: str) -> Path:
         """The path of a file that must be there; its content is not looked at.
@@ -120,9 +134,9 @@ class Checkpoint:
         return tuple(self.file(name) for name in self._weight_names())
 
     def _weight_names(self) -> list[str]:
-        index = self.json(_INDEX)
+        index = self.table(_INDEX)
         if index:
-            names = sorted(set(index["weight_map"].values()))
+            names = shards(index, self.folder / _INDEX)
         elif (self.folder / "model.safetensors").exists():
             names = ["model.safetensors"]
         else:

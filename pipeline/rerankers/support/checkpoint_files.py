@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pipeline.errors import ModelError
 from pipeline.storage.store import sha256_file
@@ -25,6 +26,9 @@ _DESCRIBING: Final = (
 _IN_FOLDERS: Final = ("*.json", "*.jinja")
 #: Modules of sentence-transformers with weights of their own, such as ``2_Dense``.
 _IN_MODULES: Final = "[0-9]*_*/*.safetensors"
+
+#: A shard's name: no folder, nothing hidden, nothing that a shell or a terminal reads as more.
+_SHARD: Final = re.compile(r"(?!\.)[^/\\\0-\x1f]+\.safetensors")
 
 #: Files hashed at once; one file is hashed by one thread, at 1 to 2 GB/s where the CPU has
 #: instructions for it.
@@ -53,6 +57,48 @@ def describing_files(folder: Path) -> list[str]:
     return sorted(name for name in names if describes(name))
 
 
+def read_small(path: Path) -> bytes | None:
+    """Content of a small file; None where it is absent.
+
+    Raises:
+        ModelError: it is no regular file, or cannot be read.
+    """
+    try:
+        if not path.is_file() and path.exists():  # opening a pipe waits for somebody to write
+            raise ModelError(f"{path}: is no regular file; fetch the checkpoint again")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def shards(index: Mapping[str, Any], where: Path) -> list[str]:
+    """Names of the safetensors files that an index names, sorted.
+
+    Args:
+        index: content of ``model.safetensors.index.json``.
+        where: that file, for messages.
+
+    Raises:
+        ModelError: there are none, or one of them is no file of the folder itself: nothing but the
+            folder is listed, hashed, fetched and copied as the checkpoint.
+    """
+    tensors = index.get("weight_map")
+    if not isinstance(tensors, Mapping) or not tensors:
+        raise ModelError(
+            f"{where}: 'weight_map' names no files; expected a table from tensors to "
+            "*.safetensors files. Fetch the checkpoint again"
+        )
+    for tensor, name in tensors.items():
+        if not isinstance(name, str) or not _SHARD.fullmatch(name):
+            raise ModelError(
+                f"{where}: tensor '{tensor}' is in {name!r}; expected the name of a *.safetensors "
+                "file beside the index"
+            )
+    return sorted(set(tensors.values()))
+
+
 def sha256_of(path: Path) -> str:
     """Hex sha256 of a file.
 
@@ -60,6 +106,8 @@ def sha256_of(path: Path) -> str:
         ModelError: it is gone or cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path}: is no regular file; fetch the checkpoint again")
         return sha256_file(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from None

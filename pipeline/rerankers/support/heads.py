@@ -28,7 +28,12 @@ def require_one_label(checkpoint: Checkpoint) -> None:
     names = config.get("id2label")
     stated = len(names) if isinstance(names, Mapping | list) and names else None
     stated = stated or config.get("num_labels") or 1
-    counts = [(checkpoint.folder / "config.json", stated), *_rows(checkpoint)]
+    counts: list[tuple[object, object]] = [(checkpoint.folder / "config.json", stated)]
+    counts += [
+        (f"{checkpoint.folder}: tensor '{name}'", shape[0] if shape else 1)
+        for name, shape in checkpoint.shapes().items()
+        if name in _LAST
+    ]
     for where, labels in counts:
         if labels != 1:
             raise ModelError(
@@ -36,21 +41,3 @@ def require_one_label(checkpoint: Checkpoint) -> None:
                 "stands for relevance is not in the checkpoint. Reduce the head to one row (for "
                 "two labels, the difference of their rows is the log-odds), and save it again"
             )
-
-
-def _rows(checkpoint: Checkpoint) -> list[tuple[object, int]]:
-    """Rows of the head's last layer, read from the headers of the weight files."""
-    from safetensors import SafetensorError, safe_open
-
-    found: list[tuple[object, int]] = []
-    for path in checkpoint.weight_files:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                names = set(file.keys())
-                for name in _LAST:
-                    if name in names:
-                        shape = file.get_slice(name).get_shape()
-                        found.append((f"{path}: tensor '{name}'", shape[0] if shape else 1))
-        except SafetensorError as error:
-            raise ModelError(f"{path}: not readable as safetensors: {error}") from None
-    return found

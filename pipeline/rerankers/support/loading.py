@@ -111,7 +111,8 @@ def load_weights(
         device: target.
 
     Raises:
-        ModelError: a tensor is missing, unexpected or of the wrong shape; names all of them.
+        ModelError: a tensor is missing, unexpected, of the wrong shape or no fractions; names all
+            of them.
     """
     import torch
 
@@ -125,6 +126,11 @@ def load_weights(
         for name, tensor in _renamed(checkpoint, rename, ignore):
             if name not in state:
                 problems.append(f"unexpected tensor '{name}'")
+            elif state[name].is_floating_point() != tensor.is_floating_point():
+                problems.append(
+                    f"tensor '{name}' holds {str(tensor.dtype).removeprefix('torch.')}, "
+                    f"expected {str(state[name].dtype).removeprefix('torch.')}"
+                )
             elif state[name].shape != tensor.shape:
                 problems.append(
                     f"tensor '{name}' has shape {list(tensor.shape)}, "

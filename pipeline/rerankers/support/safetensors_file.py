@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import math
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,9 @@ _DTYPES: Final = {
 
 #: The library's own limit of a header.
 _LONGEST_HEADER: Final = 100_000_000
+
+#: The most that sizes may come to, multiplied; torch counts in int64.
+_LARGEST: Final = 2**63 - 1
 
 #: Bytes that are read and hashed at once.
 _CHUNK: Final = 16 << 20
@@ -69,8 +73,11 @@ def read_entries(path: Path) -> list[Entry]:
     Raises:
         ModelError: it is no safetensors file.
     """
-    with path.open("rb", buffering=0) as file:
-        return _Reader(path, file).entries
+    try:
+        with _opened(path) as file:
+            return _Reader(path, file).entries
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def read_files(files: Sequence[tuple[Path, str | None]]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -80,25 +87,33 @@ def read_files(files: Sequence[tuple[Path, str | None]]) -> Iterator[tuple[str, 
         files: paths, each with its expected hex sha256, or None where any content will do.
 
     Raises:
-        ModelError: a file is damaged, or its content is not the expected one. The latter may show
-            after all of its tensors were given out: none may be used before the iterator ends.
+        ModelError: a file is damaged, its content is not the expected one, or two of them hold a
+            tensor of one name. It may show after tensors were given out: none may be used before
+            the iterator ends.
     """
-    waiting = deque(_read_ahead(path, expected) for path, expected in files)
-    turns: deque[Iterator[tuple[str, torch.Tensor]]] = deque()
+    found_in: dict[str, Path] = {}
+    waiting = deque((path, _read_ahead(path, expected)) for path, expected in files)
+    turns: deque[tuple[Path, Iterator[tuple[str, torch.Tensor]]]] = deque()
     while waiting or turns:
         while waiting and len(turns) < _FILES:
             turns.append(waiting.popleft())
-        current = turns.popleft()
+        path, current = turns.popleft()
         found = next(current, None)
         if found is not None:
+            other = found_in.setdefault(found[0], path)
+            if other != path:
+                raise ModelError(
+                    f"{path}: tensor '{found[0]}' is in {other.name} as well, and which of them "
+                    "counts is not said; keep the files of one checkpoint only in the folder"
+                )
             yield found
-            turns.append(current)
+            turns.append((path, current))
 
 
 def _read_ahead(path: Path, expected: str | None) -> Iterator[tuple[str, torch.Tensor]]:
     """The tensors of one file; while one is used, the next is read and hashed."""
     try:
-        with path.open("rb", buffering=0) as file, ThreadPoolExecutor(1) as thread:
+        with _opened(path) as file, ThreadPoolExecutor(1) as thread:
             reader = _Reader(path, file, hashed=expected is not None)
             coming = [thread.submit(reader.read, entry) for entry in reader.entries[:1]]
             for place, entry in enumerate(reader.entries):
@@ -119,6 +134,12 @@ def _read_ahead(path: Path, expected: str | None) -> Iterator[tuple[str, torch.T
         raise other_content(path, expected, found) from None
 
 
+def _opened(path: Path) -> io.FileIO:
+    if path.exists() and not path.is_file():  # opening a pipe waits for somebody to write
+        raise ModelError(f"{path}: is no regular file; fetch the checkpoint again")
+    return path.open("rb", buffering=0)
+
+
 class _UnreadableError(ModelError):
     """The bytes are not laid out as the format has it."""
 
@@ -131,10 +152,23 @@ def other_content(path: object, expected: str, found: str) -> ModelError:
     )
 
 
-def _sizes(shape: Any) -> tuple[int, ...]:
-    if not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError(f"shape {shape}")
-    return tuple(shape)
+def _sizes(name: str, numbers: Any) -> tuple[int, ...]:
+    """Sizes or places, as whole numbers that a tensor can have."""
+    if not all(type(number) is int and number >= 0 for number in numbers) or (
+        math.prod(number or 1 for number in numbers) > _LARGEST
+    ):
+        raise ValueError(f"{name} {numbers}")
+    return tuple(numbers)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of the header, where JSON would let the last of equal names win."""
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice}' is there twice")
+    return table
 
 
 class _Reader:
@@ -183,20 +217,21 @@ class _Reader:
 
     def _parse(self, header: bytes) -> list[Entry]:
         try:
-            described: dict[str, Any] = json.loads(header)
+            described: dict[str, Any] = json.loads(header, object_pairs_hook=_each_once)
             entries = [
                 Entry(
                     name=name,
                     dtype=_DTYPES[entry["dtype"]],
-                    shape=_sizes(entry["shape"]),
-                    start=entry["data_offsets"][0],
-                    stop=entry["data_offsets"][1],
+                    shape=_sizes("shape", entry["shape"]),
+                    start=start,
+                    stop=stop,
                 )
                 for name, entry in described.items()
                 if name != "__metadata__"
+                for start, stop in [_sizes("data_offsets", entry["data_offsets"])]
             ]
             entries.sort(key=lambda entry: (entry.start, entry.stop))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise self._unreadable(f"header: {type(error).__name__}: {error}") from None
         self._refuse_gaps(entries)
         return entries
@@ -210,6 +245,8 @@ class _Reader:
             if entry.start != end or entry.stop - entry.start != size:
                 raise self._unreadable(f"tensor '{entry.name}' does not lie where it must")
             end = entry.stop
+        if os.fstat(self._file.fileno()).st_size < self._file.tell() + end:
+            raise self._unreadable("the file is cut off")  # before memory is taken for its tensors
 
     def _unreadable(self, why: str) -> ModelError:
         return _UnreadableError(
