@@ -21,6 +21,7 @@ from pipeline import schema
 from pipeline.candidates.images import ImageSize
 from pipeline.candidates.reasons import IMAGE_LIMIT
 from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.support.image_processing import ImageProcessing
 from pipeline.rerankers.support.images import DistinctImages, ImageSettings
 from pipeline.rerankers.support.pairs import sigmoid
 from pipeline.rerankers.support.qwen2_vl import (
@@ -106,6 +107,7 @@ class JinaM0(WeightedReranker):
     def __init__(self, *, checkpoint: Checkpoint, settings: JinaM0Settings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.layout = Layout.of(checkpoint)
+        self.processing = ImageProcessing.of(checkpoint, self.layout)
         self.tokenizer = TextTokenizer(checkpoint)
         self.size = ImageSize(
             factor=self.layout.factor,
@@ -122,6 +124,7 @@ class JinaM0(WeightedReranker):
         self.network = load_qwen2_vl(
             self.checkpoint,
             layout=self.layout,
+            levels=self.processing.levels,
             head=lambda: nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)),
             packed=self.packed,
             device=device,

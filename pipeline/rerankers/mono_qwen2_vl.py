@@ -21,6 +21,7 @@ from pipeline.candidates.images import ImageSize
 from pipeline.candidates.reasons import IMAGE_FETCH, IMAGE_LIMIT
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.support.image_processing import ImageProcessing
 from pipeline.rerankers.support.images import DistinctImages, ImageSettings
 from pipeline.rerankers.support.lora import AdaptedCheckpoint
 from pipeline.rerankers.support.pairs import sigmoid
@@ -32,6 +33,7 @@ from pipeline.rerankers.support.qwen2_vl import (
 )
 from pipeline.rerankers.support.qwen2_vl_loading import load_qwen2_vl
 from pipeline.rerankers.support.tokens import TextTokenizer, distinct
+from pipeline.rerankers.support.values import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,12 +98,14 @@ class MonoQwen2VL(WeightedReranker):
         self.config = flat_config(checkpoint)
         self.layout = Layout.of(checkpoint)
         self.tokenizer = TextTokenizer(checkpoint)
-        self.max_length = settings.max_length or int(self.config["max_position_embeddings"])
-        stated = checkpoint.json("preprocessor_config.json")
+        self.max_length = settings.max_length or whole_number(
+            self.config, "max_position_embeddings", where=checkpoint.folder / "config.json"
+        )
+        self.processing = ImageProcessing.of(checkpoint, self.layout)
         self.size = ImageSize(
             factor=self.layout.factor,
-            min_pixels=settings.min_pixels or int(stated.get("min_pixels", 3_136)),
-            max_pixels=settings.max_pixels or int(stated.get("max_pixels", 12_845_056)),
+            min_pixels=settings.min_pixels or self.processing.min_pixels,
+            max_pixels=settings.max_pixels or self.processing.max_pixels,
         )
         self.answers = [self._one_token(answer) for answer in _ANSWERS]
         self.network: Any = None
@@ -121,6 +125,7 @@ class MonoQwen2VL(WeightedReranker):
         self.network = load_qwen2_vl(
             self.checkpoint,
             layout=self.layout,
+            levels=self.processing.levels,
             head=lambda: nn.Linear(int(self.config["hidden_size"]), len(_ANSWERS), bias=False),
             of_head=answers,
             packed=self.packed,

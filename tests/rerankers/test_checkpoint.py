@@ -196,9 +196,7 @@ def test_an_index_without_a_table_of_files(
 @pytest.mark.parametrize(
     "name", ["config.json", "tokenizer_config.json", "model.safetensors.index.json"]
 )
-def test_a_file_that_holds_no_keys(
-    goldens: Path, tmp_path: Path, name: str, content: str
-) -> None:
+def test_a_file_that_holds_no_keys(goldens: Path, tmp_path: Path, name: str, content: str) -> None:
     folder = Path(shutil.copytree(goldens / "bge-reranker-tiny", tmp_path / "model"))
     (folder / name).write_bytes(content.encode("latin-1"))
     with pytest.raises(ModelError, match=f"{name}: (not valid JSON|holds )"):

@@ -287,6 +287,19 @@ class TestMerge:
             ({"rank_pattern": {"q_proj": 4}}, "rank_pattern"),
             ({"peft_type": "IA3"}, "IA3"),
             ({"r": RANK + 1}, "says r = 4"),
+            ({"r": str(RANK)}, "r is '3', expected a whole number"),
+            ({"r": True}, "r is True, expected a whole number"),
+            ({"lora_alpha": None}, "lora_alpha is None, expected a number"),
+            ({"lora_alpha": float("nan")}, "lora_alpha is nan, expected a number"),
+            ({"use_rslora": "no"}, "use_rslora is 'no', expected true or false"),
+            ({"init_lora_weights": "pissa_niter_4"}, "'pissa_niter_4' changed the base"),
+            ({"init_lora_weights": "olora"}, "'olora' changed the base"),
+            ({"trainable_token_indices": [1]}, "trainable_token_indices"),
+            ({"layer_replication": [[0, 2]]}, "layer_replication"),
+            ({"use_qalora": True}, "use_qalora"),
+            ({"alora_invocation_tokens": [1]}, "alora_invocation_tokens"),
+            ({"target_parameters": ["experts.w"]}, "target_parameters"),
+            ({"a_kind_of_tomorrow": {"x": 1}}, "a_kind_of_tomorrow"),
         ],
     )
     def test_other_adapters_are_refused(
@@ -294,6 +307,42 @@ class TestMerge:
     ) -> None:
         write_adapter(tmp_path, base, **change)
         with pytest.raises(ModelError, match=message):
+            dict(AdaptedCheckpoint.of(Checkpoint(base), str(tmp_path)).tensors())
+
+    def test_keys_that_say_how_it_was_made_change_nothing(
+        self, base: Path, adapter: Path, tmp_path: Path
+    ) -> None:
+        """What PEFT writes beside rank and alpha; nothing that it names is imported."""
+        write_adapter(
+            tmp_path,
+            base,
+            auto_mapping={"base_model_class": "evil.Model", "parent_library": "evil"},
+            base_model_name_or_path="owner/base",
+            inference_mode=True,
+            init_lora_weights="gaussian",
+            lora_dropout=0.1,
+            megatron_core="megatron.core",
+            qalora_group_size=16,
+            runtime_config={"ephemeral_gpu_offload": False},
+            task_type="CAUSAL_LM",
+            trainable_token_indices=None,
+        )
+        made, plain = (
+            dict(AdaptedCheckpoint.of(Checkpoint(base), str(folder)).tensors())
+            for folder in (tmp_path, adapter)
+        )
+        assert made.keys() == plain.keys()
+        assert all(torch.equal(made[name], plain[name]) for name in made)
+
+    def test_two_tensors_for_one_place_are_refused(self, base: Path, tmp_path: Path) -> None:
+        factors = write_adapter(tmp_path, base)
+        name = next(iter(factors))
+        twice = factors | {name.removeprefix("base_model.model."): factors[name]}
+        save_file(
+            {key: tensor.clone() for key, tensor in twice.items()},
+            tmp_path / "adapter_model.safetensors",
+        )
+        with pytest.raises(ModelError, match="two tensors are lora_A of"):
             dict(AdaptedCheckpoint.of(Checkpoint(base), str(tmp_path)).tensors())
 
     @pytest.mark.parametrize(

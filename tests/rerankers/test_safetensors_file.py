@@ -194,5 +194,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str
     elif kind == "folder":
         path.mkdir()
     for read in (lambda: list(read_files([(path, None)])), lambda: read_entries(path)):
-        with pytest.raises(ModelError, match=r"a\.safetensors: (is no regular file|cannot be read)"):
+        with pytest.raises(
+            ModelError, match=r"a\.safetensors: (is no regular file|cannot be read)"
+        ):
             read()

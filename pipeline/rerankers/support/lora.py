@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import ModelError, NotFoundError
 from pipeline.rerankers.support.checkpoint import Checkpoint
+from pipeline.rerankers.support.values import number, whole_number, yes_or_no
 from pipeline.storage.home import expanded
 
 if TYPE_CHECKING:
@@ -26,15 +27,39 @@ _FACTOR: Final = re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?
 #: What stands before names of an adapter's files among those of its base; no file has it.
 _PREFIX: Final = "adapter:"
 
-#: Kinds of adapter that are not a sum of products, and how their configuration says so.
-_UNSUPPORTED: Final = (
-    "use_dora",
-    "fan_in_fan_out",
-    "modules_to_save",
-    "rank_pattern",
-    "alpha_pattern",
-    "lora_bias",
+#: Keys of adapter_config.json that leave the sum of products alone, whatever they say: which base
+#: and modules it was made for, which the tensors say as well, and how it was trained. Any other key
+#: that says something stands for another kind of adapter.
+_HARMLESS: Final = frozenset(
+    {
+        "auto_mapping",
+        "base_model_name_or_path",
+        "corda_config",
+        "ensure_weight_tying",
+        "eva_config",
+        "exclude_modules",
+        "inference_mode",
+        "layers_pattern",
+        "layers_to_transform",
+        "loftq_config",
+        "lora_dropout",
+        "lora_ga_config",
+        "megatron_config",
+        "megatron_core",
+        "peft_version",
+        "qalora_group_size",
+        "revision",
+        "runtime_config",
+        "target_modules",
+        "task_type",
+    }
 )
+_READ: Final = frozenset(
+    {"peft_type", "bias", "r", "lora_alpha", "use_rslora", "init_lora_weights"}
+)
+
+#: Values of ``init_lora_weights`` by which PEFT changes the base's weights as well.
+_CHANGE_THE_BASE: Final = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 @dataclass(frozen=True)
@@ -111,19 +136,25 @@ class AdaptedCheckpoint(Checkpoint):
     def _factors(self) -> tuple[float, dict[str, dict[str, torch.Tensor]]]:
         """Scale, and A and B by the module that they change."""
         files = self._adapter_files
-        config = files.json("adapter_config.json", required=True)
+        config = files.table("adapter_config.json", required=True)
         rank, scale = self._scale(config)
         factors: dict[str, dict[str, torch.Tensor]] = {}
         for name, tensor in files.tensors():
             found = _FACTOR.match(name)
             if found is None:
                 raise ModelError(f"{self.adapter}: tensor '{name}' is neither lora_A nor lora_B")
-            if tensor.shape[0 if found["side"] == "A" else 1] != rank:
+            if tensor.ndim != 2 or tensor.shape[0 if found["side"] == "A" else 1] != rank:
                 raise ModelError(
                     f"{self.adapter}: tensor '{name}' has shape {list(tensor.shape)}, but "
                     f"adapter_config.json says r = {rank}"
                 )
-            factors.setdefault(_module(found["module"]), {})[found["side"]] = tensor
+            pair = factors.setdefault(_module(found["module"]), {})
+            if found["side"] in pair:
+                raise ModelError(
+                    f"{self.adapter}: two tensors are lora_{found['side']} of "
+                    f"'{_module(found['module'])}', one of them '{name}'"
+                )
+            pair[found["side"]] = tensor
         for module, pair in factors.items():
             if len(pair) != 2:
                 missing = "B" if "A" in pair else "A"
@@ -132,16 +163,25 @@ class AdaptedCheckpoint(Checkpoint):
 
     def _scale(self, config: dict[str, Any]) -> tuple[int, float]:
         where = self.adapter / "adapter_config.json"
-        found = [name for name in _UNSUPPORTED if config.get(name)]
+        found = sorted(name for name in config.keys() - _HARMLESS - _READ if config[name])
         if config.get("bias", "none") != "none":
             found.append("bias")
+        start = config.get("init_lora_weights")
+        if isinstance(start, str) and start.lower().startswith(_CHANGE_THE_BASE):
+            raise ModelError(
+                f"{where}: init_lora_weights '{start}' changed the base's weights while the "
+                "adapter was trained, so it does not belong to the base as it was published; save "
+                "it again as plain LoRA (PEFT's path_initial_model_for_weight_conversion)"
+            )
         if config.get("peft_type") != "LORA" or found:
             raise ModelError(
                 f"{where}: peft_type {config.get('peft_type')} with {', '.join(found) or 'no more'}"
                 "; only plain LoRA is merged"
             )
-        rank, alpha = int(config["r"]), float(config["lora_alpha"])
-        return rank, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+        rank = whole_number(config, "r", where=where)
+        alpha = number(config, "lora_alpha", where=where)
+        by_root = yes_or_no(config, "use_rslora", where=where, default=False)
+        return rank, alpha / (math.sqrt(rank) if by_root else rank)
 
 
 def _module(name: str) -> str:

@@ -6,7 +6,7 @@ literal ``<|image_pad|>`` in a text is an ordinary token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,7 @@ from pipeline import schema
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Sequences
 from pipeline.rerankers.support.shared_prefixes import share_beginnings
+from pipeline.rerankers.support.values import whole_number, yes_or_no
 
 if TYPE_CHECKING:
     from pipeline.rerankers.base import Int32s, Int64s
@@ -67,14 +68,14 @@ class Layout:
         Raises:
             ModelError: it is no Qwen2-VL.
         """
-        config = flat_config(checkpoint)
+        config, where = flat_config(checkpoint), checkpoint.folder / "config.json"
         vision = config["vision_config"]
         return cls(
-            image_pad=config["image_token_id"],
-            vision_start=config["vision_start_token_id"],
-            vision_end=config["vision_end_token_id"],
-            patch=int(vision.get("patch_size", 14)),
-            merge=int(vision.get("spatial_merge_size", 2)),
+            image_pad=whole_number(config, "image_token_id", where=where, least=0),
+            vision_start=whole_number(config, "vision_start_token_id", where=where, least=0),
+            vision_end=whole_number(config, "vision_end_token_id", where=where, least=0),
+            patch=whole_number(vision, "patch_size", where=where, default=14),
+            merge=whole_number(vision, "spatial_merge_size", where=where, default=2),
         )
 
     @property
@@ -100,8 +101,17 @@ def flat_config(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         ModelError: it is no Qwen2-VL, or lacks a field.
     """
-    config = {**checkpoint.config, **checkpoint.config.get("text_config", {})}
     where = checkpoint.folder / "config.json"
+    outer, inner = checkpoint.config, checkpoint.config.get("text_config") or {}
+    for key, part in (("text_config", inner), ("vision_config", outer.get("vision_config", {}))):
+        if not isinstance(part, Mapping):
+            raise ModelError(f"{where}: {key} is {part!r}, expected a table of keys")
+    config = {**outer, **inner}
+    # transformers ties the output to the input where either place says so.
+    config["tie_word_embeddings"] = any(
+        yes_or_no(part, "tie_word_embeddings", where=where, default=False)
+        for part in (outer, inner)
+    )
     if checkpoint.config.get("model_type") != "qwen2_vl":
         raise ModelError(f"{where}: model_type '{config.get('model_type')}', expected 'qwen2_vl'")
     absent = [name for name in _REQUIRED if name not in config]

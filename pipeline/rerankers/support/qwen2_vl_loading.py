@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -17,10 +15,6 @@ if TYPE_CHECKING:
     from pipeline.rerankers.support.networks.qwen2_vl import Qwen2VLReranker
     from pipeline.rerankers.support.qwen2_vl import Layout
 
-#: Means and deviations of CLIP's training images, which Qwen2-VL's processor normalises by.
-_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
-_DEVIATION: Final = (0.26862954, 0.26130258, 0.27577711)
-
 #: The output layer over the whole vocabulary, which no reranker computes.
 _VOCABULARY: Final = "lm_head.weight"
 
@@ -29,6 +23,7 @@ def load_qwen2_vl(
     checkpoint: Checkpoint,
     *,
     layout: Layout,
+    levels: Floats,
     head: Callable[[], nn.Module],
     of_head: Rename | None = None,
     packed: bool,
@@ -40,6 +35,7 @@ def load_qwen2_vl(
     Args:
         checkpoint: its files.
         layout: of the checkpoint.
+        levels: float32 [3, 256], what each level of each colour is to the network.
         head: makes the module that reads a token's state, float32 [r, hidden].
         of_head: what a tensor, under the network's name for it, gives the head besides; None where
             the head's own tensors are stored as ``score.*``.
@@ -56,7 +52,6 @@ def load_qwen2_vl(
 
     where = checkpoint.folder / "config.json"
     config = network_config(checkpoint.config, kind="qwen2_vl", where=where)
-    levels = normalised_levels(checkpoint)
 
     def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         ours = stored_name(name)
@@ -74,17 +69,3 @@ def load_qwen2_vl(
     if packed:
         network.pack()
     return network
-
-
-def normalised_levels(checkpoint: Checkpoint) -> Floats:
-    """float32 [3, 256]: what each level of each colour is to the network.
-
-    Exactly ``float32(float64(level) / 255)``, then less the mean and over the deviation in
-    float32, as Qwen2-VL's processor does; so pixels travel as uint8 and nothing is rounded twice.
-    """
-    stated = checkpoint.json("preprocessor_config.json")
-    scale = float(stated.get("rescale_factor", 0.00392156862745098))
-    mean = np.array(stated.get("image_mean", _MEAN), dtype=np.float32)[:, None]
-    deviation = np.array(stated.get("image_std", _DEVIATION), dtype=np.float32)[:, None]
-    levels = (np.arange(256, dtype=np.float64) * scale).astype(np.float32)
-    return np.asarray((levels - mean) / deviation, dtype=np.float32)
