@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.config import EngineConfig, ModelConfig
@@ -16,13 +17,15 @@ from pipeline.engine.device import (
 )
 from pipeline.engine.engine import Engine
 from pipeline.engine.memory import token_budget
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, ModelError
 from pipeline.rerankers.base import Reranker, WeightedReranker
 from pipeline.rerankers.support.families import find, parse_settings
 from pipeline.rerankers.support.locating import locate
 
 if TYPE_CHECKING:
     import torch
+
+    from pipeline.rerankers.support.checkpoint import Checkpoint
 
 
 def build_reranker(
@@ -56,7 +59,8 @@ def build_reranker(
     checkpoint = locate(config.weights, config.revision, files=files)
     if config.sha256 is not None:
         checkpoint.check_sha256(config.sha256)
-    return family(checkpoint=checkpoint, settings=settings)
+    with _what_it_reads(family, checkpoint):
+        return family(checkpoint=checkpoint, settings=settings)
 
 
 def build_engine(
@@ -102,7 +106,8 @@ def build_engine(
             f"engine.packing: the family of this model ({type(reranker).__name__}) cannot take "
             "sequences of different lengths without padding; use auto or padded"
         )
-    reranker.load(device=device, dtype=torch_dtype(dtype), packed=packed)
+    with _what_it_reads(type(reranker), checkpoint):
+        reranker.load(device=device, dtype=torch_dtype(dtype), packed=packed)
     return Engine(
         reranker,
         device=device,
@@ -111,6 +116,28 @@ def build_engine(
         deterministic=config.deterministic,
         float32_twin=float32_twin if lower else None,
     )
+
+
+@contextmanager
+def _what_it_reads(family: type[Reranker], checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Make a sentence of what a family of ours raises for a value that it did not look at.
+
+    A family of the user's own is the user's code: what it raises comes with its traceback.
+
+    Raises:
+        ModelError: a lookup, a conversion or an operation failed on what the checkpoint's files
+            hold.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        if checkpoint is None or not family.__module__.startswith("pipeline.rerankers."):
+            raise
+        raise ModelError(
+            f"{checkpoint.folder}: its files hold something else than the family "
+            f"'{family.__module__.rpartition('.')[2]}' expects ({type(error).__name__}: {error}); "
+            "check that config.json and the tokenizer's files are whole and belong to this family"
+        ) from error
 
 
 def _token_budget(reranker: Reranker, config: EngineConfig, device: torch.device) -> int:

@@ -103,7 +103,7 @@ class BiEncoder(WeightedReranker):
         from pipeline.rerankers.support.loading import build, load_weights
         from pipeline.rerankers.support.network_config import network_config
 
-        kind = str(self.config["model_type"])
+        kind = str(self.config.get("model_type"))
         where = self.checkpoint.folder / "config.json"
         config = network_config(self.config, kind=kind, where=where)
         # The pooler of BERT's sentence-pair task is not part of any sentence-transformers pooling.

@@ -157,7 +157,7 @@ class CrossEncoder(WeightedReranker):
 
 def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
     config = checkpoint.config
-    kind = config.get("model_type")
+    kind = str(config.get("model_type"))
     where = checkpoint.folder / "config.json"
     if "auto_map" in config or config.get("position_embedding_type") == "alibi":
         raise ModelError(

@@ -18,6 +18,7 @@ from pipeline.rerankers.support.heads import require_one_label
 from pipeline.rerankers.support.long_documents import LongDocumentSettings
 from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
+from pipeline.rerankers.support.values import number, whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from pipeline.rerankers.support.checkpoint import Checkpoint
 
 _GATED: Final = ("geglu", "reglu")
+
+_SIZES: Final = (
+    "vocab_size",
+    "type_vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+)
 
 #: Tensors of another network with the same config.json (jina-embeddings-v2-base-code).
 _POST_NORM: Final = ("layer_norm_q", "layer_norm_k", "up_gated_layer", "down_layer")
@@ -123,5 +133,8 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
             f"{where}: feed_forward_type '{config.get('feed_forward_type')}'; the jina_v1 family "
             f"runs {', '.join(_GATED)}"
         )
+    for name in _SIZES:
+        whole_number(config, name, where=where)
+    number(config, "layer_norm_eps", where=where)
     require_one_label(checkpoint)
     return config

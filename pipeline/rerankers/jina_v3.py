@@ -184,7 +184,7 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _tokenizer_limit(checkpoint: Checkpoint) -> int:
     """Tokens that the tokenizer's configuration allows, which is what upstream goes by."""
-    limit = checkpoint.json("tokenizer_config.json").get("model_max_length")
+    limit = checkpoint.table("tokenizer_config.json").get("model_max_length")
     if isinstance(limit, int) and 0 < limit < 10**9:
         return limit
     return int(checkpoint.config.get("max_position_embeddings", 131_072))

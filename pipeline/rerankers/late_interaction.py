@@ -24,6 +24,7 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 from pipeline.rerankers.support.colbert import ColbertTokenizer, Metadata
 from pipeline.rerankers.support.maxsim import max_similarity
+from pipeline.rerankers.support.values import number, whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +88,8 @@ class LateInteraction(WeightedReranker):
         self.layout = _layout(checkpoint)
         self.metadata = Metadata.read(checkpoint)
         self.tokenizer = ColbertTokenizer(checkpoint, self.metadata)
-        positions = int(self.config.get("max_position_embeddings", 512))
+        where = checkpoint.folder / "config.json"
+        positions = whole_number(self.config, "max_position_embeddings", where=where, default=512)
         self.query_length = _length("query", settings, self.metadata.query_length, positions)
         self.document_length = _length(
             "document", settings, self.metadata.document_length, positions
@@ -106,7 +108,7 @@ class LateInteraction(WeightedReranker):
         if self.layout == "rotary":
             kind = "jina_embeddings_v3"
             # The class's own default is 20,000, that of jina-embeddings-v3.
-            base = float(self.config.get("rotary_emb_base", 10_000.0))
+            base = number(self.config, "rotary_emb_base", where=where, default=10_000.0)
             rope = {"rope_type": "default", "rope_theta": base}
             config = network_config(
                 self.config, kind=kind, where=where, known=_ARCHITECTURE, rope_parameters=rope

@@ -132,7 +132,7 @@ class Qwen3Reranker(WeightedReranker):
             pack_decoder(self.network["model"], "qwen3")
 
     def _rename(self, name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-        tied = bool(self.config.get("tie_word_embeddings", True))
+        tied = bool(self.config.get("tie_word_embeddings", False))  # as transformers' Qwen3Config
         if name == ("model.embed_tokens.weight" if tied else "lm_head.weight"):
             yes, no = tensor[self.yes].float(), tensor[self.no].float()
             yield "yes_no.weight", (yes - no)[None]

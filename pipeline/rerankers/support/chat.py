@@ -208,7 +208,7 @@ def _stop_tokens(tokenizer: TextTokenizer, checkpoint: Checkpoint) -> tuple[int,
     """What ends an answer: as the checkpoint's files say, and the known ends of a turn."""
     stop: set[int] = set()
     for name in ("config.json", "generation_config.json"):
-        ends = checkpoint.json(name).get("eos_token_id")
+        ends = checkpoint.table(name).get("eos_token_id")
         stop.update(ends if isinstance(ends, list) else [] if ends is None else [ends])
     ends_of_turn = (tokenizer.library.token_to_id(end) for *_, end in _MARKS)
     stop.update(end for end in ends_of_turn if end is not None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,15 @@ from pipeline import schema
 from pipeline.errors import ModelError
 from pipeline.rerankers.base import Sequences
 from pipeline.rerankers.support.tokens import Template, TextTokenizer, TokenArena, distinct
+from pipeline.rerankers.support.values import whole_number, yes_or_no
 
 if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.rerankers.base import Int32s, Int64s
     from pipeline.rerankers.support.checkpoint import Checkpoint
+
+#: Tokens that a text has with its special ones and its marker, and one of its own.
+_SHORTEST: Final = 4
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,26 @@ class Metadata:
         """Of a checkpoint folder.
 
         Raises:
-            ModelError: there is none, or it asks for another similarity than cosine.
+            ModelError: there is none, it asks for another similarity than cosine, or a value is
+                not what it must be.
         """
-        data = checkpoint.json("artifact.metadata", required=True)
+        data = checkpoint.table("artifact.metadata", required=True)
         if data.get("similarity", "cosine") != "cosine":
             raise ModelError(
                 f"{checkpoint.folder}/artifact.metadata: similarity '{data['similarity']}'; the "
                 "late_interaction family computes cosine"
             )
+        where = checkpoint.folder / "artifact.metadata"
         return cls(
-            dim=int(data.get("dim", 128)),
-            query_length=int(data.get("query_maxlen", 32)),
-            document_length=int(data.get("doc_maxlen", 220)),
-            attend_to_masks=bool(data.get("attend_to_mask_tokens", False)),
-            mask_punctuation=bool(data.get("mask_punctuation", True)),
+            dim=whole_number(data, "dim", where=where, default=128),
+            query_length=whole_number(
+                data, "query_maxlen", where=where, default=32, least=_SHORTEST
+            ),
+            document_length=whole_number(
+                data, "doc_maxlen", where=where, default=220, least=_SHORTEST
+            ),
+            attend_to_masks=yes_or_no(data, "attend_to_mask_tokens", where=where, default=False),
+            mask_punctuation=yes_or_no(data, "mask_punctuation", where=where, default=True),
             query_marker=str(data.get("query_token_id", "[unused0]")),
             document_marker=str(data.get("doc_token_id", "[unused1]")),
         )
@@ -82,8 +92,8 @@ class ColbertTokenizer:
         self.checkpoint = checkpoint
         self.texts = TextTokenizer(checkpoint)
         names = {
-            **checkpoint.json("special_tokens_map.json"),
-            **checkpoint.json("tokenizer_config.json", required=True),
+            **checkpoint.table("special_tokens_map.json"),
+            **checkpoint.table("tokenizer_config.json", required=True),
         }
         self.pad = self._token(names.get("pad_token"))
         self.mask = self._token(names.get("mask_token"))
@@ -95,8 +105,8 @@ class ColbertTokenizer:
         self.skipped = np.unique(marks.token_ids[marks.offsets[:-1][marks.lengths > 0]])
 
     def _token(self, name: Any) -> int:
-        text = name["content"] if isinstance(name, dict) else name
-        token = None if text is None else self.texts.library.token_to_id(text)
+        text = name.get("content") if isinstance(name, dict) else name
+        token = self.texts.library.token_to_id(text) if isinstance(text, str) else None
         if token is None:
             raise ModelError(
                 f"{self.checkpoint.folder}: artifact.metadata or tokenizer_config.json names the "

@@ -34,7 +34,8 @@ def check_cross_encoder(checkpoint: Checkpoint, *, activation_is_given: bool) ->
     model = model_file(checkpoint, "CrossEncoder")
     where = checkpoint.folder / MODEL
     default, named = model.get("default_prompt_name"), model.get("prompts")
-    if default is not None and named and (not isinstance(named, Mapping) or named.get(default)):
+    named = named if isinstance(named, Mapping) else {default: named}
+    if default is not None and (not isinstance(default, str) or named.get(default)):
         raise ModelError(
             f"{where}: default_prompt_name '{default}' puts a prompt before every query, which "
             "the cross_encoder family does not; the scores would differ"

@@ -12,8 +12,8 @@ from pipeline.rerankers.support.sentence_transformers_files import (
     MODULES,
     model_file,
     module_kinds,
-    table,
 )
+from pipeline.rerankers.support.values import yes_or_no
 
 if TYPE_CHECKING:
     from pipeline.rerankers.support.checkpoint import Checkpoint
@@ -61,7 +61,7 @@ def embedding(checkpoint: Checkpoint) -> Embedding:
             f"{where}: modules {', '.join(kinds) or 'none'}; the bi_encoder family runs "
             "Transformer, Pooling and, after them, Normalize"
         )
-    pooling = table(checkpoint, f"{kinds['Pooling']}/config.json", required=True)
+    pooling = checkpoint.table(f"{kinds['Pooling']}/config.json", required=True)
     normalized = "Normalize" in kinds
     if normalized:
         _refuse_other_features(checkpoint, f"{kinds['Normalize']}/config.json")
@@ -80,7 +80,12 @@ def embedding(checkpoint: Checkpoint) -> Embedding:
     return Embedding(
         pooling=_pooling(checkpoint, f"{kinds['Pooling']}/config.json", pooling),
         normalize=normalized or similarity == "cosine",
-        include_prompt=bool(pooling.get("include_prompt", True)),
+        include_prompt=yes_or_no(
+            pooling,
+            "include_prompt",
+            where=checkpoint.folder / kinds["Pooling"] / "config.json",
+            default=True,
+        ),
     )
 
 
@@ -104,7 +109,7 @@ def _pooling(checkpoint: Checkpoint, name: str, pooling: Mapping[str, Any]) -> A
 
 def _refuse_other_features(checkpoint: Checkpoint, name: str) -> None:
     """Normalize of something else than the text's vector is another network."""
-    for key, value in table(checkpoint, name).items():
+    for key, value in checkpoint.table(name).items():
         if value != "sentence_embedding":
             raise ModelError(
                 f"{checkpoint.folder / name}: {key} {value!r}; expected 'sentence_embedding'"
@@ -126,10 +131,10 @@ def prompts(checkpoint: Checkpoint, *, query: str | None, document: str | None) 
         ModelError: the checkpoint has prompts and does not say which of them these are.
     """
     where = checkpoint.folder / MODEL
-    model = table(checkpoint, MODEL)
+    model = checkpoint.table(MODEL)
     named = model.get("prompts") or {}
     if not isinstance(named, Mapping) or not all(
-        text is None or isinstance(text, str) for text in named.values()
+        text is None or _is_text(text) for text in named.values()
     ):
         raise ModelError(f"{where}: 'prompts' is no table of texts")
     found = {name: text for name, text in named.items() if text}
@@ -149,6 +154,11 @@ def prompts(checkpoint: Checkpoint, *, query: str | None, document: str | None) 
             raise _unclear(where, f"{others[0]} and no prompt 'document'", "document_prefix")
         document = found.get("document", "")
     return query, document
+
+
+def _is_text(value: object) -> bool:
+    """JSON can hold half of a surrogate pair, which no tokenizer takes."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _unclear(where: object, what: str, setting: str) -> ModelError:

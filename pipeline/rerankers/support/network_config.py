@@ -190,10 +190,7 @@ def refuse_quantised(checkpoint: Checkpoint) -> None:
     Raises:
         ModelError: names file and key.
     """
-    config: object = checkpoint.config
-    if not isinstance(config, Mapping):
-        raise ModelError(f"{checkpoint.folder / 'config.json'}: expected a table of keys")
-    refuse_unusable(config, checkpoint.folder / "config.json")
+    refuse_unusable(checkpoint.config, checkpoint.folder / "config.json")
     for name in ("quantize_config.json", "quant_config.json"):
         if (checkpoint.folder / name).exists():
             raise ModelError(

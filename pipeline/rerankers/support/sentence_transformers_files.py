@@ -46,6 +46,9 @@ _HOW_TO_LOAD: Final = frozenset(
     }
 )
 
+#: Tokens that a text has with its special ones and some of its own.
+_SHORTEST: Final = 4
+
 _FOLDER: Final = re.compile(r"[\w-]+")
 
 
@@ -93,7 +96,7 @@ def max_seq_length(checkpoint: Checkpoint, *, task: str, lowercases: bool) -> in
         ModelError: a key that would change scores and is not understood.
     """
     name = next((n for n in (TRANSFORMER, *_OLD_TRANSFORMER) if checkpoint.json(n)), TRANSFORMER)
-    config = table(checkpoint, name)
+    config = checkpoint.table(name)
     where = checkpoint.folder / name
     limit = config.get("max_seq_length")
     reads = {"text": {"method": "forward", "method_output_name": _OUTPUTS[task]}}
@@ -113,22 +116,16 @@ def max_seq_length(checkpoint: Checkpoint, *, task: str, lowercases: bool) -> in
                 continue
             key, value = f"{key}.{unknown[0]}", value[unknown[0]]
         raise ModelError(f"{where}: {key} {value!r} is not understood and would change scores")
-    if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise ModelError(f"{where}: max_seq_length {limit!r}; expected a number of tokens")
+    if limit is not None and (type(limit) is not int or limit < _SHORTEST):
+        raise ModelError(
+            f"{where}: max_seq_length {limit!r}; expected a number of tokens from {_SHORTEST}"
+        )
     return limit
-
-
-def table(checkpoint: Checkpoint, name: str, *, required: bool = False) -> dict[str, Any]:
-    """A JSON file that holds keys; empty where it is absent and not required."""
-    data = checkpoint.json(name, required=required)
-    if not isinstance(data, dict):
-        raise ModelError(f"{checkpoint.folder / name}: expected a table of keys")
-    return data
 
 
 def model_file(checkpoint: Checkpoint, kind: str) -> dict[str, Any]:
     """``config_sentence_transformers.json`` of a model of that kind; empty where there is none."""
-    model = table(checkpoint, MODEL)
+    model = checkpoint.table(MODEL)
     stated = model.get("model_type", kind)
     if stated != kind:
         raise ModelError(f"{checkpoint.folder / MODEL}: model_type '{stated}', expected '{kind}'")

@@ -30,7 +30,7 @@ def refuse_contradiction(checkpoint: Checkpoint, library: Tokenizer) -> None:
     normalizer = library.normalizer
     if not isinstance(normalizer, BertNormalizer):
         return
-    config = checkpoint.json("tokenizer_config.json")
+    config = checkpoint.table("tokenizer_config.json")
     for theirs, ours in _BERT_RULES.items():
         stated, done = config.get(theirs), getattr(normalizer, ours)
         if stated is not None and stated != done:
@@ -46,7 +46,7 @@ def tokenizer_limit(checkpoint: Checkpoint) -> object:
     Raises:
         ModelError: the tokenizer cuts texts at their beginning.
     """
-    config = checkpoint.json("tokenizer_config.json")
+    config = checkpoint.table("tokenizer_config.json")
     if config.get("truncation_side", "right") != "right":
         raise ModelError(
             f"{checkpoint.folder}/tokenizer_config.json: truncation_side "

@@ -216,7 +216,7 @@ def resolve_max_length(
     limits = [
         int(value)
         for value in (tokenizer, positions - reserved if isinstance(positions, int) else None)
-        if isinstance(value, int) and 0 < value < 10**9
+        if type(value) is int and 0 < value < 10**9
     ]
     if asked is None:
         return min(limits, default=512)
