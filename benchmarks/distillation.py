@@ -23,8 +23,8 @@ import typer
 
 from benchmarks.lexical_throughput import machine, sampled, write_input
 from pipeline.config import DistillConfig, JobConfig
-from pipeline.execution.distill.preparation import prepare_distillation
-from pipeline.execution.distill.run import distill
+from pipeline.distillation.preparation import prepare_distillation
+from pipeline.distillation.run import distill
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
 

@@ -23,10 +23,10 @@ import typer
 from benchmarks.harness.preparing import CompareOptions, prepare
 from benchmarks.harness.side_by_side import measure
 from benchmarks.harness.tables import comparison_tables
+from pipeline.checkpoints.weights_cache import cache_root
 from pipeline.engine.device import best_device_kind
 from pipeline.errors import RerankError
 from pipeline.reports.terminal import Terminal
-from pipeline.rerankers.support.weights_cache import cache_root
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
-from pipeline.rerankers.support.chunk_check import AWKWARD
+from pipeline.tokenization.chunk_check import AWKWARD
 
 #: Documents of a list, and of a unit: the workers that encode get some thousands at once.
 _CANDIDATES: Final = 100

@@ -39,10 +39,10 @@ from benchmarks.synthetic_passages import Passages, units
 from benchmarks.trained_tokenizers import KINDS, documentation, tokenizer_of
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
+from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.prompts.pairs import Limits, encode_pairs
 from pipeline.rerankers.base import Sequences
-from pipeline.rerankers.support.checkpoint import Checkpoint
-from pipeline.rerankers.support.pairs import Limits, encode_pairs
-from pipeline.rerankers.support.tokens import TextTokenizer
+from pipeline.tokenization.tokens import TextTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

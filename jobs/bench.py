@@ -114,8 +114,8 @@ def bench_options(
     Raises:
         ConfigurationError: see :class:`~pipeline.bench.options.BenchOptions`.
     """
+    from pipeline.checkpoints.weights_cache import cache_root
     from pipeline.engine.device import best_device_kind
-    from pipeline.rerankers.support.weights_cache import cache_root
 
     where: Any = device or best_device_kind()
     return kind(cache=cache or cache_root() / "bench", device=where, **values)

@@ -16,10 +16,10 @@ from pydantic import BaseModel
 
 from jobs.ending import guarded, told
 from pipeline.config import JobConfig, load_config, to_yaml
+from pipeline.engine.families import with_settings
 from pipeline.errors import ConfigurationError
 from pipeline.plain_text import redacted, visible
 from pipeline.reports.terminal import Terminal
-from pipeline.rerankers.support.families import with_settings
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -98,7 +98,7 @@ def allowed(modules: list[str] | None) -> frozenset[str]:
     Raises:
         ConfigurationError: one of them is no name of a module.
     """
-    from pipeline.rerankers.support.families import allowed_code
+    from pipeline.engine.families import allowed_code
 
     return allowed_code(modules or [], os.environ)
 

@@ -23,12 +23,12 @@ from jobs.command import (
 )
 from jobs.export import show_exported
 from pipeline.config import DistillConfig
-from pipeline.execution.distill.card import write_card
-from pipeline.execution.distill.exports import check_formats, export_set
-from pipeline.execution.distill.preparation import Prepared, prepare_distillation
-from pipeline.execution.distill.run import distill
+from pipeline.distillation.card import write_card
+from pipeline.distillation.data_card import require_libraries
+from pipeline.distillation.exports import check_formats, export_set
+from pipeline.distillation.preparation import Prepared, prepare_distillation
+from pipeline.distillation.run import distill
 from pipeline.execution.outcome import Outcome
-from pipeline.reports.data_card import require_libraries
 
 
 def distill_runs(
@@ -67,8 +67,8 @@ def distill_runs(
 
 def train_student(job: DistillConfig, done: Outcome) -> None:
     """Train the configured student on the set, and say what it learnt."""
+    from pipeline.distillation.student.training import smoke_train, write_result
     from pipeline.reports.student_table import student_table
-    from pipeline.student.training import smoke_train, write_result
 
     console.say("training   the student, on this machine's CPU")
     trained = smoke_train(

@@ -13,13 +13,13 @@ import typer
 
 from jobs.command import Overrides, command, console, read_config, run_job
 from pipeline.config.export import ExportConfig
+from pipeline.distillation.card import write_card
+from pipeline.distillation.data_card import require_libraries
+from pipeline.distillation.exports import Exported, export_set
+from pipeline.distillation.rules.left_out import LEFT_OUT
 from pipeline.errors import ConfigurationError
-from pipeline.execution.distill.card import write_card
-from pipeline.execution.distill.exports import Exported, export_set
 from pipeline.execution.run_export import export_run
 from pipeline.execution.run_folder import find_run, holds_runs
-from pipeline.reports.data_card import require_libraries
-from pipeline.training_data.left_out import LEFT_OUT
 
 
 def export(

@@ -28,10 +28,10 @@ from pipeline.cluster.job_server import (
 )
 from pipeline.cluster.job_server_access import check_job_server
 from pipeline.config import JobConfig
+from pipeline.engine.families import module_of
 from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
 from pipeline.execution.publication import check_published
 from pipeline.plain_text import holds_credentials, redacted, visible, without_colours
-from pipeline.rerankers.support.families import module_of
 
 _SECOND_CHANCE_S = 3
 

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from jobs.command import command, console
 from pipeline.api import load
+from pipeline.checkpoints import cards
 from pipeline.config import ModelConfig
 from pipeline.engine.verification import verify
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.rerankers.support import cards
 
 
 def verify_model(

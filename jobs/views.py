@@ -20,6 +20,7 @@ from jobs.command import (
     read_config,
 )
 from jobs.rerank import show_plan
+from pipeline.checkpoints import cards
 from pipeline.config import JobConfig
 from pipeline.errors import ExitCode
 from pipeline.execution.listing import advice
@@ -28,7 +29,6 @@ from pipeline.execution.run_folder import RunFolder, find_run
 from pipeline.execution.state import lines, run_state
 from pipeline.execution.verification import audit
 from pipeline.reports.terminal import Terminal
-from pipeline.rerankers.support import cards
 
 #: A name that is cut cannot be copied; a narrow terminal wraps the line instead.
 _WIDE = 120

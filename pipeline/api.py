@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
+from pipeline.checkpoints import cards
 from pipeline.config import EngineConfig, ModelConfig
 from pipeline.config.loading import validate
 from pipeline.engine.build import build_engine, build_reranker
@@ -23,7 +24,6 @@ from pipeline.engine.scoring import Scoreable
 from pipeline.errors import ConfigurationError
 from pipeline.ranking.ranks import rank_lists
 from pipeline.rerankers.base import Reranker
-from pipeline.rerankers.support import cards
 
 #: Texts by position; any iterable of them.
 Documents = Iterable[str | None]

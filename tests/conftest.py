@@ -15,7 +15,7 @@ from hypothesis import settings
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
 
-pytest_plugins = ["tests.fixtures_s3"]
+pytest_plugins = ["tests.fixtures_runs", "tests.fixtures_s3"]
 
 # A shared machine may be slow at any moment; that is no property of the code.
 settings.register_profile("suite", deadline=None)

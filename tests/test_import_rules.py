@@ -21,14 +21,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "pipeline.candidates",
         "pipeline.ranking",
-        "pipeline.training_data",
+        "pipeline.distillation.rules",
         "pipeline.refresh",
     ),
     ("pipeline.rerankers",),
     ("pipeline.engine",),
     ("pipeline.outputs", "pipeline.reports"),
     ("pipeline.execution", "pipeline.api"),
-    ("pipeline.demo", "pipeline.bench", "pipeline.student"),
+    ("pipeline.demo", "pipeline.bench", "pipeline.distillation.student"),
     ("jobs",),
     ("pipeline.commands",),
     ("pipeline.cli",),
@@ -37,20 +37,25 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # Libraries that only some rooms, or single modules, may import.
 OWNERS = {
-    "torch": ("pipeline.engine", "pipeline.rerankers", "pipeline.bench", "pipeline.student"),
+    "torch": (
+        "pipeline.engine",
+        "pipeline.rerankers",
+        "pipeline.bench",
+        "pipeline.distillation.student",
+    ),
     "transformers": (
         "pipeline.engine",
         "pipeline.rerankers",
         "pipeline.bench",
-        "pipeline.student",
+        "pipeline.distillation.student",
     ),
     # In an extra, so that what is installed without it must not need it.
-    "sentence_transformers": ("pipeline.student",),
+    "sentence_transformers": ("pipeline.distillation.student",),
     "ray": (
         "pipeline.cluster.job_server",
         "pipeline.cluster.ray_session",
         "pipeline.cluster.ray_watch",
-        "pipeline.execution.distill.part_tasks",
+        "pipeline.distillation.part_tasks",
         "pipeline.execution.graph",
         "pipeline.execution.isolated_workers",
     ),

@@ -20,8 +20,8 @@ from pipeline.bench.subject import Subject
 from pipeline.candidates.image_sources import ImageLimits
 from pipeline.candidates.images import ImageSize, pixels
 from pipeline.candidates.lists import CandidateLists
-from pipeline.rerankers.support.checkpoint import Checkpoint
-from pipeline.rerankers.support.loading import build, load_weights
+from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.networks.loading import build, load_weights
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,7 +47,7 @@ class BatchesOfEight(Contender):
         from torch import nn
         from transformers import Qwen2VLModel
 
-        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.networks.network_config import network_config
 
         checkpoint = Checkpoint(subject.folder)
         self.tokenizer = Tokenizer.from_file(str(checkpoint.file("tokenizer.json")))

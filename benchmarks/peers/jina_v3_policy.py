@@ -19,9 +19,9 @@ from pipeline import schema
 from pipeline.bench.engines import Scored
 from pipeline.bench.subject import Subject
 from pipeline.candidates.lists import CandidateLists
-from pipeline.rerankers.support.checkpoint import Checkpoint
-from pipeline.rerankers.support.listwise_prompt import DOCUMENT_READOUT, HEAD, QUERY_READOUT
-from pipeline.rerankers.support.loading import build, load_weights
+from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.networks.loading import build, load_weights
+from pipeline.prompts.listwise_prompt import DOCUMENT_READOUT, HEAD, QUERY_READOUT
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,7 +42,7 @@ class WindowByWindow(Contender):
         import torch
         from transformers import AutoTokenizer, Qwen3Model
 
-        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.networks.network_config import network_config
 
         checkpoint = Checkpoint(subject.folder)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(

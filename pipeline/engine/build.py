@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pipeline.checkpoints.locating import locate
 from pipeline.config import EngineConfig, ModelConfig
 from pipeline.engine.device import (
     DEFAULT_TOKEN_BUDGET,
@@ -16,16 +17,15 @@ from pipeline.engine.device import (
     use_deterministic_kernels,
 )
 from pipeline.engine.engine import Engine
+from pipeline.engine.families import find, parse_settings
 from pipeline.engine.memory import token_budget
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.rerankers.base import Reranker, WeightedReranker
-from pipeline.rerankers.support.families import find, parse_settings
-from pipeline.rerankers.support.locating import locate
 
 if TYPE_CHECKING:
     import torch
 
-    from pipeline.rerankers.support.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 
 def build_reranker(

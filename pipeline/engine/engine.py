@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.engine.packing import gather, packed_batches, padded_batches
 from pipeline.engine.statistics import Statistics, Stopwatch
-from pipeline.rerankers.support.ragged import ragged_range
+from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.rerankers.base import Batch, Sequences
-from pipeline.rerankers.support.ragged import ragged_range
+from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:
     import torch

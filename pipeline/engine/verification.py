@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.rerankers.support.cards import Example
+from pipeline.checkpoints.cards import Example
 
 
 @dataclass(frozen=True, kw_only=True)

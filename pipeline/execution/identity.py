@@ -9,11 +9,11 @@ from typing import Any
 
 import pipeline
 from pipeline import schema
+from pipeline.checkpoints import cards
 from pipeline.config import JobConfig
 from pipeline.engine.device import device_kind, dtype_name
 from pipeline.outputs import finding
 from pipeline.rerankers.base import Reranker, WeightedReranker
-from pipeline.rerankers.support import cards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class ModelIdentity:
 
 
 def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
-    """Describe a resolved model section (see :func:`pipeline.rerankers.support.cards.resolve`)."""
+    """Describe a resolved model section (see :func:`pipeline.checkpoints.cards.resolve`)."""
     model = config.model
     checkpoint = reranker.checkpoint if isinstance(reranker, WeightedReranker) else None
     return ModelIdentity(

@@ -11,13 +11,13 @@ from typing import Any
 import pipeline
 from pipeline.candidates.inputs import Input, open_input
 from pipeline.candidates.planning import Plan, plan_units
+from pipeline.checkpoints import cards
 from pipeline.config import JobConfig, load_config
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.execution.identity import ModelIdentity, fingerprint, model_identity
 from pipeline.execution.run_folder import RunFolder
 from pipeline.outputs import finding
-from pipeline.rerankers.support import cards
 from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.store import absolute, join
 

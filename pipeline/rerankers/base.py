@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config import Settings
-from pipeline.rerankers.support.network_config import refuse_quantised
-from pipeline.rerankers.support.ragged import ragged_range
+from pipeline.networks.network_config import refuse_quantised
+from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.support.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]

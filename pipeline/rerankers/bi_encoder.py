@@ -13,20 +13,20 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import schema
+from pipeline.checkpoints.embedding import embedding, prompts
+from pipeline.checkpoints.sentence_transformers_files import max_seq_length
 from pipeline.config import Settings
 from pipeline.errors import ModelError
+from pipeline.prompts.pairs import spent
 from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.embedding import embedding, prompts
-from pipeline.rerankers.support.pairs import spent
-from pipeline.rerankers.support.sentence_transformers_files import max_seq_length
-from pipeline.rerankers.support.tokenizer_rules import tokenizer_limit
-from pipeline.rerankers.support.tokens import TextTokenizer, distinct, resolve_max_length
+from pipeline.tokenization.tokenizer_rules import tokenizer_limit
+from pipeline.tokenization.tokens import TextTokenizer, distinct, resolve_max_length
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.support.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 _RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
 _IGNORED: Final = ("embeddings.position_ids", "pooler.*")
@@ -100,8 +100,8 @@ class BiEncoder(WeightedReranker):
         """Build transformers' own encoder for the checkpoint's ``model_type``."""
         from transformers import AutoModel
 
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.networks.loading import build, load_weights
+        from pipeline.networks.network_config import network_config
 
         kind = str(self.config.get("model_type"))
         where = self.checkpoint.folder / "config.json"
@@ -115,7 +115,7 @@ class BiEncoder(WeightedReranker):
         )
         load_weights(self.network, self.checkpoint, ignore=_IGNORED, device=device)
         if self.packed:
-            from pipeline.rerankers.support.packed_encoder import PackedEncoder
+            from pipeline.networks.packed_encoder import PackedEncoder
 
             self.network = PackedEncoder(
                 self.network,
@@ -156,13 +156,13 @@ class BiEncoder(WeightedReranker):
         return torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors
 
     def _packed(self, batch: Batch) -> torch.Tensor:
-        from pipeline.rerankers.support.packed import mean
+        from pipeline.networks.packed import mean
 
         states: torch.Tensor = self.network(batch)
         return states.float() if self.pooling == "cls" else mean(states, batch.lengths)
 
     def _padded(self, batch: Batch) -> torch.Tensor:
-        from pipeline.rerankers.support.padding import pad
+        from pipeline.networks.padding import pad
 
         padded = pad(batch, int(self.config.get("pad_token_id") or 0))
         inputs = {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
+from pipeline.checkpoints.cross_encoder_files import check_cross_encoder
+from pipeline.checkpoints.heads import require_one_label
+from pipeline.checkpoints.sentence_transformers_files import max_seq_length
 from pipeline.errors import ModelError
+from pipeline.prompts.long_documents import LongDocumentSettings
+from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.cross_encoder_files import check_cross_encoder
-from pipeline.rerankers.support.heads import require_one_label
-from pipeline.rerankers.support.long_documents import LongDocumentSettings
-from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
-from pipeline.rerankers.support.sentence_transformers_files import max_seq_length
-from pipeline.rerankers.support.tokenizer_rules import tokenizer_limit
-from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
+from pipeline.tokenization.tokenizer_rules import tokenizer_limit
+from pipeline.tokenization.tokens import TextTokenizer, resolve_max_length
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.support.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 #: Modules that run in float32, by ``model_type``.
 _HEADS: Final[dict[str, tuple[str, ...]]] = {
@@ -107,8 +107,8 @@ class CrossEncoder(WeightedReranker):
         """Build transformers' own class for the checkpoint's ``model_type``."""
         from transformers import AutoModelForSequenceClassification
 
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.networks.loading import build, load_weights
+        from pipeline.networks.network_config import network_config
 
         where = self.checkpoint.folder / "config.json"
         named = {k: v for k, v in self.config.items() if k not in ("id2label", "label2id")}
@@ -126,7 +126,7 @@ class CrossEncoder(WeightedReranker):
             device=device,
         )
         if self.packed:
-            from pipeline.rerankers.support.packed_encoder import PackedClassifier
+            from pipeline.networks.packed_encoder import PackedClassifier
 
             self.network = PackedClassifier(self.network, self.kind)
 
@@ -139,7 +139,7 @@ class CrossEncoder(WeightedReranker):
         """float32 [b, 1]: the logit of each sequence."""
         if self.packed:
             return self.network(batch)  # type: ignore[no-any-return]
-        from pipeline.rerankers.support.padding import pad
+        from pipeline.networks.padding import pad
 
         padded = pad(batch, int(self.config.get("pad_token_id") or 0))
         inputs = {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}

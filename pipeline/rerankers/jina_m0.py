@@ -20,18 +20,18 @@ from pydantic import Field, model_validator
 from pipeline import schema
 from pipeline.candidates.images import ImageSize
 from pipeline.candidates.reasons import IMAGE_LIMIT
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.image_processing import ImageProcessing
-from pipeline.rerankers.support.images import DistinctImages, ImageSettings
-from pipeline.rerankers.support.pairs import sigmoid
-from pipeline.rerankers.support.qwen2_vl import (
+from pipeline.networks.qwen2_vl_loading import load_qwen2_vl
+from pipeline.prompts.image_processing import ImageProcessing
+from pipeline.prompts.images import DistinctImages, ImageSettings
+from pipeline.prompts.pairs import sigmoid
+from pipeline.prompts.qwen2_vl import (
     DOCUMENT,
     Layout,
     PromptBuilder,
     flat_config,
 )
-from pipeline.rerankers.support.qwen2_vl_loading import load_qwen2_vl
-from pipeline.rerankers.support.tokens import TextTokenizer, TokenArena, distinct
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.tokenization.tokens import TextTokenizer, TokenArena, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
+    from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.rerankers.base import Int32s
-    from pipeline.rerankers.support.checkpoint import Checkpoint
 
 #: Ends every sequence and is read out: the byte 0xA7, which no text alone ends with.
 _SCORE_TOKEN: Final = 100

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
+from pipeline.checkpoints.heads import require_one_label
+from pipeline.checkpoints.values import number, whole_number
 from pipeline.errors import ModelError
+from pipeline.prompts.long_documents import LongDocumentSettings
+from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.heads import require_one_label
-from pipeline.rerankers.support.long_documents import LongDocumentSettings
-from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
-from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
-from pipeline.rerankers.support.values import number, whole_number
+from pipeline.tokenization.tokens import TextTokenizer, resolve_max_length
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.support.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 _GATED: Final = ("geglu", "reglu")
 
@@ -76,8 +76,8 @@ class JinaV1(WeightedReranker):
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build the network; pooler and classifier run in float32."""
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.networks.jina_bert import JinaBertReranker, Shape
+        from pipeline.networks.jina_bert import JinaBertReranker, Shape
+        from pipeline.networks.loading import build, load_weights
 
         shape = Shape.from_config(self.config)
         pad_id = int(self.config.get("pad_token_id") or 0)

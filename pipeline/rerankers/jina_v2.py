@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, model_validator
 
+from pipeline.checkpoints.heads import require_one_label
 from pipeline.errors import ModelError
+from pipeline.prompts.long_documents import AggregateSettings, LongDocuments
+from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.heads import require_one_label
-from pipeline.rerankers.support.long_documents import AggregateSettings, LongDocuments
-from pipeline.rerankers.support.pairs import Activation, Limits, decode_pairs, encode_pairs
-from pipeline.rerankers.support.tokens import TextTokenizer, resolve_max_length
+from pipeline.tokenization.tokens import TextTokenizer, resolve_max_length
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.support.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 #: What config.json says about the network; the rest is about upstream's own code.
 _ARCHITECTURE: Final = (
@@ -133,8 +133,8 @@ class JinaV2(WeightedReranker):
         """Build transformers' XLM-R and put the renamed weights into it."""
         from transformers import XLMRobertaForSequenceClassification
 
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.networks.loading import build, load_weights
+        from pipeline.networks.network_config import network_config
 
         config = network_config(
             self.config,
@@ -152,7 +152,7 @@ class JinaV2(WeightedReranker):
             self.network, self.checkpoint, rename=_rename, heads=("classifier",), device=device
         )
         if self.packed:
-            from pipeline.rerankers.support.packed_encoder import PackedClassifier
+            from pipeline.networks.packed_encoder import PackedClassifier
 
             self.network = PackedClassifier(self.network, "xlm-roberta")
 
@@ -168,7 +168,7 @@ class JinaV2(WeightedReranker):
         """
         if self.packed:
             return self.network(batch)  # type: ignore[no-any-return]
-        from pipeline.rerankers.support.padding import pad
+        from pipeline.networks.padding import pad
 
         padded = pad(batch, int(self.config["pad_token_id"]))
         logits: torch.Tensor = self.network(

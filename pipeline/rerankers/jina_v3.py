@@ -21,24 +21,24 @@ from pydantic import Field
 from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.causal_lm import pack_decoder, read_decoder
-from pipeline.rerankers.support.listwise_prompt import ListwisePrompt, cut_texts
-from pipeline.rerankers.support.listwise_windows import (
+from pipeline.networks.causal_lm import pack_decoder, read_decoder
+from pipeline.prompts.listwise_prompt import ListwisePrompt, cut_texts
+from pipeline.prompts.listwise_windows import (
     MOST_DOCUMENTS,
     Windows,
     merged_cosines,
     plan_windows,
 )
-from pipeline.rerankers.support.pairs import spent
-from pipeline.rerankers.support.shared_prefixes import common_beginning, share_beginnings
-from pipeline.rerankers.support.tokens import TextTokenizer, distinct
+from pipeline.prompts.pairs import spent
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.sequences.shared_prefixes import common_beginning, share_beginnings
+from pipeline.tokenization.tokens import TextTokenizer, distinct
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.support.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 #: The embedding table under a second name, in files that were saved again.
 _IGNORED: Final = ("lm_head.weight",)
@@ -90,8 +90,8 @@ class JinaV3(WeightedReranker):
         import torch
         from transformers import AutoModel
 
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.networks.loading import build, load_weights
+        from pipeline.networks.network_config import network_config
 
         where = self.checkpoint.folder / "config.json"
         config = network_config(self.config, kind="qwen3", where=where)

@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
+from pipeline.checkpoints.values import number, whole_number
 from pipeline.config import Settings
 from pipeline.errors import ConfigurationError, ModelError
+from pipeline.networks.maxsim import max_similarity
+from pipeline.prompts.colbert import ColbertTokenizer, Metadata
 from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.colbert import ColbertTokenizer, Metadata
-from pipeline.rerankers.support.maxsim import max_similarity
-from pipeline.rerankers.support.values import number, whole_number
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
+    from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.rerankers.base import Int64s
-    from pipeline.rerankers.support.checkpoint import Checkpoint
 
 #: What the rotary layout's config.json says about the network; the rest is about upstream's code.
 _ARCHITECTURE: Final = (
@@ -101,8 +101,8 @@ class LateInteraction(WeightedReranker):
         import torch
         from transformers import AutoModel
 
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.networks.loading import build, load_weights
+        from pipeline.networks.network_config import network_config
 
         where = self.checkpoint.folder / "config.json"
         if self.layout == "rotary":
@@ -135,7 +135,7 @@ class LateInteraction(WeightedReranker):
             device=device,
         )
         if self.packed:
-            from pipeline.rerankers.support.packed_encoder import PackedEncoder
+            from pipeline.networks.packed_encoder import PackedEncoder
 
             self.network["body"] = PackedEncoder(self.network["body"], kind, reads="all")
 
@@ -161,7 +161,7 @@ class LateInteraction(WeightedReranker):
     def _padded(self, batch: Batch, attended: Int64s) -> torch.Tensor:
         import torch
 
-        from pipeline.rerankers.support.padding import pad
+        from pipeline.networks.padding import pad
 
         padded = pad(batch, self.tokenizer.pad)
         columns = torch.arange(padded.input_ids.shape[1], device=batch.device)

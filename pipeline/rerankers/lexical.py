@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline import schema
 from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
-from pipeline.rerankers.support.tokens import Template, TokenArena, distinct
+from pipeline.tokenization.tokens import Template, TokenArena, distinct
 
 if TYPE_CHECKING:
     import torch

@@ -20,24 +20,24 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline import schema
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support import permutation
-from pipeline.rerankers.support.chat import (
+from pipeline.prompts import permutation
+from pipeline.prompts.chat import (
     ChatSettings,
     PromptTokenizer,
     before_first_round,
     check_positions,
     texts_of,
 )
-from pipeline.rerankers.support.preference import place_scores, scores_of_heard
+from pipeline.prompts.preference import place_scores, scores_of_heard
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
+    from pipeline.checkpoints.checkpoint import Checkpoint
+    from pipeline.prompts.chat import Texts
     from pipeline.rerankers.base import Int32s, Int64s
-    from pipeline.rerankers.support.chat import Texts
-    from pipeline.rerankers.support.checkpoint import Checkpoint
 
 
 class ListwiseGenerationSettings(ChatSettings):
@@ -77,7 +77,7 @@ class ListwiseGeneration(WeightedReranker):
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The whole model."""
-        from pipeline.rerankers.support.causal_lm import load_causal_lm
+        from pipeline.networks.causal_lm import load_causal_lm
 
         self.network = load_causal_lm(self.checkpoint, device=device, dtype=dtype)
 
@@ -166,7 +166,7 @@ class ListwiseGeneration(WeightedReranker):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, answer_tokens]: generated ids, then -1."""
-        from pipeline.rerankers.support.causal_lm import generate
+        from pipeline.networks.causal_lm import generate
 
         return generate(
             self.network, batch, stop=self.tokenizer.stop_tokens, tokens=self.answer_tokens

@@ -19,21 +19,21 @@ from pydantic import Field
 from pipeline import schema
 from pipeline.candidates.images import ImageSize
 from pipeline.candidates.reasons import IMAGE_FETCH, IMAGE_LIMIT
+from pipeline.checkpoints.lora import AdaptedCheckpoint
+from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.image_processing import ImageProcessing
-from pipeline.rerankers.support.images import DistinctImages, ImageSettings
-from pipeline.rerankers.support.lora import AdaptedCheckpoint
-from pipeline.rerankers.support.pairs import sigmoid
-from pipeline.rerankers.support.qwen2_vl import (
+from pipeline.networks.qwen2_vl_loading import load_qwen2_vl
+from pipeline.prompts.image_processing import ImageProcessing
+from pipeline.prompts.images import DistinctImages, ImageSettings
+from pipeline.prompts.pairs import sigmoid
+from pipeline.prompts.qwen2_vl import (
     DOCUMENT,
     Layout,
     PromptBuilder,
     flat_config,
 )
-from pipeline.rerankers.support.qwen2_vl_loading import load_qwen2_vl
-from pipeline.rerankers.support.tokens import TextTokenizer, distinct
-from pipeline.rerankers.support.values import whole_number
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.tokenization.tokens import TextTokenizer, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.support.checkpoint import Checkpoint
+    from pipeline.checkpoints.checkpoint import Checkpoint
 
 #: Qwen2-VL's chat template for one user turn of an image and a text.
 _BEFORE_IMAGE: Final = (

@@ -22,31 +22,31 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support import preference
-from pipeline.rerankers.support.causal_lm import (
+from pipeline.networks.causal_lm import (
     PACKABLE,
     can_share,
     load_causal_lm,
     pack_decoder,
     packed_inputs,
 )
-from pipeline.rerankers.support.chat import (
+from pipeline.prompts import preference
+from pipeline.prompts.chat import (
     ChatSettings,
     PromptTokenizer,
     before_first_round,
     check_positions,
     texts_of,
 )
-from pipeline.rerankers.support.shared_prefixes import groups, saved_tokens, share_beginnings
-from pipeline.rerankers.support.tokens import Template
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.sequences.shared_prefixes import groups, saved_tokens, share_beginnings
+from pipeline.tokenization.tokens import Template
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
+    from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.rerankers.base import Int64s
-    from pipeline.rerankers.support.checkpoint import Checkpoint
 
 
 class PairwiseSettings(ChatSettings):
@@ -187,7 +187,7 @@ class Pairwise(WeightedReranker):
         if self.packed:
             answers = self.network(**packed_inputs(batch)).logits[0].float()
             return answers[:, :1] - answers[:, 1:]  # type: ignore[no-any-return]
-        from pipeline.rerankers.support.padding import pad
+        from pipeline.networks.padding import pad
 
         padded = pad(batch, 0)
         # Padding is on the right of a causal network: no token attends to it.

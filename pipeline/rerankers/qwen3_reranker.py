@@ -20,18 +20,18 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
-from pipeline.rerankers.support.causal_lm import can_share, pack_decoder, read_decoder
-from pipeline.rerankers.support.long_documents import (
+from pipeline.networks.causal_lm import can_share, pack_decoder, read_decoder
+from pipeline.prompts.long_documents import (
     LongDocumentSettings,
     Pieces,
     first_pieces,
     head_tail,
     windows,
 )
-from pipeline.rerankers.support.pairs import Activation, decode_pairs, spent
-from pipeline.rerankers.support.shared_prefixes import groups, share_beginnings
-from pipeline.rerankers.support.tokens import (
+from pipeline.prompts.pairs import Activation, decode_pairs, spent
+from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.sequences.shared_prefixes import groups, share_beginnings
+from pipeline.tokenization.tokens import (
     Template,
     TextTokenizer,
     TokenArena,
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
+    from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.rerankers.base import Int64s
-    from pipeline.rerankers.support.checkpoint import Checkpoint
 
 #: Model card of Qwen3-Reranker, section "Transformers Usage"; the last line ends in two newlines.
 PREFIX: Final = (
@@ -110,8 +110,8 @@ class Qwen3Reranker(WeightedReranker):
         import torch
         from transformers import AutoModel
 
-        from pipeline.rerankers.support.loading import build, load_weights
-        from pipeline.rerankers.support.network_config import network_config
+        from pipeline.networks.loading import build, load_weights
+        from pipeline.networks.network_config import network_config
 
         where = self.checkpoint.folder / "config.json"
         config = network_config(self.config, kind="qwen3", where=where)

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from benchmarks import tokenising
 from benchmarks.trained_tokenizers import tokenizer_of
-from pipeline.rerankers.support.chunk_cache import ChunkCache
-from pipeline.rerankers.support.cut_rules import CutRules
-from pipeline.rerankers.support.tokens import TextTokenizer
+from pipeline.tokenization.chunk_cache import ChunkCache
+from pipeline.tokenization.cut_rules import CutRules
+from pipeline.tokenization.tokens import TextTokenizer
 
 TEXT = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz")

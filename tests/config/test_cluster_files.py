@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 import yaml
 
+from pipeline.checkpoints import cards
 from pipeline.config import JobConfig, load_config
-from pipeline.rerankers.support import cards
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "conf" / "cluster"

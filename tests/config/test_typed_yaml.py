@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import DistillConfig, JobConfig, load_config, to_yaml
+from pipeline.engine.families import with_settings
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.support.families import with_settings
 
 MINIMAL = "model: {name: lexical}\ninput: {path: in}\noutput: {path: out}\n"
 

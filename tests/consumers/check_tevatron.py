@@ -1,7 +1,7 @@
 """Tevatron, in the version that the package index has, loads our lines and tokenises them.
 
 The datasets of its repository read the same fields and are not on the index; their rules (a title
-in every passage, no empty list, the positive first) are checked in ``tests/outputs/training``.
+in every passage, no empty list, the positive first) are checked in ``tests/distillation/formats``.
 """
 
 from __future__ import annotations

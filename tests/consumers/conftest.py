@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.config import RayConfig
-from pipeline.execution.distill.exports import export_set
-from tests.outputs.training.makers import small_set, tiny_checkpoint
+from pipeline.distillation.exports import export_set
+from tests.distillation.formats.makers import small_set, tiny_checkpoint
 
 
 @pytest.fixture

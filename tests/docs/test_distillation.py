@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.training_data import canonical
-from pipeline.training_data.reasons import CANDIDATE_REASONS, QUERY_REASONS
+from pipeline.distillation.rules import canonical
+from pipeline.distillation.rules.reasons import CANDIDATE_REASONS, QUERY_REASONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "distillation.md"
 

@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs import docs
+from pipeline.checkpoints import cards
 from pipeline.cli import app
 from pipeline.config import JobConfig, load_config
-from pipeline.rerankers.support import cards, families
-from pipeline.rerankers.support.families import find, parse_settings
+from pipeline.engine import families
+from pipeline.engine.families import find, parse_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 # Distillations have settings of their own; tests/config/test_distill.py reads those.

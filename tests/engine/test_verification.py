@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pipeline.checkpoints.cards import Example
 from pipeline.engine.verification import verify
-from pipeline.rerankers.support.cards import Example
 
 
 def scorer(values: dict[str, float]):

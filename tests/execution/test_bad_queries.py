@@ -18,9 +18,9 @@ from pipeline.errors import RunFailedError
 from pipeline.execution.isolation import find_culprits
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
-from tests.execution.conftest import Rerank
 from tests.execution.drivers import Drivers, lexical_job
 from tests.execution.oracle import files_below, kept, report
+from tests.fixtures_runs import Rerank
 from tests.makers import long_table, overflowing, write
 
 FAMILIES = "tests.execution.families"

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
-from tests.execution.conftest import Rerank
+from tests.fixtures_runs import Rerank
 from tests.makers import write
 
 GOLDENS = Path(__file__).parents[1] / "goldens"

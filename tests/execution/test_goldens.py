@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.execution.conftest import Rerank, ranked
+from tests.fixtures_runs import Rerank, ranked
 from tests.makers import write
 
 Case = dict[str, Any]

@@ -24,7 +24,7 @@ from pipeline.execution.run import execute
 from pipeline.execution.run_folder import RunFolder
 from pipeline.execution.state import run_state
 from tests import hostile
-from tests.execution.conftest import Rerank, ranked
+from tests.fixtures_runs import Rerank, ranked
 from tests.hostile import declared, write_declared
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import InputContractError, QuarantineError
-from tests.execution.conftest import Rerank, ranked
+from tests.fixtures_runs import Rerank, ranked
 from tests.makers import long_table, nested_table, write, write_parts
 
 

@@ -23,9 +23,9 @@ from pipeline.execution.replica import Replica
 from pipeline.execution.run import execute
 from pipeline.execution.stages import Job, _cached_reranker
 from pipeline.storage import store
-from tests.execution.conftest import Rerank
 from tests.execution.drivers import lexical_job
 from tests.execution.oracle import files_below, published
+from tests.fixtures_runs import Rerank
 from tests.makers import long_table, overflowing, write
 
 TABLE = long_table(queries=6)

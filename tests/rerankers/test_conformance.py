@@ -20,8 +20,8 @@ from pipeline.api import Ranker, load
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
 from pipeline.engine.engine import Readouts
+from pipeline.engine.families import find, names
 from pipeline.engine.scoring import Scoreable, document_scores
-from pipeline.rerankers.support.families import find, names
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 

@@ -13,10 +13,10 @@ import pytest
 
 from pipeline.api import Ranker, load
 from pipeline.candidates.lists import CandidateLists
+from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ConfigurationError, ModelError
+from pipeline.prompts.pairs import sigmoid
 from pipeline.rerankers.jina_v1 import JinaV1, JinaV1Settings
-from pipeline.rerankers.support.checkpoint import Checkpoint
-from pipeline.rerankers.support.pairs import sigmoid
 
 #: Two published shapes, and reglu with a BERT tokenizer and a power of two of heads.
 NAMES = ("jina-reranker-v1-tiny-tiny", "jina-reranker-v1-turbo-tiny", "jinabert-variants-tiny")
@@ -60,7 +60,7 @@ def test_compute_score(
 
 
 def test_slopes() -> None:
-    from pipeline.rerankers.support.alibi import slopes
+    from pipeline.networks.alibi import slopes
 
     assert slopes(8) == [2**-k for k in range(1, 9)]
     powers = [-1, -2, -3, -4, -5, -6, -7, -8, -0.5, -1.5, -2.5, -3.5]
@@ -71,7 +71,7 @@ def test_slopes() -> None:
 def test_the_bias_is_symmetric_and_made_in_blocks(
     model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
-    from pipeline.rerankers.support import alibi
+    from pipeline.networks import alibi
 
     documents = ["aloe vera", LONG[:400], "chamomile " * 30]
     whole = model(packing=packing).score(QUERY, documents)
@@ -86,7 +86,7 @@ def test_the_bias_is_symmetric_and_made_in_blocks(
 def bias(*, width: int, is_token: Any) -> np.ndarray:
     import torch
 
-    from pipeline.rerankers.support.alibi import Bias, slopes
+    from pipeline.networks.alibi import Bias, slopes
 
     made = Bias(torch.tensor(slopes(2**3)), width=width, is_token=is_token, dtype=torch.float32)
     return made.rows(0, width).numpy()

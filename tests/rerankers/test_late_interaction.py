@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline import api
 from pipeline.candidates.lists import CandidateLists
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.rerankers.support import maxsim
+from pipeline.networks import maxsim
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "jina-colbert-v2-tiny"
 CASES = [json.loads(line) for line in (GOLDEN / "cases.jsonl").read_text("utf-8").splitlines()]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ModelError
-from pipeline.rerankers.support import listwise_prompt as prompt
-from pipeline.rerankers.support.checkpoint import Checkpoint
-from pipeline.rerankers.support.listwise_windows import Windows, merged_cosines, plan_windows
-from pipeline.rerankers.support.tokens import TextTokenizer
+from pipeline.prompts import listwise_prompt as prompt
+from pipeline.prompts.listwise_windows import Windows, merged_cosines, plan_windows
+from pipeline.tokenization.tokens import TextTokenizer
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "jina-reranker-v3"
 TOKENIZER = TextTokenizer(Checkpoint(GOLDEN))

@@ -20,11 +20,11 @@ from pipeline import schema
 from pipeline.api import Ranker, load
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
+from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.checkpoints.lora import AdaptedCheckpoint
 from pipeline.engine.scoring import document_scores
 from pipeline.errors import ConfigurationError, ModelError, NotFoundError
-from pipeline.rerankers.support.checkpoint import Checkpoint
-from pipeline.rerankers.support.lora import AdaptedCheckpoint
-from pipeline.rerankers.support.tokens import TextTokenizer
+from pipeline.tokenization.tokens import TextTokenizer
 
 GOLDEN = Path(__file__).parents[1] / "goldens/jina-reranker-m0"
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -1,0 +1,1 @@
+"""Checkpoint folders as upstream publishes them: safetensors, LoRA, model cards."""

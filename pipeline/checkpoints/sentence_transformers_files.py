@@ -1,0 +1,132 @@
+"""What sentence-transformers writes beside a network, read as data.
+
+Written for the files of versions 2 to 6. A value that would change scores is taken or refused by
+name, never skipped; classes are known by their names and never imported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    from pipeline.checkpoints.checkpoint import Checkpoint
+
+MODEL: Final = "config_sentence_transformers.json"
+MODULES: Final = "modules.json"
+TRANSFORMER: Final = "sentence_bert_config.json"
+
+#: Older names of the same file, by architecture (base/modules/transformer.py).
+_OLD_TRANSFORMER: Final = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+
+#: Keys of sentence_bert_config.json that leave scores alone, whatever they say.
+_HARMLESS: Final = frozenset({"module_output_name", "unpad_inputs"})
+
+#: What the library takes of a network, by the task that it is loaded for.
+_OUTPUTS: Final = {
+    "feature-extraction": "last_hidden_state",
+    "sequence-classification": "logits",
+}
+
+#: Arguments of from_pretrained that say how to load, not what.
+_HOW_TO_LOAD: Final = frozenset(
+    {
+        "add_pooling_layer",
+        "attn_implementation",
+        "dtype",
+        "torch_dtype",
+        "trust_remote_code",
+        "use_safetensors",
+    }
+)
+
+#: Tokens that a text has with its special ones and some of its own.
+_SHORTEST: Final = 4
+
+_FOLDER: Final = re.compile(r"[\w-]+")
+
+
+def module_kinds(checkpoint: Checkpoint) -> dict[str, str]:
+    """Class name to folder of every module, in order.
+
+    Raises:
+        ModelError: a module of others, arguments, a folder elsewhere, a class twice.
+    """
+    where = checkpoint.folder / MODULES
+    modules = checkpoint.json(MODULES, required=True)
+    if not isinstance(modules, list) or not all(isinstance(m, Mapping) for m in modules):
+        raise ModelError(f"{where}: expected a list of modules")
+    kinds: dict[str, str] = {}
+    for module in modules:
+        unknown = sorted(set(module) - {"idx", "name", "path", "type", "kwargs"})
+        if unknown or module.get("kwargs"):
+            key = unknown[0] if unknown else "kwargs"
+            raise ModelError(f"{where}: '{key}' of module {module.get('name')!r} is not understood")
+        package, _, kind = str(module.get("type")).rpartition(".")
+        path = str(module.get("path", ""))
+        if package.partition(".")[0] != "sentence_transformers":
+            raise ModelError(
+                f"{where}: module '{module.get('type')}' is code of the checkpoint's own or of "
+                "another package, which is never run"
+            )
+        if kind in kinds or (path != "" if kind == "Transformer" else not _FOLDER.fullmatch(path)):
+            raise ModelError(
+                f"{where}: module {kind} in '{path}'; expected the Transformer in the folder "
+                "itself and every other module once, in a folder beside it"
+            )
+        kinds[kind] = path
+    return kinds
+
+
+def max_seq_length(checkpoint: Checkpoint, *, task: str, lowercases: bool) -> int | None:
+    """Tokens of a text as ``sentence_bert_config.json`` limits them; None where it does not.
+
+    Args:
+        checkpoint: with or without the file.
+        task: that the library loads such a network for.
+        lowercases: whether the tokenizer does.
+
+    Raises:
+        ModelError: a key that would change scores and is not understood.
+    """
+    name = next((n for n in (TRANSFORMER, *_OLD_TRANSFORMER) if checkpoint.json(n)), TRANSFORMER)
+    config = checkpoint.table(name)
+    where = checkpoint.folder / name
+    limit = config.get("max_seq_length")
+    reads = {"text": {"method": "forward", "method_output_name": _OUTPUTS[task]}}
+    for key, value in config.items():
+        if key in _HARMLESS or not value or key == "max_seq_length":
+            continue
+        if key == "do_lower_case" and lowercases:
+            continue
+        if (key, value) in (("transformer_task", task), ("modality_config", reads)):
+            continue
+        if key.endswith(("_args", "_kwargs")) and isinstance(value, Mapping):
+            unknown = sorted(set(value) - _HOW_TO_LOAD)
+            if unknown == ["model_max_length"]:
+                limit = limit or value["model_max_length"]
+                continue
+            if not unknown:
+                continue
+            key, value = f"{key}.{unknown[0]}", value[unknown[0]]
+        raise ModelError(f"{where}: {key} {value!r} is not understood and would change scores")
+    if limit is not None and (type(limit) is not int or limit < _SHORTEST):
+        raise ModelError(
+            f"{where}: max_seq_length {limit!r}; expected a number of tokens from {_SHORTEST}"
+        )
+    return limit
+
+
+def model_file(checkpoint: Checkpoint, kind: str) -> dict[str, Any]:
+    """``config_sentence_transformers.json`` of a model of that kind; empty where there is none."""
+    model = checkpoint.table(MODEL)
+    stated = model.get("model_type", kind)
+    if stated != kind:
+        raise ModelError(f"{checkpoint.folder / MODEL}: model_type '{stated}', expected '{kind}'")
+    return model

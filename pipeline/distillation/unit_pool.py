@@ -1,0 +1,254 @@
+"""One unit, ready to be mined: its documents with texts, combined scores and reasons so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.candidates.inputs import read_unchanged
+from pipeline.candidates.lists import CandidateLists
+from pipeline.candidates.reading import read_lists
+from pipeline.distillation.decisions import SPLIT
+from pipeline.distillation.graph import Job
+from pipeline.distillation.judgements import evaluation_documents
+from pipeline.distillation.preparation import DistillUnit
+from pipeline.distillation.rules import canonical, reasons
+from pipeline.distillation.rules.candidates import Candidates
+from pipeline.distillation.rules.rows import Pool, split_images
+from pipeline.distillation.rules.teachers import Scale, combine, looked_up
+from pipeline.distillation.set_folder import DECISIONS
+from pipeline.distillation.survey import OUTSIDE
+from pipeline.distillation.unit_scores import UnitScores, read_scores
+from pipeline.hashes import Hashes, stable_hashes
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitPool:
+    """A unit before mining.
+
+    Attributes:
+        queries: query_id, query and query_image of its queries.
+        query_keys: uint64 [Q], hash of each id.
+        splits: train, dev, or None where the query is left out.
+        failures: why a query is left out, None where it is not.
+        pool: its documents: every row of the lists, then judged positives that stand in none.
+        query_of: int64 [N], the query of each document.
+        keys: uint64 [N], hash of each doc_id.
+        usable: for each query the places that can be mined, best first.
+        reasons: for each document why it cannot be used at all, None where it can.
+    """
+
+    queries: pa.Table
+    query_keys: Hashes
+    splits: Sequence[str | None]
+    failures: Sequence[str | None]
+    pool: Pool
+    query_of: Ints
+    keys: Hashes
+    usable: Sequence[Ints]
+    reasons: list[str | None]
+
+    def candidates(self, query: int) -> Candidates:
+        """What the miner sees of one query."""
+        places, pool = self.usable[query], self.pool
+        taken = pa.array(places)
+        images = zip(
+            pool.image_bytes.take(taken).to_pylist(),
+            pool.image_uris.take(taken).to_pylist(),
+            strict=True,
+        )
+        return Candidates(
+            scores=pool.scores[places].astype(np.float64),
+            relevance=pool.relevance[places],
+            judged=pool.judged[places],
+            texts=pool.texts.take(taken).to_pylist(),
+            images=[place if data is None else data for data, place in images],
+            keys=self.keys[places],
+            query=int(self.query_keys[query]),
+        )
+
+
+def read_pool(job: Job, unit: DistillUnit, scales: Sequence[Scale]) -> UnitPool:
+    """Read a unit's scores, texts and decisions, and combine the scores."""
+    found = read_scores(job, unit)
+    lists = read_unchanged(
+        job.source,
+        lambda source: read_lists(source, unit.start, unit.stop, separator=job.separator),
+    )
+    decisions = job.set_folder.read_table(job.set_folder.step(DECISIONS, unit.place))
+    combination = job.config.combination
+    scores = combine(
+        found.scores,
+        found.offsets,
+        scales=scales,
+        weights=[teacher.weight for teacher in job.config.teachers],
+        method=combination.method,
+        coverage=combination.coverage,
+        rank_constant=combination.rank_constant,
+    )
+    not_finite = found.not_finite | np.isinf(scores)
+    scores = np.where(not_finite, np.float32(np.nan), scores)
+    queries = _queries(found, lists)
+    texts, data, uris = _contents(found, lists)
+    more = _outside(decisions)
+    pool = Pool(
+        doc_ids=pa.concat_arrays([found.doc_ids, more.doc_ids]),
+        texts=pa.concat_arrays([texts, more.texts]),
+        image_bytes=pa.concat_arrays([data, pa.nulls(len(more.doc_ids), pa.binary())]),
+        image_uris=pa.concat_arrays([uris, pa.nulls(len(more.doc_ids), pa.string())]),
+        scores=np.append(scores, np.full(len(more.doc_ids), np.nan, np.float32)),
+        ranks=np.append(_ranks(scores, found.query_of), np.zeros(len(more.doc_ids), np.int32)),
+        relevance=np.append(found.relevance, _relevance(found, queries, more)),
+        judged=np.append(found.judged, np.ones(len(more.doc_ids), dtype=bool)),
+    )
+    query_of = np.append(found.query_of, more.query_of)
+    keys = stable_hashes("" if one is None else one for one in pool.doc_ids.to_pylist())
+    why = _reasons(job, found, pool, not_finite, keys)
+    return UnitPool(
+        queries=queries,
+        query_keys=stable_hashes(
+            "" if one is None else one for one in queries[schema.QUERY_ID].to_pylist()
+        ),
+        splits=decisions[SPLIT].to_pylist(),
+        failures=_failures(queries, decisions),
+        pool=pool,
+        query_of=query_of,
+        keys=keys,
+        usable=_usable(pool, query_of, why, queries.num_rows),
+        reasons=why,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outside:
+    """Judged positives that stand in no list, and the query of each."""
+
+    doc_ids: pa.Array
+    texts: pa.Array
+    query_of: Ints
+
+
+def _outside(decisions: pa.Table) -> _Outside:
+    column = decisions[OUTSIDE].combine_chunks()
+    counts = np.diff(np.asarray(column.offsets)).astype(np.int64)
+    doc_ids, texts = column.flatten().flatten()
+    return _Outside(
+        doc_ids=doc_ids, texts=texts, query_of=np.repeat(np.arange(len(counts)), counts)
+    )
+
+
+def _relevance(found: UnitScores, queries: pa.Table, more: _Outside) -> Ints:
+    ids = queries[schema.QUERY_ID].combine_chunks().take(pa.array(more.query_of))
+    judged = [found.outside[name].combine_chunks() for name in (schema.QUERY_ID, schema.DOC_ID)]
+    places = looked_up(ids, more.doc_ids, *judged)
+    relevance = found.outside[canonical.RELEVANCE].to_numpy().astype(np.int64)
+    return np.asarray(relevance[places], dtype=np.int64)
+
+
+def _queries(found: UnitScores, lists: CandidateLists) -> pa.Table:
+    """query_id, query and query_image in the order of the ranked rows."""
+    ids = lists.queries[schema.QUERY_ID].combine_chunks().cast(pa.string())
+    nothing = pa.array([""] * len(ids)), pa.array([""] * len(found.query_ids))
+    places = pa.array(_or_null(looked_up(found.query_ids, nothing[1], ids, nothing[0])))
+    count = len(found.query_ids)
+    images = None
+    if schema.IMAGE in lists.queries.column_names:
+        images = lists.queries[schema.IMAGE].combine_chunks().take(places)
+    data, uris = split_images(images, count)
+    missing = (data.is_null().to_numpy(zero_copy_only=False)) & (
+        uris.is_null().to_numpy(zero_copy_only=False)
+    )
+    image = pa.StructArray.from_arrays(
+        [data, uris], fields=list(canonical.QUERY_IMAGE_TYPE), mask=pa.array(missing)
+    )
+    return pa.table(
+        {
+            schema.QUERY_ID: found.query_ids,
+            schema.QUERY: lists.queries[schema.QUERY].combine_chunks().take(places),
+            schema.QUERY_IMAGE: image,
+        }
+    )
+
+
+def _contents(found: UnitScores, lists: CandidateLists) -> tuple[pa.Array, pa.Array, pa.Array]:
+    """Text, image bytes and image place of every ranked row, from the input it was scored from."""
+    ids = lists.queries[schema.QUERY_ID].combine_chunks().cast(pa.string())
+    documents = lists.documents.combine_chunks()
+    doc_ids = documents[schema.DOC_ID].combine_chunks().cast(pa.string())
+    theirs = ids.take(pa.array(lists.query_of_document))
+    places = pa.array(_or_null(looked_up(found.row_queries, found.doc_ids, theirs, doc_ids)))
+    images = None
+    if schema.IMAGE in documents.column_names:
+        images = documents[schema.IMAGE].combine_chunks().take(places)
+    texts = documents[schema.TEXT].combine_chunks().take(places)
+    return (texts, *split_images(images, len(texts)))
+
+
+def _or_null(places: Ints) -> pa.Array:
+    return pa.array(places, mask=places < 0)
+
+
+def _ranks(scores: npt.NDArray[np.float32], query_of: Ints) -> npt.NDArray[np.int32]:
+    """int32 [N]: place within the list by score, equal scores by the first teacher's rank; 0 where
+    there is no score."""
+    order = np.lexsort((np.arange(len(scores)), -np.nan_to_num(scores, nan=-np.inf), query_of))
+    starts = np.searchsorted(query_of, query_of[order])
+    ranks = np.empty(len(scores), dtype=np.int32)
+    ranks[order] = np.arange(len(scores)) - starts + 1
+    return np.where(np.isnan(scores), np.int32(0), ranks)
+
+
+def _reasons(
+    job: Job, found: UnitScores, pool: Pool, not_finite: npt.NDArray[np.bool_], keys: Hashes
+) -> list[str | None]:
+    """Why a document cannot be used at all; the first that holds."""
+    count = len(found.doc_ids)
+    listed = np.arange(len(pool)) < count
+    unscored = np.append(np.isnan(found.scores).all(axis=0), np.zeros(len(pool) - count, bool))
+    empty = np.logical_and.reduce(
+        [
+            column.is_null().to_numpy(zero_copy_only=False)
+            for column in (pool.texts, pool.image_bytes, pool.image_uris)
+        ]
+    )
+    checks = [
+        (reasons.NOT_FINITE, np.append(not_finite, np.zeros(len(pool) - count, bool))),
+        (reasons.NO_SCORE, unscored),
+        (reasons.MISSING_TEACHER, listed & np.isnan(pool.scores)),
+        (reasons.NO_CONTENT, empty),
+        (
+            reasons.EVALUATION_DOCUMENT,
+            np.isin(keys, evaluation_documents(job.config, job.set_folder)),
+        ),
+    ]
+    why = np.full(len(pool), None, dtype=object)
+    for code, holds in reversed(checks):
+        why[holds] = code
+    return list(why)
+
+
+def _failures(queries: pa.Table, decisions: pa.Table) -> list[str | None]:
+    ids, texts, images = (queries[name] for name in queries.column_names)
+    nothing = ids.is_null().to_numpy() | (texts.is_null().to_numpy() & images.is_null().to_numpy())
+    given = decisions[schema.REASON].to_pylist()
+    return [
+        reasons.NO_QUERY if missing else code for missing, code in zip(nothing, given, strict=True)
+    ]
+
+
+def _usable(pool: Pool, query_of: Ints, why: list[str | None], queries: int) -> list[Ints]:
+    kept = np.array([code is None for code in why], dtype=bool)
+    # Ranks start at 1; what has none stands in no list and comes last, in the order of its rows.
+    last = np.where(pool.ranks == 0, np.iinfo(np.int32).max, pool.ranks)
+    order = np.lexsort((np.arange(len(pool)), last, query_of))
+    order = order[kept[order]]
+    edges = np.searchsorted(query_of[order], np.arange(queries + 1))
+    return [order[start:stop] for start, stop in pairwise(edges.tolist())]

@@ -1,0 +1,1 @@
+"""Networks over packed sequences, and weights into them."""

@@ -1,0 +1,183 @@
+"""Weights into networks: every tensor accounted for, heads in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pipeline.checkpoints.checkpoint import Checkpoint
+
+Network = TypeVar("Network", bound="nn.Module")
+Rename = Callable[[str, "torch.Tensor"], Iterable[tuple[str, "torch.Tensor"]]]
+
+
+def build(
+    network: Callable[[], Network], *, dtype: torch.dtype, checkpoint: Checkpoint | None = None
+) -> Network:
+    """Construct a network in ``dtype`` without spending time on random initial weights.
+
+    Nothing is fetched while it is constructed, whatever its class would like to have.
+
+    Args:
+        network: makes it.
+        dtype: of its parameters.
+        checkpoint: whose configuration it is made of, for messages.
+
+    Raises:
+        ModelError: transformers makes no network of the checkpoint's configuration.
+    """
+    import torch
+    from transformers.initialization import no_init_weights
+
+    from pipeline.networks.network_config import not_a_network
+
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with no_init_weights(), nothing_fetched():
+            return network()
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a network's constructor raises for a value
+        if checkpoint is None:
+            raise
+        kind = str(checkpoint.config.get("model_type"))
+        raise not_a_network(checkpoint.folder / "config.json", kind, error) from error
+    finally:
+        torch.set_default_dtype(previous)
+
+
+@contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """While the body runs, this process fetches no file and no kernel from a hub.
+
+    Some of transformers' networks ask for kernels by themselves (``mamba``, ``rwkv``), and some
+    for backbones by name; both libraries keep their switches as module attributes, which are read
+    from the environment at import and would be too late to set there.
+    """
+    from huggingface_hub import constants
+    from transformers.integrations import hub_kernels
+
+    def refuse(name: str, *_: Any, **__: Any) -> Any:
+        raise ModelError(
+            f"this network asks for the kernel '{name}' of a hub, and code of others is never "
+            "fetched; it is not supported"
+        )
+
+    switches: list[tuple[Any, str, Any]] = [
+        (constants, "HF_HUB_OFFLINE", True),
+        (hub_kernels, "_kernels_enabled", False),
+        (hub_kernels, "get_kernel_hub", refuse),
+    ]
+    before = [(where, name, getattr(where, name, None)) for where, name, _ in switches]
+    for where, name, value in switches:
+        setattr(where, name, value)
+    try:
+        yield
+    finally:
+        for where, name, value in before:
+            setattr(where, name, value)
+
+
+def load_weights(
+    network: nn.Module,
+    checkpoint: Checkpoint,
+    *,
+    rename: Rename | None = None,
+    ignore: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    heads: Sequence[str] = (),
+    blocked: bool = True,
+    device: torch.device,
+) -> None:
+    """Copy a checkpoint into a network, in place, then move it to the device for inference.
+
+    Args:
+        network: parameters in the compute dtype.
+        checkpoint: where the tensors come from; converted from their stored dtype.
+        rename: a stored (name, tensor) to the network's (name, tensor) pairs; may split or fuse.
+        ignore: patterns of stored names that carry nothing (old buffers).
+        optional: patterns of network names that the file may lack (tied weights).
+        heads: modules that run in float32; their inputs are upcast.
+        blocked: whether linear layers on the CPU may give up their weights for oneDNN's layout.
+        device: target.
+
+    Raises:
+        ModelError: a tensor is missing, unexpected, of the wrong shape or no fractions; names all
+            of them.
+    """
+    import torch
+
+    from pipeline.networks.cpu_linears import block_linears
+
+    for name in heads:
+        _in_float32(network.get_submodule(name))
+    state = network.state_dict()
+    missing, problems = set(state), []
+    with torch.no_grad():
+        for name, tensor in _renamed(checkpoint, rename, ignore):
+            if name not in state:
+                problems.append(f"unexpected tensor '{name}'")
+            elif state[name].is_floating_point() != tensor.is_floating_point():
+                problems.append(
+                    f"tensor '{name}' holds {str(tensor.dtype).removeprefix('torch.')}, "
+                    f"expected {str(state[name].dtype).removeprefix('torch.')}"
+                )
+            elif state[name].shape != tensor.shape:
+                problems.append(
+                    f"tensor '{name}' has shape {list(tensor.shape)}, "
+                    f"expected {list(state[name].shape)}"
+                )
+            else:
+                state[name].copy_(tensor)
+            missing.discard(name)
+    absent = sorted(name for name in missing if not _matches(name, optional))
+    problems += [f"missing tensor '{name}'" for name in absent]
+    if problems:
+        shown = "; ".join(problems[:8]) + (f"; {len(problems) - 8} more" if problems[8:] else "")
+        raise ModelError(
+            f"{checkpoint.folder}: {shown}. The file does not fit the family that was asked for, "
+            "or is damaged: check model.family, or fetch the checkpoint again"
+        )
+    network.to(device)
+    network.eval()
+    network.requires_grad_(False)
+    if blocked and device.type == "cpu":
+        block_linears(network)
+
+
+def _renamed(
+    checkpoint: Checkpoint, rename: Rename | None, ignore: Sequence[str]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, tensor in checkpoint.tensors():
+        if _matches(name, ignore):
+            continue
+        if rename is None:
+            yield name, tensor
+        else:
+            yield from rename(name, tensor)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _in_float32(module: nn.Module) -> None:
+    """Run one module in float32 inside a network of lower precision."""
+    import torch
+
+    def upcast(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            a.float() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args
+        )
+
+    module.float()
+    module.register_forward_pre_hook(upcast)

@@ -1,0 +1,195 @@
+"""A flat batch as tensors for networks that take one row of tokens and a plan of attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import torch
+
+from pipeline.networks.attention import Plan, Segments, attend, to_device
+from pipeline.sequences.ragged import ragged_range
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from pipeline.rerankers.base import Batch, Int32s, Int64s
+
+#: The name under which transformers knows attention by plan.
+PACKED: Final = "rerank_packed"
+
+Pooling = Literal["first", "mean"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Which rows of the last layer anybody looks at.
+
+    Attributes:
+        rows: int64 [r], tokens that are read out.
+        plan: who sees whom when these tokens alone ask; None where their neighbours must ask too,
+            as causal attention has no way to ask from the middle of a sequence.
+    """
+
+    rows: torch.Tensor
+    plan: Plan | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """Tensors on the batch's device; ``T`` tokens in one row.
+
+    Attributes:
+        input_ids: int64 [1, T].
+        position_ids: int64 [1, T].
+        segment_ids: int64 [1, T]; zeros where the batch has none.
+        plan: who sees whom.
+        reading: what is read out.
+    """
+
+    input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    segment_ids: torch.Tensor
+    plan: Plan
+    reading: Reading
+
+
+def pack(
+    batch: Batch,
+    *,
+    causal: bool = False,
+    padding_position: int | None = None,
+    attended: Int64s | None = None,
+) -> Packed:
+    """A batch without padding; one copy to the device for all that the network takes.
+
+    Args:
+        batch: sequences, those that others go on after in front.
+        causal: whether a token sees only those before it.
+        padding_position: for RoBERTa, the padding's id, from which positions are counted.
+        attended: int64 [b], how many leading tokens of each sequence the others see; all where
+            None.
+    """
+    offsets, parents = batch.offsets, batch.parents
+    starts = np.zeros(len(batch.lengths), dtype=np.int64)
+    if parents is not None:
+        starts = np.where(parents >= 0, batch.lengths[parents], 0)
+    positions = ragged_range(starts, batch.lengths)
+    if padding_position is not None:
+        positions = roberta_positions(batch.token_ids, offsets, padding_position)
+    segments = np.zeros(0) if batch.segment_ids is None else batch.segment_ids
+    rows = offsets[batch.readout_sequences] + batch.readout_positions
+    ids, places, types, read = _put([batch.token_ids, positions, segments, rows], batch.device)
+    plan = attention_plan(batch, causal=causal, attended=attended)
+    return Packed(
+        input_ids=ids[None],
+        position_ids=places[None],
+        segment_ids=torch.zeros_like(ids)[None] if batch.segment_ids is None else types[None],
+        plan=plan,
+        reading=Reading(rows=read, plan=reading_plan(batch, plan)),
+    )
+
+
+def attention_plan(batch: Batch, *, causal: bool, attended: Int64s | None = None) -> Plan:
+    """Every sequence sees itself, and its beginning where that is another sequence.
+
+    Raises:
+        ValueError: sequences of one beginning do not stand together, in the order of beginnings.
+    """
+    if attended is not None and (attended < batch.lengths).any():
+        seen = ragged_range(batch.offsets[:-1], attended)
+        keys = np.append(0, np.cumsum(attended))
+        return Plan(own=Segments(batch.offsets, keys), seen=to_device(seen, batch.device))
+    own = Segments(batch.offsets, batch.offsets)
+    if batch.parents is None or (batch.parents < 0).all():
+        return Plan(own=own, causal=causal)
+    if not causal:
+        raise ValueError("a beginning is shared only where nothing before it looks at what follows")
+    first, edges = _families(batch)
+    shared = Segments(batch.offsets[edges], batch.offsets[: first + 1])
+    return Plan(own=own, causal=True, shared=shared)
+
+
+def reading_plan(batch: Batch, plan: Plan) -> Plan | None:
+    """Who sees whom when only the tokens that are read out ask; see :class:`Reading`."""
+    if plan.seen is not None:
+        return None
+    roots = 0 if batch.parents is None or plan.shared is None else _families(batch)[0]
+    leaves = np.arange(roots, len(batch.lengths))
+    if not np.array_equal(batch.readout_sequences, leaves):
+        return None
+    if plan.causal and (batch.readout_positions != batch.lengths[roots:] - 1).any():
+        return None
+    own = Segments(np.arange(len(leaves) + 1), batch.offsets[roots:])
+    if plan.shared is None:
+        return Plan(own=own)
+    edges = _families(batch)[1] - roots
+    return Plan(own=own, shared=Segments(edges, batch.offsets[: roots + 1]))
+
+
+def _families(batch: Batch) -> tuple[int, Int64s]:
+    """How many beginnings there are, and int64 [n + 1], which sequences go on after each."""
+    assert batch.parents is not None
+    going_on = np.flatnonzero(batch.parents >= 0)
+    roots = int(going_on[0])
+    parents = batch.parents[going_on]
+    edges = np.searchsorted(parents, np.arange(roots + 1)) + roots
+    together = np.array_equal(going_on, np.arange(roots, roots + len(going_on)))
+    if not (together and (np.diff(parents) >= 0).all() and (np.diff(edges) > 0).all()):
+        raise ValueError("sequences must stand behind all beginnings and in the order of theirs")
+    return roots, edges
+
+
+def roberta_positions(ids: Int32s, offsets: Int64s, padding: int) -> Int64s:
+    """int64 [T]: as RoBERTa counts, from ``padding + 1``; the padding's id takes no position.
+
+    A text may hold that id literally, and upstream's networks number it as padding.
+    """
+    counted = ids != padding
+    before = np.append(0, np.cumsum(counted))
+    within = before[1:] - np.repeat(before[offsets[:-1]], np.diff(offsets))
+    positions: Int64s = within * counted + padding
+    return positions
+
+
+def use_packed_attention() -> str:
+    """Tell transformers of attention by plan, and return the name to ask for it by.
+
+    Networks get the plan as an argument of their call, which they hand down to their layers. No
+    mask is made, since no mask function goes by that name.
+    """
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(PACKED, _attention)
+    return PACKED
+
+
+def _attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    plan: Plan,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' attention function: [1, heads, T, dim] to [1, T, heads, dim]."""
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    return attend(query, key, value, plan, scale=scaling, window=sliding_window)[None], None
+
+
+def mean(hidden: torch.Tensor, lengths: Int64s) -> torch.Tensor:
+    """float32 [b, hidden]: the mean row of each sequence of [T, hidden]."""
+    counts = to_device(lengths, hidden.device)
+    total = torch.segment_reduce(hidden.float(), "sum", lengths=counts, unsafe=True)
+    return total / counts[:, None]
+
+
+def _put(arrays: list[npt.NDArray[Any]], device: torch.device) -> tuple[torch.Tensor, ...]:
+    """int64 tensors on the device, in one copy."""
+    flat = to_device(np.concatenate(arrays, dtype=np.int64, casting="unsafe"), device)
+    return torch.split(flat, [len(array) for array in arrays])

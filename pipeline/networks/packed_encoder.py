@@ -1,0 +1,93 @@
+"""transformers' encoders over flat batches: the body as it is, its last layer where it is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import torch
+from torch import nn
+
+from pipeline.networks.packed import Packed, mean, pack, use_packed_attention
+from pipeline.networks.readout_layers import read_last_layer
+
+if TYPE_CHECKING:
+    from pipeline.rerankers.base import Batch, Int64s
+
+#: Families of RoBERTa count positions from the padding's id.
+_FROM_PADDING: Final = ("roberta", "xlm-roberta")
+
+
+class PackedEncoder(nn.Module):
+    """An encoder's body.
+
+    Args:
+        body: of transformers, with its weights; taken over in place.
+        kind: its ``model_type``.
+        reads: ``readouts``: the rows that the batch reads out; ``all``: the row of every token.
+    """
+
+    def __init__(
+        self, body: Any, kind: str, *, reads: Literal["readouts", "all"] = "readouts"
+    ) -> None:
+        super().__init__()
+        self.body: Any = body
+        self.body.config._attn_implementation = use_packed_attention()
+        padding = self.body.config.pad_token_id
+        self.padding_position = padding if kind in _FROM_PADDING else None
+        self.segments = kind != "modernbert"
+        if reads == "readouts":
+            read_last_layer(self.body, kind)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """[r or T, hidden]."""
+        return self.states(self.pack(batch))
+
+    def pack(self, batch: Batch, attended: Int64s | None = None) -> Packed:
+        """The batch as the body takes it."""
+        return pack(batch, padding_position=self.padding_position, attended=attended)
+
+    def states(self, packed: Packed) -> torch.Tensor:
+        """[r or T, hidden]."""
+        types = {"token_type_ids": packed.segment_ids} if self.segments else {}
+        hidden: torch.Tensor = self.body(
+            input_ids=packed.input_ids,
+            position_ids=packed.position_ids,
+            plan=packed.plan,
+            reading=packed.reading,
+            **types,
+        ).last_hidden_state
+        return hidden[0]
+
+
+class PackedClassifier(nn.Module):
+    """A sequence-classification network of transformers.
+
+    Args:
+        network: with its weights; taken over in place.
+        kind: its ``model_type``.
+    """
+
+    def __init__(self, network: Any, kind: str) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.kind = kind
+        self.means = kind == "modernbert" and self.network.config.classifier_pooling == "mean"
+        self.encoder = PackedEncoder(
+            self.network.base_model, kind, reads="all" if self.means else "readouts"
+        )
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [b, labels]: the logits of each sequence."""
+        states = self.encoder(batch)
+        if self.means:
+            states = mean(states, batch.lengths)
+        logits: torch.Tensor = self.network.classifier(self._pooled(states))
+        return logits.float()
+
+    def _pooled(self, states: torch.Tensor) -> torch.Tensor:
+        """What the classifier takes, of a row for each sequence."""
+        if self.kind == "bert":
+            return self.network.bert.pooler(states[:, None])  # type: ignore[no-any-return]
+        if self.kind == "modernbert":
+            return self.network.head(states)  # type: ignore[no-any-return]
+        return states[:, None]  # the heads of RoBERTa take the first row of each themselves

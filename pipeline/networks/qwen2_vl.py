@@ -1,0 +1,271 @@
+"""Qwen2-VL as transformers has it, with a head at one token and images placed by construction.
+
+``Qwen2VLModel`` itself is the network; only the steps around its two towers are written here,
+because its own forward finds images by searching for their token's id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import Qwen2VLConfig, Qwen2VLModel
+from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
+
+from pipeline.networks.attention import Plan, Segments, attend
+from pipeline.networks.packed import pack, use_packed_attention
+from pipeline.networks.padding import pad
+from pipeline.networks.readout_layers import DecoderLayer
+from pipeline.prompts.image_places import place_images
+
+if TYPE_CHECKING:
+    from pipeline.prompts.image_places import Placement
+    from pipeline.prompts.qwen2_vl import Layout
+    from pipeline.rerankers.base import Batch, Floats, Int64s
+
+#: Patches that go through the vision tower together; attention stays within an image, so this
+#: bounds memory and changes nothing else.
+_PATCHES: Final = 2**17
+
+#: Who sees whom is in the plan; said in the layers' own word, transformers makes no mask.
+_NO_MASK: Final = {"full_attention": None, "sliding_attention": None}
+
+#: Of positions.
+_AXES: Final = ("time", "row", "column")
+
+
+class PatchMatmul(nn.Module):
+    """The patch convolution as the matrix product that it is: its stride is its kernel's size.
+
+    An image is a film of one frame that is shown twice, so patches come without a time axis.
+    """
+
+    def __init__(self, proj: nn.Conv3d) -> None:
+        super().__init__()
+        self.proj = proj
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """[P, 3, 14 * 14] to [P, vision width]."""
+        kernel = self.proj.weight
+        twice = patches.to(kernel.dtype)[:, :, None].expand(-1, -1, kernel.shape[2], -1)
+        return functional.linear(twice.flatten(1), kernel.flatten(1))
+
+
+class ImageAttention(nn.Module):
+    """Attention within each image, of all images of a batch at once.
+
+    The module that it runs splits the batch by image in every layer, and waits for the device to
+    learn where.
+    """
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self.attention: Any = attention
+
+    def forward(
+        self,
+        hidden: torch.Tensor,
+        *_: Any,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        plan: Plan,
+        **__: Any,
+    ) -> torch.Tensor:
+        """[P, vision width]."""
+        inner = self.attention
+        query, key, value = inner.qkv(hidden).unflatten(-1, (3, inner.num_heads, -1)).unbind(1)
+        query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
+        mixed = attend(query, key, value, plan, scale=inner.scaling)
+        projected: torch.Tensor = inner.proj(mixed.flatten(1))
+        return projected
+
+
+class LastLayer(DecoderLayer):
+    """The last layer at the tokens that are read out."""
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        *_: Any,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """[1, T, hidden] to [1, r, hidden].
+
+        transformers merges the rotary tables of time, row and column before its layers or in each
+        of them, by its version.
+        """
+        cos, sin = position_embeddings
+        if len(cos) == len(_AXES):
+            sections = self.layer.self_attn.rope_parameters["mrope_section"]
+            cos, sin = merged_axes(cos, sections), merged_axes(sin, sections)
+        return super().forward(hidden_states, position_embeddings=(cos, sin), **kwargs)
+
+
+def merged_axes(table: torch.Tensor, sections: Sequence[int]) -> torch.Tensor:
+    """[1, T, dim] of [3, 1, T, dim]: which axis turns which part of a head, arXiv:2409.12191."""
+    parts = torch.split(table, [*sections, *sections], dim=-1)
+    return torch.cat([part[i % len(_AXES)] for i, part in enumerate(parts)], dim=-1)
+
+
+class Qwen2VLReranker(nn.Module):
+    """Qwen2-VL's two towers and a head at each readout.
+
+    Args:
+        config: from :func:`pipeline.networks.network_config.network_config`.
+        head: float32 [r, hidden] to readouts.
+        levels: float32 [3, 256], what each colour level is to the network.
+        layout: of the checkpoint.
+        packed: whether sequences go through without padding; see :meth:`pack`.
+    """
+
+    levels: torch.Tensor
+
+    def __init__(
+        self,
+        config: Qwen2VLConfig,
+        *,
+        head: nn.Module,
+        levels: Floats,
+        layout: Layout,
+        packed: bool,
+    ) -> None:
+        super().__init__()
+        self.model = Qwen2VLModel(config)
+        self.model.visual.patch_embed = PatchMatmul(self.model.visual.patch_embed.proj)
+        self.score = head
+        self.layout = layout
+        self.register_buffer("levels", torch.from_numpy(levels), persistent=False)
+        self.packed = packed
+
+    def pack(self) -> None:
+        """Go over to sequences without padding, once the weights are in place."""
+        self.model.language_model.config._attn_implementation = use_packed_attention()
+        layers = self.model.language_model.layers
+        layers[-1] = LastLayer(layers[-1])
+        for block in self.model.visual.blocks:
+            block.attn = ImageAttention(block.attn)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """float32 [r, D]: the head at every readout of the batch."""
+        readouts: torch.Tensor = self.score(
+            self._packed(batch) if self.packed else self._padded(batch)
+        )
+        return readouts.float()
+
+    def _packed(self, batch: Batch) -> torch.Tensor:
+        """[r, hidden]: the last layer at every readout, of sequences side by side."""
+        packed = pack(batch, causal=True)
+        placement = place_images(batch, self.layout)
+        states = self.model.language_model.embed_tokens(packed.input_ids)
+        if len(placement.images):
+            self._insert(states, batch, placement, placement.targets)
+        hidden: torch.Tensor = self.model.language_model(
+            inputs_embeds=states,
+            attention_mask=_NO_MASK,
+            position_ids=self._put(placement.positions)[:, None],
+            use_cache=False,
+            plan=packed.plan,
+            reading=packed.reading,
+        ).last_hidden_state
+        return hidden[0]
+
+    def _padded(self, batch: Batch) -> torch.Tensor:
+        """[r, hidden], of a matrix; padding stands on the right, where attention never looks."""
+        padded = pad(batch, 0)
+        placement = place_images(batch, self.layout)
+        states = self.model.language_model.embed_tokens(padded.input_ids)
+        inside = np.flatnonzero(np.arange(states.shape[1]) < batch.lengths[:, None])
+        if len(placement.images):
+            self._insert(states, batch, placement, inside[placement.targets])
+        positions = np.zeros((3, states.shape[0] * states.shape[1]), dtype=np.int64)
+        positions[:, inside] = placement.positions
+        hidden = self.model.language_model(
+            inputs_embeds=states,
+            position_ids=self._put(positions).view(3, *states.shape[:2]),
+            use_cache=False,
+        ).last_hidden_state
+        rows: torch.Tensor = hidden[padded.readout_rows, padded.readout_columns]
+        return rows
+
+    def _insert(
+        self, states: torch.Tensor, batch: Batch, placement: Placement, targets: Int64s
+    ) -> None:
+        """Image tokens at ``targets`` of all tokens of ``states`` [..., hidden], in place."""
+        tokens = self.image_tokens([batch.sequences.images[image] for image in placement.images])
+        chosen = tokens.to(states.dtype)[self._put(placement.sources)]
+        states.view(-1, states.shape[-1])[self._put(targets)] = chosen
+
+    def image_tokens(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        """[v, hidden]: the tokens of images [height, width, 3], one after the other."""
+        patch = self.layout.patch
+        tokens = []
+        for group in groups([image.size // (3 * patch**2) for image in images], _PATCHES):
+            chosen = [images[i] for i in group]
+            grid = [(1, i.shape[0] // patch, i.shape[1] // patch) for i in chosen]
+            thw = torch.tensor(grid, device=self.device)
+            seen = {"plan": _each_alone(grid)} if self.packed else {}
+            patches = self._patches(chosen)
+            tokens.append(self.model.visual(patches, grid_thw=thw, **seen).pooler_output)
+        return torch.cat(tokens)
+
+    def _patches(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
+        """float32 [P, 3, patch * patch], normalised, in the order of the blocks that are merged."""
+        flat = self._put(np.concatenate([image.reshape(-1) for image in images]))
+        patch, merge = self.layout.patch, self.layout.merge
+        colour = torch.arange(3, device=self.device)[:, None, None]
+        patches = []
+        parts = torch.split(flat, [image.size for image in images])
+        for image, part in zip(images, parts, strict=True):
+            height, width, _ = image.shape
+            levels = part.view(height, width, 3).permute(2, 0, 1).long()
+            rows, columns = height // (patch * merge), width // (patch * merge)
+            blocks = self.levels[colour, levels].view(3, rows, merge, patch, columns, merge, patch)
+            patches.append(blocks.permute(1, 4, 2, 5, 0, 3, 6).reshape(-1, 3, patch**2))
+        return torch.cat(patches)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.levels.device
+
+    def _put(self, array: npt.NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+
+def _each_alone(grid: list[tuple[int, int, int]]) -> Plan:
+    """Patches of an image [1, rows, columns] see all patches of theirs and no others."""
+    edges = np.append(0, np.cumsum([rows * columns for _, rows, columns in grid]))
+    return Plan(own=Segments(edges, edges))
+
+
+def groups(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Consecutive places whose sizes add up to ``most`` at most, or one that is larger alone."""
+    group: list[int] = []
+    total = 0
+    for place, size in enumerate(sizes):
+        if group and total + size > most:
+            yield group
+            group, total = [], 0
+        group.append(place)
+        total += size
+    if group:
+        yield group
+
+
+def stored_name(name: str) -> str:
+    """A stored tensor's name as the network's: published files are flat, newer ones nested."""
+    if name.startswith("visual."):
+        return f"model.{name}"
+    if name.startswith("model.") and not name.startswith(
+        ("model.language_model.", "model.visual.")
+    ):
+        return f"model.language_model.{name.removeprefix('model.')}"
+    return name

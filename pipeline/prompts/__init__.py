@@ -1,0 +1,1 @@
+"""What a model reads: pairs, chat turns, listwise windows, long documents, image places."""

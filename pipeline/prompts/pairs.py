@@ -1,0 +1,145 @@
+"""What pointwise families share: a query and a document in one sequence, and one score back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline import schema
+from pipeline.prompts.long_documents import (
+    AggregateSettings,
+    LongDocuments,
+    Pieces,
+    aggregate,
+    first_pieces,
+    head_tail,
+    windows,
+)
+from pipeline.rerankers.base import Sequences
+from pipeline.tokenization.tokens import (
+    TextTokenizer,
+    TokenArena,
+    Truncation,
+    distinct_array,
+    truncate_pairs,
+)
+
+if TYPE_CHECKING:
+    from pipeline.candidates.lists import CandidateLists
+    from pipeline.rerankers.base import Floats, Int64s
+
+Activation = Literal["none", "sigmoid"]
+
+#: Link [N + 1] to the first sequence of each document, where documents have several.
+_FIRST = "first"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much of a pair is read.
+
+    Attributes:
+        max_length: tokens of a sequence, special tokens included.
+        query: tokens that the query is cut to before anything else; None: not cut first.
+        truncation: which side gives way where a pair does not fit and is truncated.
+        long_documents: what becomes of documents that do not fit beside their query.
+        overlap: tokens that neighbouring chunks share.
+    """
+
+    max_length: int
+    query: int | None = None
+    truncation: Truncation = "longest_first"
+    long_documents: LongDocuments = "truncate"
+    overlap: int = 0
+
+
+def encode_pairs(
+    lists: CandidateLists, tokenizer: TextTokenizer, limits: Limits, *, segments: bool
+) -> Sequences:
+    """One sequence per document, or per chunk of it, as the tokenizer's pair template says.
+
+    An empty document is the template with nothing in its place, which is what upstream's batched
+    tokenizer calls give (a single call with an empty second text would drop the pair's separator).
+
+    Args:
+        lists: what is scored.
+        tokenizer: of the checkpoint.
+        limits: what is kept.
+        segments: whether the network takes token types.
+    """
+    pair = tokenizer.template(pair=True)
+    queries, query_text = distinct_array(lists.queries.column(schema.QUERY))
+    documents, document_text = distinct_array(lists.documents.column(schema.TEXT))
+    query_arena, document_arena = tokenizer.encode(queries), tokenizer.encode(documents)
+    query_of = query_text[lists.query_of_document]
+    query, whole = query_arena.lengths[query_of], document_arena.lengths[document_text]
+    if limits.query is not None:
+        query = np.minimum(query, limits.query)
+    room = limits.max_length - pair.specials
+    if limits.long_documents == "truncate":
+        query, kept = truncate_pairs(query, whole, room=room, strategy=limits.truncation)
+        parts = [(query_arena, query_of, query), (document_arena, document_text, kept)]
+        ids, offsets, types = pair.assemble(parts)
+        links = spent(np.diff(offsets), kept < whole)
+    else:
+        if limits.query is None:
+            query = np.minimum(query, np.maximum(room // 2, room - whole))
+        query = np.minimum(query, room - 1)
+        pieces = _pieces(document_arena, document_text, room - query, limits)
+        of = pieces.document
+        everything = np.arange(len(of), dtype=np.int64)
+        ids, offsets, types = pair.assemble(
+            [
+                (query_arena, query_of[of], query[of]),
+                (pieces.arena, everything, pieces.arena.lengths),
+            ]
+        )
+        first = first_pieces(of, len(whole))
+        cut = (limits.long_documents == "head_tail") & (whole > room - query)
+        links = {_FIRST: first, **spent(np.diff(offsets[first]), cut)}
+    return Sequences.one_readout_each(
+        ids, offsets, segment_ids=types if segments else None, links=links
+    )
+
+
+def _pieces(arena: TokenArena, texts: Int64s, room: Int64s, limits: Limits) -> Pieces:
+    lengths = arena.lengths[texts]
+    if limits.long_documents == "head_tail":
+        return Pieces.cut(arena, texts, head_tail(lengths, room))
+    return Pieces.cut(arena, texts, windows(lengths, room, limits.overlap))
+
+
+def decode_pairs(
+    sequences: Sequences, readouts: Floats, *, activation: Activation, settings: AggregateSettings
+) -> Floats:
+    """float32 [N]: the activation of each logit [S, 1], then the aggregate of each document."""
+    scores = np.ascontiguousarray(readouts[:, 0], dtype=np.float32)
+    if activation == "sigmoid":
+        scores = sigmoid(scores)
+    if _FIRST not in sequences.links:
+        return scores
+    first = sequences.links[_FIRST]
+    return aggregate(scores, first, how=settings.chunk_aggregate, top_k=settings.top_k)
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """The logistic function in float32, as ``torch.sigmoid`` of a float32 tensor; no overflow."""
+    small = np.exp(-np.abs(logits.astype(np.float32)))
+    scores: Floats = np.where(logits < 0, small, 1).astype(np.float32) / (1 + small)
+    return scores
+
+
+def spent(tokens: Int64s, truncated: npt.NDArray[np.bool_]) -> dict[str, Int64s]:
+    """The links that tell a user what was read of each document.
+
+    Args:
+        tokens: int64 [N], tokens of all sequences of the document, query and special ones too.
+        truncated: bool [N], whether some of the document's text was read by no sequence.
+    """
+    return {
+        schema.N_TOKENS: tokens.astype(np.int64),
+        schema.TRUNCATED: truncated.astype(np.int64),
+    }

@@ -1,1 +1,0 @@
-"""What families share: checkpoints, weights, tokens, padding, model cards, and finding a family."""

@@ -1,0 +1,294 @@
+"""transformers' own networks over flat batches: the same rows as one sequence at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModel
+
+from pipeline.engine.packing import gather, packed_batches
+from pipeline.networks.alibi import FlexAlibi, PackedAlibi, key_blocks, slopes
+from pipeline.networks.attention import Segments
+from pipeline.networks.causal_lm import PACKABLE, pack_decoder, read_decoder
+from pipeline.networks.cpu_linears import BlockedLinear, block_linears
+from pipeline.networks.jina_bert import JinaBertReranker, Shape
+from pipeline.networks.packed import attention_plan, mean, pack, roberta_positions
+from pipeline.networks.packed_encoder import PackedEncoder
+from pipeline.rerankers.base import Batch, Sequences
+
+CPU = torch.device("cpu")
+TOLERANCE = {"atol": 2e-5, "rtol": 0}
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "pad_token_id": 1,
+    "initializer_range": 0.4,
+}
+EXTRA: dict[str, dict[str, Any]] = {
+    "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 3},
+    "mistral": {"num_key_value_heads": 2, "sliding_window": None},
+    "qwen2": {"num_key_value_heads": 1},
+    "qwen3": {"num_key_value_heads": 2, "head_dim": 16},
+}
+LENGTHS = st.lists(st.integers(1, 20), min_size=1, max_size=6)
+
+
+def network(kind: str, **changes: Any) -> torch.nn.Module:
+    torch.manual_seed(3)
+    config = AutoConfig.for_model(kind, **(SIZES | EXTRA.get(kind, {}) | changes))
+    body = AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    return body.eval().requires_grad_(False)
+
+
+def sequences(lengths: list[int], *, last: bool = False) -> Sequences:
+    """Of ids that include the padding's, as a literal ``<pad>`` in a text may."""
+    edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    ids = np.random.default_rng(5).integers(0, 50, edges[-1]).astype(np.int32)
+    places = np.array(lengths, dtype=np.int32) - 1 if last else None
+    return Sequences.one_readout_each(ids, edges, positions=places)
+
+
+def whole_batch(unit: Sequences) -> Batch:
+    [leaves] = packed_batches(unit, 10**9)
+    return gather(unit, leaves, CPU)
+
+
+def alone(body: Any, batch: Batch) -> list[torch.Tensor]:
+    """[length, hidden] of each sequence, by transformers' own attention."""
+    edges = batch.offsets.tolist()
+    rows = [batch.token_ids[a:b] for a, b in pairwise(edges)]
+    inputs = [torch.from_numpy(row.astype(np.int64))[None] for row in rows]
+    return [body(input_ids=ids).last_hidden_state[0] for ids in inputs]
+
+
+BODIES = {kind: network(kind) for kind in ("bert", "xlm-roberta", "modernbert")}
+PACKED = {kind: PackedEncoder(network(kind), kind) for kind in BODIES}
+PACKED_WHOLE = {kind: PackedEncoder(network(kind), kind, reads="all") for kind in BODIES}
+
+
+@pytest.mark.parametrize("kind", sorted(BODIES))
+@settings(max_examples=15)
+@given(LENGTHS)
+def test_an_encoder_gives_what_it_gives_alone(kind: str, lengths: list[int]) -> None:
+    batch = whole_batch(sequences(lengths))
+    with torch.inference_mode():
+        wanted = alone(BODIES[kind], batch)
+        first = PACKED[kind](batch)
+        every = PACKED_WHOLE[kind](batch)
+    torch.testing.assert_close(first, torch.stack([rows[0] for rows in wanted]), **TOLERANCE)
+    torch.testing.assert_close(every, torch.cat(wanted), **TOLERANCE)
+    torch.testing.assert_close(
+        mean(every, batch.lengths), torch.stack([rows.mean(0) for rows in wanted]), **TOLERANCE
+    )
+
+
+def test_a_last_layer_that_sees_its_neighbourhood_alone() -> None:
+    body = network("modernbert", num_hidden_layers=3)
+    packed = PackedEncoder(network("modernbert", num_hidden_layers=3), "modernbert")
+    batch = whole_batch(sequences([20, 13, 2]))
+    with torch.inference_mode():
+        wanted = torch.stack([rows[0] for rows in alone(body, batch)])
+        torch.testing.assert_close(packed(batch), wanted, **TOLERANCE)
+
+
+DECODERS = {kind: network(kind) for kind in sorted(PACKABLE)}
+PACKED_DECODERS = {kind: network(kind) for kind in sorted(PACKABLE)}
+for _kind, _body in PACKED_DECODERS.items():
+    pack_decoder(_body, _kind)
+
+
+@pytest.mark.parametrize("kind", sorted(DECODERS))
+@settings(max_examples=10)
+@given(LENGTHS, st.booleans())
+def test_a_decoder_gives_what_it_gives_alone(kind: str, lengths: list[int], last: bool) -> None:
+    """Read at the last token, where that token alone asks, and at the first, where all must."""
+    batch = whole_batch(sequences(lengths, last=last))
+    with torch.inference_mode():
+        wanted = [rows[-1 if last else 0] for rows in alone(DECODERS[kind], batch)]
+        out = read_decoder(PACKED_DECODERS[kind], batch, packed=True)
+    torch.testing.assert_close(out, torch.stack(wanted), **TOLERANCE)
+    if kind == "qwen3":
+        with torch.inference_mode():
+            padded = read_decoder(DECODERS[kind], batch, packed=False)
+        torch.testing.assert_close(padded, out, **TOLERANCE)
+
+
+def test_a_decoder_with_a_window() -> None:
+    changes = {"sliding_window": 6}
+    body, packed = network("mistral", **changes), network("mistral", **changes)
+    pack_decoder(packed, "mistral")
+    batch = whole_batch(sequences([20, 13, 2], last=True))
+    with torch.inference_mode():
+        wanted = torch.stack([rows[-1] for rows in alone(body, batch)])
+        out = read_decoder(packed, batch, packed=True)
+        torch.testing.assert_close(out, wanted, **TOLERANCE)
+
+
+FAMILIES = st.lists(
+    st.tuples(st.integers(1, 12), st.lists(st.integers(1, 9), min_size=1, max_size=3)),
+    min_size=1,
+    max_size=3,
+)
+
+
+def shared(families: list, lonely: list[int], *, readouts: int) -> Sequences:
+    """Sequences with beginnings, and some without, each read at its last tokens."""
+    leaves = [(leaf, i) for i, (_, group) in enumerate(families) for leaf in group]
+    leaves += [(length, -1) for length in lonely]
+    order = np.random.default_rng(2).permutation(len(leaves))
+    lengths = [leaves[i][0] for i in order] + [root for root, _ in families]
+    own = [leaves[i][1] for i in order]
+    parents = [parent if parent < 0 else len(leaves) + parent for parent in own]
+    counts = [min(readouts, n) for n in lengths[: len(leaves)]] + [0] * len(families)
+    places = [n - c + j for n, c in zip(lengths, counts, strict=True) for j in range(c)]
+    return replace(
+        sequences(lengths),
+        readout_positions=np.array(places, dtype=np.int32),
+        readout_offsets=np.append(0, np.cumsum(counts)).astype(np.int64),
+        parents=np.array(parents + [-1] * len(families), dtype=np.int64),
+    )
+
+
+def by_readout(body: Any, unit: Sequences, budget: int) -> torch.Tensor:
+    """[R, hidden] in the order of the unit's readouts."""
+    batches = packed_batches(unit, budget)
+    rows = torch.cat([read_decoder(body, gather(unit, b, CPU), packed=True) for b in batches])
+    counts = np.diff(unit.readout_offsets)
+    order = np.concatenate(
+        [np.arange(*unit.readout_offsets[leaf : leaf + 2]) for leaf in np.concatenate(batches)]
+    )
+    assert len(order) == counts.sum()
+    out = torch.empty_like(rows)
+    out[torch.from_numpy(order)] = rows
+    return out
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+@settings(max_examples=15)
+@given(
+    FAMILIES,
+    st.lists(st.integers(1, 9), max_size=2),
+    st.sampled_from([1, 2]),
+    st.sampled_from([16, 10**6]),
+)
+def test_a_shared_beginning_is_as_good_as_a_copy(
+    kind: str, families: list, lonely: list[int], readouts: int, budget: int
+) -> None:
+    unit = shared(families, lonely, readouts=readouts)
+    with torch.inference_mode():
+        once = by_readout(PACKED_DECODERS[kind], unit, budget)
+        copied = by_readout(PACKED_DECODERS[kind], unit.unshared(), budget)
+    torch.testing.assert_close(once, copied, **TOLERANCE)
+
+
+def test_beginnings_out_of_order_are_refused() -> None:
+    unit = shared([(3, [2, 2]), (4, [1])], [], readouts=1)
+    batch = whole_batch(unit)
+    assert batch.parents is not None
+    mixed = replace(batch, parents=np.concatenate([batch.parents[:2], batch.parents[2:][::-1]]))
+    with pytest.raises(ValueError, match="in the order"):
+        attention_plan(mixed, causal=True)
+    with pytest.raises(ValueError, match="what follows"):
+        attention_plan(batch, causal=False)
+
+
+def test_roberta_numbers_a_literal_padding_token_as_padding() -> None:
+    ids = np.array([5, 1, 7, 8, 1, 1], dtype=np.int32)
+    places = roberta_positions(ids, np.array([0, 3, 6]), 1)
+    assert places.tolist() == [2, 1, 3, 2, 1, 1]
+
+
+JINA = Shape(
+    vocab_size=50,
+    type_vocab_size=2,
+    hidden_size=48,
+    num_hidden_layers=3,
+    num_attention_heads=3,
+    intermediate_size=40,
+    layer_norm_eps=1e-5,
+    feed_forward_type="geglu",
+)
+
+
+def jina(*, packed: bool) -> JinaBertReranker:
+    torch.manual_seed(4)
+    return JinaBertReranker(JINA, pad_id=1, packed=packed).eval().requires_grad_(False)
+
+
+@settings(max_examples=15)
+@given(LENGTHS)
+def test_alibi_side_by_side_is_alibi_in_a_matrix(lengths: list[int]) -> None:
+    batch = whole_batch(sequences(lengths))
+    with torch.inference_mode():
+        torch.testing.assert_close(jina(packed=True)(batch), jina(packed=False)(batch), **TOLERANCE)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("lengths", [[140, 90, 90, 3, 1], [128, 128], [300], [5]])
+def test_alibi_of_the_compiled_kernel(lengths: list[int]) -> None:
+    """Where nothing is compiled, the same description of the kernel runs as plain operations."""
+    batch = whole_batch(sequences(lengths))
+    packed = pack(batch)
+    tokens = sum(lengths)
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(tokens, 3, 16) for _ in range(3))
+    costs = torch.tensor(slopes(3))
+    ours = PackedAlibi(packed, costs, dtype=torch.float32)
+    flex = FlexAlibi(packed, costs)
+    torch.testing.assert_close(
+        flex.attend(query, key, value), ours.attend(query, key, value), **TOLERANCE
+    )
+    first = ours.first(query)
+    torch.testing.assert_close(
+        flex.attend(first, key, value), ours.attend(first, key, value), **TOLERANCE
+    )
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
+def test_no_block_of_keys_is_missed_or_added(lengths: list[int]) -> None:
+    edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    tokens = int(edges[-1])
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    blocks = [np.unique(sequence[i : i + 128]) for i in range(0, tokens, 128)]
+    counts, which = key_blocks(Segments(edges, edges), tokens)
+    for i, inside in enumerate(blocks):
+        wanted = [
+            j for j, other in enumerate(blocks) if other[0] <= inside[-1] and other[-1] >= inside[0]
+        ]
+        assert sorted(which[i, : counts[i]].tolist()) == wanted
+
+
+def test_blocked_weights_change_nothing_but_speed() -> None:
+    body, blocked = network("bert"), network("bert")
+    block_linears(blocked)
+    layers = [module for module in blocked.modules() if isinstance(module, BlockedLinear)]
+    assert [layer.activation for layer in layers].count("gelu") == 4
+    assert len(layers) == 25
+    ids = torch.arange(40).view(2, 20)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            blocked(input_ids=ids).last_hidden_state, body(input_ids=ids).last_hidden_state,
+            **TOLERANCE,
+        )  # fmt: skip
+
+
+def test_weights_with_another_use_stay_as_they_are() -> None:
+    table = torch.nn.Embedding(6, 4)
+    tied, hooked, half = (torch.nn.Linear(4, 6, bias=False) for _ in range(3))
+    tied.weight = table.weight
+    hooked.register_forward_pre_hook(lambda _, args: args)
+    half.half()
+    parts = torch.nn.ModuleList([table, tied, hooked, half, torch.nn.Linear(4, 6)])
+    block_linears(parts)
+    assert [type(part) is BlockedLinear for part in parts] == [False] * 4 + [True]
