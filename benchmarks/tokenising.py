@@ -41,7 +41,7 @@ from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.prompts.pairs import Limits, encode_pairs
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import TextTokenizer
 
 if TYPE_CHECKING:

@@ -20,7 +20,10 @@ LIGHT_ROOMS = (
     "cluster",
     "candidates",
     "ranking",
-    "training_data",
+    "checkpoints",
+    "sequences",
+    "tokenization",
+    "distillation.rules",
     "cli",
 )
 

@@ -80,7 +80,7 @@ def _transformers(subject: Subject) -> Callable[[dict[str, Any]], torch.Tensor]:
 def _jina_bert(subject: Subject) -> Callable[[dict[str, Any]], torch.Tensor]:
     from pipeline.engine.build import build_reranker
     from pipeline.engine.packing import gather
-    from pipeline.rerankers.base import Sequences
+    from pipeline.sequences.sequences import Sequences
 
     reranker = build_reranker(subject.model)
     reranker.load(device=subject.device, dtype=subject.torch_dtype, packed=False)

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import schema
 from pipeline.bench.flops import image_flops, text_flops
 from pipeline.bench.preparing import PAGES, Prepared
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 _CAUSAL: Final = ("qwen3", "qwen2_vl")
 

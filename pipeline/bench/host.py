@@ -12,7 +12,8 @@ from pipeline.bench.measuring import Cost
 from pipeline.candidates.lists import CandidateLists
 from pipeline.outputs.parquet import Parquet
 from pipeline.outputs.ranked_unit import rank_unit
-from pipeline.rerankers.base import Reranker, Sequences
+from pipeline.rerankers.base import Reranker
+from pipeline.sequences.sequences import Sequences
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+    from pipeline.rerankers.base import Reranker
+    from pipeline.sequences.arrays import Floats
+    from pipeline.sequences.batch import Batch
+    from pipeline.sequences.sequences import Sequences
 
 #: How an allocation failure of torch's CPU allocator reads; CUDA has a class of its own.
 _CPU_OUT_OF_MEMORY = "DefaultCPUAllocator"

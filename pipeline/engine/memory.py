@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.engine.device import DEFAULT_TOKEN_BUDGET
 from pipeline.engine.packing import gather
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 if TYPE_CHECKING:
     import torch

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.rerankers.base import Batch, Sequences
+from pipeline.sequences.batch import Batch
 from pipeline.sequences.ragged import ragged_range
+from pipeline.sequences.sequences import Sequences
 
 if TYPE_CHECKING:
     import torch

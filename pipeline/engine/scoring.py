@@ -13,7 +13,9 @@ from pipeline.candidates import reasons
 if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.engine.engine import Readouts
-    from pipeline.rerankers.base import Floats, Reranker, Sequences
+    from pipeline.rerankers.base import Reranker
+    from pipeline.sequences.arrays import Floats
+    from pipeline.sequences.sequences import Sequences
 
 
 @dataclass(frozen=True, kw_only=True)

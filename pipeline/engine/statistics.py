@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from pipeline.rerankers.base import Batch
+    from pipeline.sequences.batch import Batch
 
 
 @dataclass(kw_only=True)

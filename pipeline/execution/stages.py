@@ -40,7 +40,9 @@ from pipeline.execution.unit_files import (
     unit_files,
 )
 from pipeline.outputs.ranked_unit import cut_rows, rank_unit
-from pipeline.rerankers.base import Reranker, Sequences, pack_arrays, unpack_arrays
+from pipeline.rerankers.base import Reranker
+from pipeline.sequences.arrays import pack_arrays, unpack_arrays
+from pipeline.sequences.sequences import Sequences
 
 LISTS, SEQUENCES, READOUTS = "lists", "sequences", "readouts"
 

@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Int64s
+    from pipeline.sequences.arrays import Int64s
 
 logger = logging.getLogger("pipeline")
 

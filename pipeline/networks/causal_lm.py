@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Batch
+    from pipeline.sequences.batch import Batch
 
 #: Old checkpoints store buffers that later code computes.
 _IGNORED: Final = ("*.rotary_emb.inv_freq",)

@@ -25,7 +25,7 @@ from pipeline.networks.packed import pack
 from pipeline.networks.padding import pad
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Batch
+    from pipeline.sequences.batch import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Floats, Int64s
+    from pipeline.sequences.arrays import Floats, Int64s
 
 #: Document vectors that are compared with a query at once.
 _ROWS: Final = 65_536

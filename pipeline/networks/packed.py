@@ -14,7 +14,8 @@ from pipeline.sequences.ragged import ragged_range
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.rerankers.base import Batch, Int32s, Int64s
+    from pipeline.sequences.arrays import Int32s, Int64s
+    from pipeline.sequences.batch import Batch
 
 #: The name under which transformers knows attention by plan.
 PACKED: Final = "rerank_packed"

@@ -11,7 +11,8 @@ from pipeline.networks.packed import Packed, mean, pack, use_packed_attention
 from pipeline.networks.readout_layers import read_last_layer
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Batch, Int64s
+    from pipeline.sequences.arrays import Int64s
+    from pipeline.sequences.batch import Batch
 
 #: Families of RoBERTa count positions from the padding's id.
 _FROM_PADDING: Final = ("roberta", "xlm-roberta")

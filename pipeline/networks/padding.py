@@ -11,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import torch
 
-    from pipeline.rerankers.base import Batch
+    from pipeline.sequences.batch import Batch
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from pipeline.prompts.image_places import place_images
 if TYPE_CHECKING:
     from pipeline.prompts.image_places import Placement
     from pipeline.prompts.qwen2_vl import Layout
-    from pipeline.rerankers.base import Batch, Floats, Int64s
+    from pipeline.sequences.arrays import Floats, Int64s
+    from pipeline.sequences.batch import Batch
 
 #: Patches that go through the vision tower together; attention stays within an image, so this
 #: bounds memory and changes nothing else.

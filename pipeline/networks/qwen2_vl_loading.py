@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipeline.networks.loading import Rename
     from pipeline.networks.qwen2_vl import Qwen2VLReranker
     from pipeline.prompts.qwen2_vl import Layout
-    from pipeline.rerankers.base import Floats
+    from pipeline.sequences.arrays import Floats
 
 #: The output layer over the whole vocabulary, which no reranker computes.
 _VOCABULARY: Final = "lm_head.weight"

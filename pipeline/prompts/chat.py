@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Int32s, Int64s
+    from pipeline.sequences.arrays import Int32s, Int64s
 
 Chat = Literal["auto", "chatml", "chatml_no_think", "llama3", "gemma", "mistral", "plain", "custom"]
 

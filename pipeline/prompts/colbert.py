@@ -20,13 +20,13 @@ import numpy.typing as npt
 from pipeline import schema
 from pipeline.checkpoints.values import whole_number, yes_or_no
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import Template, TextTokenizer, TokenArena, distinct
 
 if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Int32s, Int64s
+    from pipeline.sequences.arrays import Int32s, Int64s
 
 #: Tokens that a text has with its special ones and its marker, and one of its own.
 _SHORTEST: Final = 4

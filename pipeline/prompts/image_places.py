@@ -15,7 +15,8 @@ from pipeline.prompts.qwen2_vl import IMAGE, PLACE
 
 if TYPE_CHECKING:
     from pipeline.prompts.qwen2_vl import Layout
-    from pipeline.rerankers.base import Batch, Int64s
+    from pipeline.sequences.arrays import Int64s
+    from pipeline.sequences.batch import Batch
 
 
 @dataclass(frozen=True)

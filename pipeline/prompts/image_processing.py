@@ -19,7 +19,7 @@ from pipeline.errors import ModelError
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.prompts.qwen2_vl import Layout
-    from pipeline.rerankers.base import Floats
+    from pipeline.sequences.arrays import Floats
 
 _PREPROCESSOR: Final = "preprocessor_config.json"
 _PROCESSOR: Final = "processor_config.json"

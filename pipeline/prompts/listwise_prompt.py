@@ -22,7 +22,7 @@ from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from pipeline.prompts.listwise_windows import Windows
-    from pipeline.rerankers.base import Int32s, Int64s
+    from pipeline.sequences.arrays import Int32s, Int64s
     from pipeline.tokenization.tokens import TextTokenizer
 
 Key = TypeVar("Key")

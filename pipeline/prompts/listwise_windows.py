@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Floats, Int64s
+    from pipeline.sequences.arrays import Floats, Int64s
 
 #: Documents of a window at most.
 MOST_DOCUMENTS: Final = 125

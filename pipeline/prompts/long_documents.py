@@ -18,7 +18,7 @@ from pipeline.sequences.ragged import ragged_range
 from pipeline.tokenization.tokens import TokenArena
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Floats, Int64s
+    from pipeline.sequences.arrays import Floats, Int64s
 
 LongDocuments = Literal["truncate", "head_tail", "chunk"]
 Aggregate = Literal["max", "mean_top_k"]

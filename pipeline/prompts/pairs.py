@@ -18,7 +18,7 @@ from pipeline.prompts.long_documents import (
     head_tail,
     windows,
 )
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import (
     TextTokenizer,
     TokenArena,
@@ -29,7 +29,7 @@ from pipeline.tokenization.tokens import (
 
 if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.base import Floats, Int64s
+    from pipeline.sequences.arrays import Floats, Int64s
 
 Activation = Literal["none", "sigmoid"]
 

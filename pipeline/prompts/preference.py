@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from pipeline.rerankers.base import Floats, Int64s
+    from pipeline.sequences.arrays import Floats, Int64s
 
     Bools = npt.NDArray[np.bool_]
 

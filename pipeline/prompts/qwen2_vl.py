@@ -16,12 +16,12 @@ import numpy.typing as npt
 from pipeline import schema
 from pipeline.checkpoints.values import whole_number, yes_or_no
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import share_beginnings
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Int32s, Int64s
+    from pipeline.sequences.arrays import Int32s, Int64s
 
 #: Links [leaves, images of a prompt]: which image, -1 where there is none, and its first token in
 #: the whole prompt, shared beginning included.

@@ -21,7 +21,10 @@ from pipeline.checkpoints.sentence_transformers_files import max_seq_length
 from pipeline.errors import ModelError
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokenizer_rules import tokenizer_limit
 from pipeline.tokenization.tokens import TextTokenizer, resolve_max_length
 

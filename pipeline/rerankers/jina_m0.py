@@ -30,7 +30,10 @@ from pipeline.prompts.qwen2_vl import (
     PromptBuilder,
     flat_config,
 )
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import TextTokenizer, TokenArena, distinct
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Int32s
+    from pipeline.sequences.arrays import Int32s
 
 #: Ends every sequence and is read out: the byte 0xA7, which no text alone ends with.
 _SCORE_TOKEN: Final = 100

@@ -25,7 +25,10 @@ from pipeline.checkpoints.heads import require_one_label
 from pipeline.errors import ModelError
 from pipeline.prompts.long_documents import AggregateSettings, LongDocuments
 from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import TextTokenizer, resolve_max_length
 
 if TYPE_CHECKING:

@@ -30,7 +30,10 @@ from pipeline.prompts.listwise_windows import (
     plan_windows,
 )
 from pipeline.prompts.pairs import spent
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import common_beginning, share_beginnings
 from pipeline.tokenization.tokens import TextTokenizer, distinct
 

@@ -24,14 +24,17 @@ from pipeline.config import Settings
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.networks.maxsim import max_similarity
 from pipeline.prompts.colbert import ColbertTokenizer, Metadata
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Int64s
+    from pipeline.sequences.arrays import Int64s
 
 #: What the rotary layout's config.json says about the network; the rest is about upstream's code.
 _ARCHITECTURE: Final = (

@@ -14,7 +14,10 @@ from zlib import crc32
 import numpy as np
 
 from pipeline import schema
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Reranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import Template, TokenArena, distinct
 
 if TYPE_CHECKING:

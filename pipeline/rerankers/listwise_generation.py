@@ -29,7 +29,10 @@ from pipeline.prompts.chat import (
     texts_of,
 )
 from pipeline.prompts.preference import place_scores, scores_of_heard
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.prompts.chat import Texts
-    from pipeline.rerankers.base import Int32s, Int64s
+    from pipeline.sequences.arrays import Int32s, Int64s
 
 
 class ListwiseGenerationSettings(ChatSettings):

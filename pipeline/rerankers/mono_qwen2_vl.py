@@ -32,7 +32,10 @@ from pipeline.prompts.qwen2_vl import (
     PromptBuilder,
     flat_config,
 )
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import TextTokenizer, distinct
 
 if TYPE_CHECKING:

@@ -37,7 +37,10 @@ from pipeline.prompts.chat import (
     check_positions,
     texts_of,
 )
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import groups, saved_tokens, share_beginnings
 from pipeline.tokenization.tokens import Template
 
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Int64s
+    from pipeline.sequences.arrays import Int64s
 
 
 class PairwiseSettings(ChatSettings):

@@ -29,7 +29,10 @@ from pipeline.prompts.long_documents import (
     windows,
 )
 from pipeline.prompts.pairs import Activation, decode_pairs, spent
-from pipeline.rerankers.base import Batch, Floats, Sequences, WeightedReranker
+from pipeline.rerankers.base import WeightedReranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import groups, share_beginnings
 from pipeline.tokenization.tokens import (
     Template,
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Int64s
+    from pipeline.sequences.arrays import Int64s
 
 #: Model card of Qwen3-Reranker, section "Transformers Usage"; the last line ends in two newlines.
 PREFIX: Final = (

@@ -14,7 +14,8 @@ import numpy as np
 from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:
-    from pipeline.rerankers.base import Int64s, Sequences
+    from pipeline.sequences.arrays import Int64s
+    from pipeline.sequences.sequences import Sequences
 
 
 def share_beginnings(sequences: Sequences, group: Int64s, cut: Int64s) -> Sequences:

@@ -21,7 +21,7 @@ from pipeline.tokenization.cut_rules import CutRules
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from pipeline.rerankers.base import Int32s, Int64s
+    from pipeline.sequences.arrays import Int32s, Int64s
 
 Bools = npt.NDArray[np.bool_]
 

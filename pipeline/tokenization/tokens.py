@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.rerankers.base import Int32s, Int64s
+    from pipeline.sequences.arrays import Int32s, Int64s
 
 Truncation = Literal["longest_first", "document"]
 

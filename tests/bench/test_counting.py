@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.bench.counting import digest
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 
 def test_the_digest_sees_ids_and_lengths() -> None:

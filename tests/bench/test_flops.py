@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel, Qwen2VLConfig, Qwen2VLModel
 
 from pipeline.bench.flops import Network, image_flops, text_flops
 from pipeline.bench.shapes import SHAPES
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 
 def sequences(lengths: list[int], parents: list[int] | None = None) -> Sequences:

@@ -18,7 +18,7 @@ from pipeline.bench.subject import Subject
 from pipeline.bench.workloads import WORKLOADS, Work, make
 from pipeline.config import EngineConfig
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 #: Every peer with every architecture that it runs.
 PAIRS = [

@@ -12,7 +12,10 @@ from pipeline.engine.engine import Engine
 from pipeline.engine.scoring import document_scores
 from pipeline.engine.statistics import padding_waste
 from pipeline.errors import ConfigurationError
-from pipeline.rerankers.base import Batch, Floats, Reranker, Sequences
+from pipeline.rerankers.base import Reranker
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 
 
 class Hungry(Reranker):

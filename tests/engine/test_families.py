@@ -32,7 +32,8 @@ import os, pathlib
 from multiprocessing import parent_process
 pathlib.Path(__file__).with_name(f"imported-{os.getpid()}").touch()
 import numpy as np
-from pipeline.rerankers.base import Reranker, Sequences
+from pipeline.rerankers.base import Reranker
+from pipeline.sequences.sequences import Sequences
 
 class Lengths(Reranker):
     score_scale = "logit"

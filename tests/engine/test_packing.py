@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.packing import gather, packed_batches, padded_batches
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 
 def flat(lengths: list[int], parents: list[int] | None = None) -> Sequences:

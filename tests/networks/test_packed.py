@@ -21,7 +21,8 @@ from pipeline.networks.cpu_linears import BlockedLinear, block_linears
 from pipeline.networks.jina_bert import JinaBertReranker, Shape
 from pipeline.networks.packed import attention_plan, mean, pack, roberta_positions
 from pipeline.networks.packed_encoder import PackedEncoder
-from pipeline.rerankers.base import Batch, Sequences
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 
 CPU = torch.device("cpu")
 TOLERANCE = {"atol": 2e-5, "rtol": 0}

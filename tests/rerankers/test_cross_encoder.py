@@ -16,8 +16,8 @@ from pipeline.candidates.lists import CandidateLists
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.prompts.pairs import sigmoid
-from pipeline.rerankers.base import Sequences
 from pipeline.rerankers.cross_encoder import CrossEncoder, CrossEncoderSettings
+from pipeline.sequences.sequences import Sequences
 
 NAMES = ("bge-reranker-tiny", "ms-marco-minilm-tiny", "mxbai-rerank-tiny")
 XLM_R, BERT, DEBERTA = NAMES

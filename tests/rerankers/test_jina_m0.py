@@ -33,7 +33,7 @@ from pipeline.engine.scoring import document_scores
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.prompts.image_places import place_images
 from pipeline.prompts.qwen2_vl import IMAGE, PLACE
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 GOLDEN = Path(__file__).parents[1] / "goldens/jina-reranker-m0"
 CASES = [json.loads(line) for line in (GOLDEN / "cases.jsonl").read_text().splitlines()]

@@ -14,8 +14,8 @@ from pipeline.candidates.lists import CandidateLists
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.prompts.pairs import sigmoid
-from pipeline.rerankers.base import Sequences
 from pipeline.rerankers.jina_v2 import JinaV2, JinaV2Settings
+from pipeline.sequences.sequences import Sequences
 
 NAME = "jina-reranker-v2-tiny"
 TOLERANCE = 1e-4

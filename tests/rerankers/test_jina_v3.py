@@ -21,7 +21,7 @@ from pipeline.checkpoints import cards
 from pipeline.engine.engine import Readouts
 from pipeline.engine.scoring import document_scores
 from pipeline.errors import ModelError
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "jina-reranker-v3"
 CASES = [json.loads(line) for line in (GOLDEN / "cases.jsonl").read_text("utf-8").splitlines()]

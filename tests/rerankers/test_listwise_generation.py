@@ -15,7 +15,7 @@ from pipeline.candidates.lists import CandidateLists
 from pipeline.engine.packing import gather
 from pipeline.errors import ConfigurationError
 from pipeline.networks.causal_lm import generate
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 TOKENIZER = Path(__file__).parents[1] / "goldens" / "qwen3-reranker-tiny"
 END = ("<|im_end|>", "<|endoftext|>")

@@ -14,7 +14,7 @@ from pipeline import api
 from pipeline.candidates.lists import CandidateLists
 from pipeline.engine.packing import gather
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 
 TOKENIZER = Path(__file__).parents[1] / "goldens" / "qwen3-reranker-tiny"
 QUERY = "what helps dry skin"

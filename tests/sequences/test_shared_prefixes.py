@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.rerankers.base import Sequences
+from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import (
     common_beginning,
     groups,

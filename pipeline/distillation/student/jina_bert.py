@@ -26,8 +26,9 @@ from pipeline.config.student import StudentConfig
 from pipeline.engine.families import parse_settings
 from pipeline.errors import ConfigurationError
 from pipeline.networks.jina_bert import JinaBertReranker, Shape
-from pipeline.rerankers.base import Batch, Sequences
 from pipeline.rerankers.jina_v1 import JinaV1, JinaV1Settings
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 
 _LAYER = "bert.encoder.layer."
 _DEVIATION = 0.02

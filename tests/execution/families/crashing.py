@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pipeline.rerankers.base import Batch
 from pipeline.rerankers.lexical import Lexical
+from pipeline.sequences.batch import Batch
 
 if TYPE_CHECKING:
     import torch

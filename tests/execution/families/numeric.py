@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from pipeline.rerankers.base import Batch
 from pipeline.rerankers.lexical import Lexical
+from pipeline.sequences.batch import Batch
 
 if TYPE_CHECKING:
     import torch

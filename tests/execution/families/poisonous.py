@@ -11,8 +11,10 @@ import numpy as np
 
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
-from pipeline.rerankers.base import Batch, Floats, Sequences
 from pipeline.rerankers.lexical import Lexical
+from pipeline.sequences.arrays import Floats
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
 
 if TYPE_CHECKING:
     import torch
