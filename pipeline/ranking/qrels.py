@@ -14,6 +14,8 @@ BEIR: Final = "query-id corpus-id score"
 #: trec_eval allocates one counter per relevance level up to the highest one.
 MAX_RELEVANCE: Final = 1_000_000
 
+_MOST_SHOWN: Final = 80
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
@@ -75,6 +77,11 @@ def split_fields(line: str, count: int) -> list[str]:
     return fields if len(fields) == count and all(fields) else line.split()
 
 
+def shown(text: str) -> str:
+    """A line or field for a message: quoted, and cut where it is long."""
+    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}...")
+
+
 def parse_integer(text: str) -> int | None:
     """The integer that ASCII digits with an optional sign stand for; None for anything else."""
     return int(text) if _INTEGER.fullmatch(text) else None
@@ -101,13 +108,13 @@ def _judgement(line: str, form: str, place: str) -> tuple[str, str, int]:
     if len(fields) != count:
         hint = f"; three columns need the header '{BEIR}' as first line" if form == TREC else ""
         raise InputContractError(
-            f"{place}: expected {count} fields '{form}', found {len(fields)}: {line.strip()!r}"
+            f"{place}: expected {count} fields '{form}', found {len(fields)}: {shown(line.strip())}"
             f"{hint if len(fields) == 3 else ''}"
         )
     relevance = parse_integer(fields[-1])
     if relevance is None or abs(relevance) > MAX_RELEVANCE:
         raise InputContractError(
             f"{place}: expected an integer relevance from -{MAX_RELEVANCE} to {MAX_RELEVANCE} as "
-            f"last field of '{form}', found {fields[-1]!r}"
+            f"last field of '{form}', found {shown(fields[-1])}"
         )
     return fields[0], fields[-2], relevance

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.errors import InputContractError
-from pipeline.ranking.qrels import numbered_lines, parse_integer, split_fields
+from pipeline.ranking.qrels import numbered_lines, parse_integer, shown, split_fields
 
 TREC_RUN: Final = "query_id Q0 doc_id rank score tag"
 
@@ -84,14 +84,17 @@ def parse_trec_run(data: bytes | str, source: str, name: str) -> Run:
         fields = split_fields(line, 6)
         if len(fields) != 6:
             raise InputContractError(
-                f"{place}: expected 6 fields '{TREC_RUN}', found {len(fields)}: {line.strip()!r}"
+                f"{place}: expected 6 fields '{TREC_RUN}', found {len(fields)}: "
+                f"{shown(line.strip())}"
             )
         query_id, _, doc_id, rank_text, score_text, _ = fields
         rank, score = parse_integer(rank_text), _number(score_text)
         if rank is None:
-            raise InputContractError(f"{place}: expected an integer rank, found {rank_text!r}")
+            raise InputContractError(f"{place}: expected an integer rank, found {shown(rank_text)}")
         if math.isnan(score):
-            raise InputContractError(f"{place}: expected a number as score, found {score_text!r}")
+            raise InputContractError(
+                f"{place}: expected a number as score, found {shown(score_text)}"
+            )
         documents = found.setdefault(query_id, {})
         if doc_id in documents:
             raise InputContractError(

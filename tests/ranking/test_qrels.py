@@ -81,3 +81,10 @@ def test_both_forms_round_trip(qrels: dict[str, dict[str, int]]) -> None:
     trec = "".join(f"{query} 0 {doc} {r}\n" for query, doc, r in rows)
     beir = "query-id\tcorpus-id\tscore\n" + "".join(f"{q}\t{doc}\t{r}\n" for q, doc, r in rows)
     assert read_qrels(trec, "x") == read_qrels(beir, "x") == qrels
+
+
+def test_a_long_line_is_cut_in_the_message() -> None:
+    for line in (f"1 0 2 {'9' * 10_000}", f"1 0 {'x' * 10_000} 1 too many"):
+        with pytest.raises(InputContractError, match=r"line 1: expected .*\.\.\.'") as caught:
+            read_qrels(line, "qrels.txt")
+        assert len(str(caught.value)) < 300

@@ -88,7 +88,7 @@ def _from_tsv(lines: Iterator[tuple[int, str]], path: str) -> Iterator[tuple[str
         query_id, tab, text = line.partition("\t")
         if not tab or not text.strip():
             raise InputContractError(
-                f"{path}, line {number}: expected 'query_id<tab>text', found {line.strip()!r}"
+                f"{path}, line {number}: expected 'query_id<tab>text', found {line.strip()[:80]!r}"
             )
         if number == 1 and query_id.lower() in ID_NAMES and text.strip().lower() in TEXT_NAMES:
             continue  # a header
@@ -114,7 +114,7 @@ def _from_json_lines(
         if not isinstance(query_id, str | int | None) or isinstance(query_id, bool):
             raise InputContractError(
                 f"{path}, line {number}: expected a string or a whole number as id, found "
-                f"{query_id!r}"
+                f"{repr(query_id)[:80]}"
             )
         for value in (text, str(query_id)):
             if not value.isascii() and any("\ud800" <= one <= "\udfff" for one in value):
