@@ -26,6 +26,10 @@ PYTHON = sys.executable
 RAY = str(Path(PYTHON).with_name("ray"))
 
 
+#: A head that does not come up on a busy machine is started again.
+_STARTS = 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """A head node.
@@ -77,6 +81,31 @@ def started_head(
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
+    for left in reversed(range(_STARTS)):
+        with _one_head(own, environment, autoscaling) as (head, process, log):
+            ready = wait_for(lambda: _state(head, process, log), "a head")
+            if ready == "started":
+                yield head
+                return
+            assert left, f"Ray did not start: {log.read_text()}"
+
+
+def _state(head: Head, process: subprocess.Popen[bytes], log: Path) -> str | None:
+    """started, ended, or None for neither so far.
+
+    The job server answers before the rest is up, and Ray gives up a head whose raylet takes longer
+    than 30 seconds, as it does on a busy machine.
+    """
+    if process.poll() is not None:
+        return "ended"
+    up = "Ray runtime started" in log.read_text() and head.status_without_token() == 401
+    return "started" if up else None
+
+
+@contextmanager
+def _one_head(
+    own: dict[str, str], environment: dict[str, str], autoscaling: dict[str, Any] | None
+) -> Iterator[tuple[Head, subprocess.Popen[bytes], Path]]:
     gcs, dashboard, client, agent = free_ports(4)
     address = f"{machine_address()}:{gcs}"
     with tempfile.TemporaryDirectory(prefix="rr-", ignore_cleanup_errors=True) as folder:
@@ -90,12 +119,13 @@ def started_head(
             autoscaling["provider"]["gcs_address"] = address
             Path(folder, "cluster.json").write_text(json.dumps(autoscaling))
             words.append(f"--autoscaling-config={folder}/cluster.json")
-        with Path(folder, "start.log").open("w") as log:
-            process = subprocess.Popen(words, env=own | environment, stdout=log, stderr=log)
+        path = Path(folder, "start.log")
+        shown = {"PYTHONUNBUFFERED": "1", "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "240"}
+        with path.open("w") as log:
+            process = subprocess.Popen(words, env=own | shown | environment, stdout=log, stderr=log)
         try:
             head = Head(url=f"http://127.0.0.1:{dashboard}", address=address, environment=own)
-            wait_for(lambda: head.status_without_token() == 401, "the job server")
-            yield head
+            yield head, process, path
         finally:
             kill_tree(process.pid)
             process.wait()
