@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import DamagedRunError
 from pipeline.execution.ranked_reader import read_listed
-from pipeline.execution.run_files import sealed_table
+from pipeline.execution.run_files import read_sealed
 from pipeline.outputs.sealed import sealed_bytes
 from tests import hostile
 
@@ -27,14 +27,14 @@ def test_no_extension_type_of_a_ranked_file_is_resolved(tmp_path: Path) -> None:
     assert not (tmp_path / "marker").exists()
 
 
-def test_nor_of_a_sealed_table(tmp_path: Path) -> None:
+def test_nor_of_a_read_sealed(tmp_path: Path) -> None:
     table = pa.table({"unit": pa.array([b"0" * 16], pa.uuid()), "x": pa.array([1], pa.bool8())})
     path = tmp_path / "plan.parquet"
     path.write_bytes(sealed_bytes(table, {"run_id": "r"}))
     with pytest.raises(DamagedRunError, match=r"plan\.parquet: .*'x' is of the extension type"):
-        sealed_table(str(path))
+        read_sealed(str(path))
     path.write_bytes(sealed_bytes(table.drop_columns(["x"]), {"run_id": "r"}))
-    found = sealed_table(str(path))
+    found = read_sealed(str(path))
     assert found["unit"].to_pylist() == [b"0" * 16]
 
 

@@ -29,7 +29,7 @@ from pipeline.execution.verification import audit
 from pipeline.outputs.sealed import sealed_bytes, sealed_json
 from pipeline.storage import store
 from pipeline.storage.probe import StoreAbilities
-from tests.execution.drivers import lexical_job
+from tests.execution.drivers import families_of_tests, lexical_job
 from tests.execution.oracle import files_below, kept, problems
 from tests.execution.test_damage import TABLE
 from tests.makers import write
@@ -399,7 +399,7 @@ def test_a_repair_with_other_scores_is_published_as_a_whole(
     family = {"model": {"family": "tests.execution.families.drifting"}, "lease": {"ttl_s": 0.05}}
     source, output = write(tmp_path / "in.parquet", TABLE, row_group_size=20), tmp_path / "out"
     config = JobConfig.model_validate(lexical_job(source, str(output), **family))
-    folder = RunFolder(execute(prepare(config)).folder)
+    folder = RunFolder(execute(prepare(config, allow_code=families_of_tests(config))).folder)
     before = folder.manifest()
     for number, step in enumerate(("manifest.written", "pointer.moved", "success.written", "")):
         [unit, *_] = sorted(folder.committed())
@@ -409,9 +409,9 @@ def test_a_repair_with_other_scores_is_published_as_a_whole(
         failpoints._hits.clear()
         if step:
             with pytest.raises(failpoints.FailpointError):
-                execute(prepare(config), repair=True)
+                execute(prepare(config, allow_code=families_of_tests(config)), repair=True)
             monkeypatch.setenv(failpoints.VARIABLE, "")
-        execute(prepare(config), repair=True)
+        execute(prepare(config, allow_code=families_of_tests(config)), repair=True)
         assert audit(folder) == []
         assert folder.manifest() != before
         before = folder.manifest()
