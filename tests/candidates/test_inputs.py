@@ -52,7 +52,7 @@ def run_id(path: object, **settings: float) -> str:
 
 def words(source: Input) -> set[str]:
     """Which contents are read."""
-    texts = [b["text"].to_pylist() for _, b in source.batches(0, source.rows)]
+    texts = [b["text"].to_pylist() for _, _, b in source.batches(0, source.rows)]
     return {text.split()[0] for part in texts for text in part}
 
 
@@ -134,7 +134,7 @@ def test_a_swap_in_the_middle_of_reading_is_never_a_mixture(
         nonlocal calls
         calls += 1
         texts = []
-        for place, (_, batch) in enumerate(watched.batches(0, watched.rows)):
+        for place, (_, _, batch) in enumerate(watched.batches(0, watched.rows)):
             texts += batch["text"].to_pylist()
             if place == 1 and calls == 1:
                 swap(path)
@@ -152,7 +152,7 @@ def test_what_is_swapped_in_and_out_again_while_it_is_read(path: Path) -> None:
         nonlocal calls
         calls += 1
         texts = []
-        for place, (_, batch) in enumerate(watched.batches(0, watched.rows)):
+        for place, (_, _, batch) in enumerate(watched.batches(0, watched.rows)):
             texts += batch["text"].to_pylist()
             if calls == 1 and place in (0, 3):
                 before = path.stat()
@@ -240,7 +240,7 @@ def test_an_object_that_is_overwritten(kind: str, request: pytest.FixtureRequest
         nonlocal calls
         calls += 1
         found = set()
-        for _, batch in watched.batches(0, watched.rows):
+        for _, _, batch in watched.batches(0, watched.rows):
             found |= {text.split()[0] for text in batch["text"].to_pylist()}
             store.write_whole(path, NEW)
         return found
