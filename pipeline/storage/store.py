@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -164,7 +165,8 @@ def with_content(file: FileIdentity, *, whole_bytes: int) -> FileIdentity:
     if file.strong:
         return file
     store, name = _place(file.path)
-    return identify_content(store, name, whole_bytes=whole_bytes)
+    # By the name that it was listed under: links on the way may be set anew, content is compared.
+    return replace(identify_content(store, name, whole_bytes=whole_bytes), path=file.path)
 
 
 def open_input(path: str, *, expected: FileIdentity | None = None) -> BinaryIO:
