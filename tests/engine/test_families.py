@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline.api import load
 from pipeline.checkpoints import cards
-from pipeline.checkpoints.checkpoint import locate
+from pipeline.checkpoints.locating import locate
 from pipeline.cli import app
 from pipeline.config import JobConfig, ModelConfig
 from pipeline.engine.families import allowed_code, find, module_of, names
