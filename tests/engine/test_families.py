@@ -160,7 +160,7 @@ def test_no_word_is_kept_in_a_run(
     done = CliRunner().invoke(app, ["run", "-c", "job.yaml", *word])
     assert done.exit_code == 0, done.output
     [folder] = (tmp_path / "out").glob("*/run.json")
-    assert "allow" not in folder.read_text()
+    assert "allow_code" not in folder.read_text()
     for mark in module.glob("imported-*"):
         mark.unlink()
     for name in ("theirs", "theirs.lengths"):
