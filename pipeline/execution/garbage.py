@@ -67,16 +67,17 @@ def find_garbage(path: str, *, older_than_h: float, probe_s: float = _PROBE_S) -
         for file in list_temporary(folder)
         if file.modified <= before
     ]
+    uploads = list_uploads(folder)
     garbage += [
         Garbage(kind="upload", path=upload.path, remove=partial(abort_upload, upload))
-        for upload in list_uploads(folder)
+        for upload in uploads
         if upload.started <= before
     ]
     for run in _runs(folder):
         garbage += _attempts(run)
     garbage += _probes(folder, probe_s)
-    # Asked last: of a folder in an object store there may be nothing but uploads.
-    if not garbage and not is_folder(folder):
+    # Of a folder in an object store there may be nothing but uploads.
+    if not garbage and not uploads and not is_folder(folder):
         raise NotFoundError(
             f"{folder}: no such folder; give the folder of a run, or an output folder with runs"
         )

@@ -130,7 +130,8 @@ def test_what_is_no_address_is_said(address: str) -> None:
     ("address", "code", "message"),
     [
         ("ray://head:10001", 2, "is no address of a cluster"),
-        ("http://me:secret@head", 2, "'http://head' is no address of a cluster"),
+        ("http://head", 2, "'http://head' is no address of a cluster"),
+        ("http://me:secret@head", 2, "holds credentials"),
         ("127.0.0.1:{port}", 4, "no cluster at"),
         ("head", 4, "no cluster at"),
     ],
