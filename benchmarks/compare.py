@@ -11,7 +11,7 @@ from __future__ import annotations
 if __name__ == "__main__":  # first, so that what the imports below raise is told as well
     from jobs.ending import run_module
 
-    run_module("jobs.bench")
+    run_module("benchmarks.compare")
 
 import json
 from pathlib import Path
@@ -155,7 +155,3 @@ def _names(peers: str | None) -> tuple[str, ...] | None:
 def main() -> None:
     """Entry point of ``python -m benchmarks.compare``."""
     run_job(compare)
-
-
-if __name__ == "__main__":
-    main()

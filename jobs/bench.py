@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # first, so that what the imports below raise is told as well
+    from jobs.ending import run_module
+
+    run_module("jobs.bench")
+
 import json
 import shlex
 import sys
@@ -138,7 +143,3 @@ def command_line(module: str) -> str:
 def main() -> None:
     """Entry point of ``python -m jobs.bench``."""
     run_job(bench)
-
-
-if __name__ == "__main__":
-    main()

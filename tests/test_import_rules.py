@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.plain_text",),
     ("pipeline.errors", "pipeline.failpoints"),
-    ("pipeline.schema", "pipeline.resources", "pipeline.hashes"),
+    ("pipeline.schema", "pipeline.resources", "pipeline.hashes", "pipeline.plugins"),
     ("pipeline.config",),
     ("pipeline.storage",),
     ("pipeline.cluster",),

@@ -8,10 +8,8 @@ exactly that module, given with each command and written down nowhere.
 from __future__ import annotations
 
 import importlib
-import inspect
 import re
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import create_model
@@ -21,6 +19,7 @@ from pipeline.checkpoints import cards
 from pipeline.config import JobConfig, ModelConfig, Settings
 from pipeline.config.loading import nearest, validate
 from pipeline.errors import ConfigurationError
+from pipeline.plugins import file_names, only_class
 from pipeline.rerankers.base import Reranker
 
 #: Modules that may be imported, in the environment, with commas between them.
@@ -32,9 +31,7 @@ _MODULE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
 
 def names() -> list[str]:
     """Every family that is a file of this package."""
-    folder = Path(str(pipeline.rerankers.__file__)).parent
-    files = (path.stem for path in folder.glob("*.py"))
-    return sorted(name for name in files if name not in ("__init__", "base"))
+    return file_names(pipeline.rerankers)
 
 
 def allowed_code(options: Iterable[str], environment: Mapping[str, str]) -> frozenset[str]:
@@ -112,19 +109,7 @@ def find(family: str, *, allow_code: Collection[str] = ()) -> type[Reranker]:
         raise ConfigurationError(
             f"model.family: module '{path}' cannot be imported ({type(error).__name__}: {error})"
         ) from error
-    classes = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, Reranker)
-        and value.__module__ == module.__name__
-        and not inspect.isabstract(value)
-    ]
-    if len(classes) != 1:
-        raise ConfigurationError(
-            f"model.family: module '{path}' defines {len(classes)} rerankers, expected one"
-        )
-    return classes[0]
+    return only_class(module, Reranker, setting="model.family", called="reranker")
 
 
 def with_settings(data: Mapping[str, Any]) -> type[JobConfig] | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 import pipeline.outputs
@@ -13,15 +11,15 @@ from pipeline.config.loading import nearest
 from pipeline.config.models import PARQUET
 from pipeline.errors import ConfigurationError
 from pipeline.outputs.base import Sink
+from pipeline.plugins import file_names, only_class
 
 #: Files of the folder that are no sinks.
-_OTHERS: Final = frozenset({"__init__", "base", "finding", "ranked_unit", "sealed"})
+_OTHERS: Final = frozenset({"finding", "ranked_unit", "sealed"})
 
 
 def names() -> list[str]:
     """Every format: the files of ``pipeline/outputs``."""
-    folder = Path(str(pipeline.outputs.__file__)).parent
-    return sorted({path.stem for path in folder.glob("*.py")} - _OTHERS)
+    return file_names(pipeline.outputs, others=_OTHERS)
 
 
 def find(name: str, *, setting: str = "output.formats") -> Sink:
@@ -37,17 +35,7 @@ def find(name: str, *, setting: str = "output.formats") -> Sink:
     if name not in names():
         raise ConfigurationError(f"{setting}: unknown format '{name}'; {nearest(name, names())}")
     module = importlib.import_module(f"pipeline.outputs.{name}")
-    classes = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, Sink)
-        and value.__module__ == module.__name__
-        and not inspect.isabstract(value)
-    ]
-    if len(classes) != 1:
-        raise ConfigurationError(f"{setting}: {name}.py defines {len(classes)} sinks, expected one")
-    return classes[0]()
+    return only_class(module, Sink, setting=setting, called="sink")()
 
 
 def find_all(formats: Iterable[str]) -> dict[str, Sink]:

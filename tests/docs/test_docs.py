@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from jobs import docs
 from pipeline.checkpoints import cards
 from pipeline.cli import app
-from pipeline.config import JobConfig, load_config
+from pipeline.config import DistillConfig, JobConfig, load_config
+from pipeline.config.export import ExportConfig
 from pipeline.engine import families
 from pipeline.engine.families import find, parse_settings
 
@@ -78,6 +80,41 @@ def test_documented_commands_parse(line: str) -> None:
     offered = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", result.output))
     used = {word.split("=")[0] for word in words if word.startswith("-")}
     assert used <= offered, used - offered
+
+
+def has_setting(model: type[BaseModel], path: list[str]) -> bool:
+    """Whether a dotted key names a setting; whatever lies below a mapping does."""
+    field = model.model_fields.get(path[0])
+    if field is None or len(path) == 1:
+        return field is not None
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return has_setting(field.annotation, path[1:])
+    return str(field.annotation).startswith("dict")
+
+
+@pytest.mark.parametrize("line", [line for line in documented_commands() if "--set" in line])
+def test_documented_settings_exist(line: str) -> None:
+    words = shlex.split(line.split(" > ")[0].split(" | ")[0])
+    model = {"distill": DistillConfig, "export": ExportConfig}.get(words[1], JobConfig)
+    keys = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
+    unknown = [key for key in keys if not has_setting(model, key.split("=")[0].split("."))]
+    assert keys and not unknown
+
+
+def test_a_setting_that_is_not_there_is_noticed() -> None:
+    assert has_setting(JobConfig, ["input", "columns", "doc_id"])
+    assert not has_setting(JobConfig, ["input", "colums"])
+    assert not has_setting(JobConfig, ["input", "path", "deeper"])
+
+
+def test_the_python_example_of_the_readme_runs() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [block] = [b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "import load" in b]
+    shown = "\nprint(scores.dtype, scores.shape, [document.rank for document in ranked])"
+    done = subprocess.run(
+        [sys.executable, "-c", block + shown], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.split("\n")[0] == "float32 (2,) [1, 2]", done.stderr
 
 
 COMMANDS = [command.name for command in app.registered_commands]

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pipeline.distillation.formats
 from pipeline.config.loading import nearest, validate
 from pipeline.distillation.formats.base import TrainingFormat
 from pipeline.errors import ConfigurationError
+from pipeline.plugins import file_names, only_class
 
 
 def names() -> list[str]:
     """Every format: the files of ``pipeline/distillation/formats``."""
-    folder = Path(str(pipeline.distillation.formats.__file__)).parent
-    files = (path.stem for path in folder.glob("*.py"))
-    return sorted(name for name in files if name not in ("__init__", "base"))
+    return file_names(pipeline.distillation.formats)
 
 
 def find(name: str) -> type[TrainingFormat]:
@@ -30,18 +27,7 @@ def find(name: str) -> type[TrainingFormat]:
     if name not in names():
         raise ConfigurationError(f"exports: unknown format '{name}'; {nearest(name, names())}")
     module = importlib.import_module(f"pipeline.distillation.formats.{name}")
-    classes = [
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value)
-        and issubclass(value, TrainingFormat)
-        and value.__module__ == module.__name__
-    ]
-    if len(classes) != 1:
-        raise ConfigurationError(
-            f"exports: {name}.py defines {len(classes)} training formats, expected one"
-        )
-    return classes[0]
+    return only_class(module, TrainingFormat, setting="exports", called="training format")
 
 
 def build(
