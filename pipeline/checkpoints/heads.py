@@ -29,8 +29,8 @@ def require_one_label(checkpoint: Checkpoint) -> None:
     stated = len(names) if isinstance(names, Mapping | list) and names else None
     stated = stated or config.get("num_labels") or 1
     counts: list[tuple[object, object]] = [(checkpoint.folder / "config.json", stated)]
-    # A process that was given hashes has nothing to ask of headers: the plan looked at these weights,
-    # and whoever loads them compares them.
+    # A process that was given hashes asks headers nothing: the plan looked at these weights, and
+    # whoever loads them compares them.
     shapes = checkpoint.shapes() if checkpoint.expected is None else {}
     counts += [
         (f"{checkpoint.folder}: tensor '{name}'", shape[0] if shape else 1)

@@ -192,8 +192,11 @@ def test_limit_ranks_the_first_queries_only(rerank: Rerank, tmp_path: Path) -> N
     assert sorted(set(found["query_id"].to_pylist())) == ["q000", "q001", "q002", "q003"]
 
 
-def test_zero_rows_make_an_empty_finished_run(rerank: Rerank, tmp_path: Path) -> None:
-    outcome = rerank(write(tmp_path / "none.parquet", long_table().slice(0, 0)))
+def test_zero_rows_make_an_empty_finished_run_where_that_is_allowed(
+    rerank: Rerank, tmp_path: Path
+) -> None:
+    empty = write(tmp_path / "none.parquet", long_table().slice(0, 0))
+    outcome = rerank(empty, input={"allow_empty": True})
     assert outcome.manifest["documents"] == 0
     assert Path(outcome.folder, "_SUCCESS").exists()
 
