@@ -196,7 +196,7 @@ def broken_protocol() -> None:
     lease.create_if_absent = create
     lease.replace_if_unchanged = replace
     lease._silent = lambda *_: True
-    run.strange_names = lambda *_: []
+    run.strange_names = lambda *_, **__: []
 
 
 def count_failpoints() -> None:
