@@ -9,11 +9,9 @@ import inspect
 from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
-from typing import TypeVar
+from typing import Any
 
 from pipeline.errors import ConfigurationError
-
-T = TypeVar("T")
 
 
 def file_names(package: ModuleType, *, others: Collection[str] = ()) -> list[str]:
@@ -28,7 +26,7 @@ def file_names(package: ModuleType, *, others: Collection[str] = ()) -> list[str
     return sorted(names - {"__init__", "base", *others})
 
 
-def only_class(module: ModuleType, kind: type[T], *, setting: str, called: str) -> type[T]:
+def only_class(module: ModuleType, kind: type[Any], *, setting: str, called: str) -> type[Any]:
     """The one class of its kind that a module defines itself.
 
     Args:

@@ -35,7 +35,8 @@ def find(name: str, *, setting: str = "output.formats") -> Sink:
     if name not in names():
         raise ConfigurationError(f"{setting}: unknown format '{name}'; {nearest(name, names())}")
     module = importlib.import_module(f"pipeline.outputs.{name}")
-    return only_class(module, Sink, setting=setting, called="sink")()
+    kind: type[Sink] = only_class(module, Sink, setting=setting, called="sink")
+    return kind()
 
 
 def find_all(formats: Iterable[str]) -> dict[str, Sink]:
