@@ -107,5 +107,5 @@ def test_a_file_with_two_sinks_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "twice.py").write_text(code)
     monkeypatch.setattr("pipeline.outputs.__path__", [str(tmp_path)])
     monkeypatch.setattr("pipeline.outputs.__file__", str(tmp_path / "__init__.py"))
-    with pytest.raises(ConfigurationError, match=r"twice\.py defines 2 sinks, expected one"):
+    with pytest.raises(ConfigurationError, match=r"outputs\.twice.* defines 2 sinks, expected one"):
         finding.find("twice")
