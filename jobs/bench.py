@@ -18,6 +18,7 @@ import typer
 
 from jobs.command import command, console, run_job
 from pipeline.config import UnitsConfig
+from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pipeline.bench.options import BenchOptions
@@ -127,9 +128,17 @@ def bench_options(
 
 
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
-    """Write a result as JSON, its folder as well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    """Write a result as JSON, its folder as well.
+
+    Raises:
+        ConfigurationError: it cannot be written there.
+    """
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"--json {path}: cannot be written ({error})") from None
 
 
 def command_line(module: str) -> str:

@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import errno
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -51,6 +52,7 @@ def run_process(body: Callable[[], object]) -> NoReturn:
 def guarded(body: Callable[[], object]) -> NoReturn:
     """Run a whole command line and leave with its exit code; what is raised becomes a message."""
     try:
+        _open_descriptors()
         _never_fail_to_encode()
         _refuse_credentials(sys.argv[1:])
         body()
@@ -134,6 +136,9 @@ def _of_exit(error: SystemExit) -> int:
         known = {int(code) for code in ExitCode}
         if error.code in known:
             return error.code
+        if error.code == signal.SIGTERM:  # how Ray's own handler leaves
+            say("ended by SIGTERM; run the same command again to resume")
+            return int(ExitCode.TERMINATED)
         say(f"ended with code {error.code}")
         return int(ExitCode.FAILED)
     say(str(error.code))
@@ -189,6 +194,19 @@ def _refuse_credentials(words: Sequence[str]) -> None:
                 "every user of this machine can see; credentials come from the environment, e.g. "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an instance role"
             )
+
+
+def _open_descriptors() -> None:
+    """Point standard streams that were closed to nowhere.
+
+    The next files that are opened would get their numbers, and what some library writes to
+    standard output would end up in them.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
 
 
 def _never_fail_to_encode() -> None:

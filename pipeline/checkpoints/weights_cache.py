@@ -63,9 +63,10 @@ def newest(uri: str) -> Cached:
     """A verified copy of what lies at an address now; fetched where there is none.
 
     Raises:
-        NotFoundError: nothing is there.
+        NotFoundError: nothing is there, or no copy can be kept.
         ModelError: it is being overwritten.
     """
+    _refuse_read_only(_root())
     listed = _listed(uri)
     strong = all(file.strong for file in listed)
     key = _key(uri, listed)
@@ -218,7 +219,20 @@ def _put(partial: Path, folder: Path, files: Mapping[str, str]) -> None:
 @contextmanager
 def _locked(name: str) -> Iterator[None]:
     """One process at a time; the kernel drops the lock of a process that dies."""
-    _root().mkdir(parents=True, exist_ok=True)
+    _refuse_read_only(_root())
     with (_root() / f"{name}.lock").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _refuse_read_only(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise NotFoundError(
+            f"{folder}: copies of remote weights are kept there, and it cannot be written; set "
+            "RERANK_CACHE to a folder of yours"
+        )

@@ -130,6 +130,7 @@ def test_a_traceback_that_cannot_be_kept_goes_to_standard_error(
         (SystemExit(None), 0, ""),
         (SystemExit(0), 0, ""),
         (SystemExit(143), 143, ""),
+        (SystemExit(15), 143, "error: ended by SIGTERM; run the same command again to resume\n"),
         (SystemExit(1), 5, "error: ended with code 1\n"),
         (SystemExit("a library gave up"), 5, "error: a library gave up\n"),
         (typer.BadParameter(f"no {HOSTILE}"), 2, None),
@@ -199,14 +200,24 @@ def test_a_reader_that_leaves_is_said() -> None:
     assert said.count("\n") == 1
 
 
-def test_closed_streams_are_no_failure() -> None:
+def test_closed_streams_are_no_failure_and_no_file_takes_their_place(tmp_path: Path) -> None:
+    """What is written to descriptor 1 must not end up in a file that was opened later."""
+    program = (
+        "import os; from jobs.ending import guarded\n"
+        f"def body():\n    file = open({str(tmp_path / 'data')!r}, 'w')\n"
+        "    os.write(1, b'chatter'); os.write(2, b'chatter'); file.write('data')\n"
+        "guarded(body)"
+    )
+
     def close() -> None:
-        for descriptor in (0, 1):
+        for descriptor in (0, 1, 2):
             os.close(descriptor)
 
-    running = start("models", preexec_fn=close)
-    assert running.communicate(timeout=120)[1] == ""
-    assert running.returncode == 0
+    for words in (["-c", program], ["-c", "from pipeline.cli import main; main()", "models"]):
+        running = start(program=words, preexec_fn=close)
+        assert running.communicate(timeout=120)[1] == ""
+        assert running.returncode == 0
+    assert (tmp_path / "data").read_text() == "data"
 
 
 @pytest.mark.parametrize(
