@@ -58,22 +58,32 @@ def packed_batches(sequences: Sequences, budget: int) -> list[Int64s]:
     own = lengths[:count]
     if sequences.parents is None:
         order = np.argsort(-own, kind="stable").astype(np.int64)
-        parents = np.full(count, -1, dtype=np.int64)
-        shared = np.zeros(count, dtype=np.int64)
-    else:
-        parents = sequences.parents[:count]
-        shared = np.where(parents >= 0, lengths[parents], 0)
-        order = np.lexsort((-own, parents, -shared)).astype(np.int64)
-    starts, used, before = [0], 0, -1
-    for place, leaf in enumerate(order.tolist()):
-        parent = int(parents[leaf])
-        cost = int(own[leaf]) + (int(shared[leaf]) if parent != before else 0)
-        if used and used + cost > budget:
-            starts.append(place)
-            cost, used = int(own[leaf] + shared[leaf]), 0
-        used += cost
-        before = parent
-    return np.split(order, starts[1:]) if count else []
+        return _cut(order, own[order], np.zeros(count, dtype=np.int64), budget)
+    parents = sequences.parents[:count]
+    shared = np.where(parents >= 0, lengths[parents], 0)
+    order = np.lexsort((-own, parents, -shared)).astype(np.int64)
+    own, parents, shared = own[order], parents[order], shared[order]
+    goes_on = np.append(False, parents[1:] == parents[:-1])[:count]
+    return _cut(order, own + np.where(goes_on, 0, shared), np.where(goes_on, shared, 0), budget)
+
+
+def _cut(order: Int64s, costs: Int64s, again: Int64s, budget: int) -> list[Int64s]:
+    """Cut an order into batches, with one step per batch.
+
+    Args:
+        order: int64 [n].
+        costs: int64 [n], tokens that each adds to a batch that holds the one before it.
+        again: int64 [n], what it costs on top where it is the first of its batch.
+        budget: tokens of one batch; what exceeds it alone gets a batch of its own.
+    """
+    until = np.cumsum(costs)
+    batches, start, before = [], 0, 0
+    while start < len(order):
+        most = before + budget - int(again[start])
+        stop = max(start + 1, int(np.searchsorted(until, most, side="right")))
+        batches.append(order[start:stop])
+        start, before = stop, int(until[stop - 1])
+    return batches
 
 
 def gather(sequences: Sequences, leaves: Int64s, device: torch.device) -> Batch:

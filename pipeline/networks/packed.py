@@ -12,9 +12,7 @@ from pipeline.networks.attention import Plan, Segments, attend, to_device
 from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from pipeline.sequences.arrays import Int32s, Int64s
+    from pipeline.sequences.arrays import Int64s
     from pipeline.sequences.batch import Batch
 
 #: The name under which transformers knows attention by plan.
@@ -63,7 +61,7 @@ def pack(
     padding_position: int | None = None,
     attended: Int64s | None = None,
 ) -> Packed:
-    """A batch without padding; one copy to the device for all that the network takes.
+    """A batch without padding, of tensors that are on the device already or on their way there.
 
     Args:
         batch: sequences, those that others go on after in front.
@@ -72,23 +70,20 @@ def pack(
         attended: int64 [b], how many leading tokens of each sequence the others see; all where
             None.
     """
-    offsets, parents = batch.offsets, batch.parents
-    starts = np.zeros(len(batch.lengths), dtype=np.int64)
-    if parents is not None:
-        starts = np.where(parents >= 0, batch.lengths[parents], 0)
-    positions = ragged_range(starts, batch.lengths)
-    if padding_position is not None:
-        positions = roberta_positions(batch.token_ids, offsets, padding_position)
-    segments = np.zeros(0) if batch.segment_ids is None else batch.segment_ids
-    rows = offsets[batch.readout_sequences] + batch.readout_positions
-    ids, places, types, read = _put([batch.token_ids, positions, segments, rows], batch.device)
+    tensors = batch.tensors
+    ids, segments = tensors.token_ids, tensors.segment_ids
+    if padding_position is None:
+        each = torch.repeat_interleave(tensors.shifts, tensors.lengths, output_size=len(ids))
+        positions = torch.arange(len(ids), device=ids.device).add_(each)
+    else:
+        positions = roberta_positions(ids, tensors.ends, tensors.lengths, padding_position)
     plan = attention_plan(batch, causal=causal, attended=attended)
     return Packed(
         input_ids=ids[None],
-        position_ids=places[None],
-        segment_ids=torch.zeros_like(ids)[None] if batch.segment_ids is None else types[None],
+        position_ids=positions[None],
+        segment_ids=torch.zeros_like(ids)[None] if segments is None else segments[None],
         plan=plan,
-        reading=Reading(rows=read, plan=reading_plan(batch, plan)),
+        reading=Reading(rows=tensors.readout_rows, plan=reading_plan(batch, plan)),
     )
 
 
@@ -142,16 +137,23 @@ def _families(batch: Batch) -> tuple[int, Int64s]:
     return roots, edges
 
 
-def roberta_positions(ids: Int32s, offsets: Int64s, padding: int) -> Int64s:
+def roberta_positions(
+    ids: torch.Tensor, ends: torch.Tensor, lengths: torch.Tensor, padding: int
+) -> torch.Tensor:
     """int64 [T]: as RoBERTa counts, from ``padding + 1``; the padding's id takes no position.
 
     A text may hold that id literally, and upstream's networks number it as padding.
+
+    Args:
+        ids: int64 [T].
+        ends: int64 [b], where each sequence ends.
+        lengths: int64 [b], tokens of each.
+        padding: the padding's id.
     """
-    counted = ids != padding
-    before = np.append(0, np.cumsum(counted))
-    within = before[1:] - np.repeat(before[offsets[:-1]], np.diff(offsets))
-    positions: Int64s = within * counted + padding
-    return positions
+    counted = (ids != padding).long()
+    before = torch.nn.functional.pad(counted.cumsum(0), (1, 0))
+    earlier = torch.repeat_interleave(before[ends - lengths], lengths, output_size=len(ids))
+    return (before[1:] - earlier).mul_(counted).add_(padding)
 
 
 def use_packed_attention() -> str:
@@ -188,9 +190,3 @@ def mean(hidden: torch.Tensor, lengths: Int64s) -> torch.Tensor:
     counts = to_device(lengths, hidden.device)
     total = torch.segment_reduce(hidden.float(), "sum", lengths=counts, unsafe=True)
     return total / counts[:, None]
-
-
-def _put(arrays: list[npt.NDArray[Any]], device: torch.device) -> tuple[torch.Tensor, ...]:
-    """int64 tensors on the device, in one copy."""
-    flat = to_device(np.concatenate(arrays, dtype=np.int64, casting="unsafe"), device)
-    return torch.split(flat, [len(array) for array in arrays])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -85,6 +87,46 @@ def test_unshared_leaves_carry_their_beginning_in_front(sequences: Sequences) ->
     assert Sequences.from_ipc(sequences.to_ipc()).unshared().token_ids.tolist() == (
         alone.token_ids.tolist()
     )
+
+
+def one_by_one(sequences: Sequences, budget: int) -> list[list[int]]:
+    """Batches of the same order, filled leaf by leaf."""
+    batches: list[list[int]] = [[]]
+    for leaf in [int(leaf) for batch in packed_batches(sequences, 10**9) for leaf in batch]:
+        grown = gather(sequences, np.array([*batches[-1], leaf]), torch.device("cpu"))
+        if batches[-1] and len(grown.token_ids) > budget:
+            batches.append([])
+        batches[-1].append(leaf)
+    return [batch for batch in batches if batch]
+
+
+@given(
+    st.one_of(families(), st.lists(st.integers(1, 50), max_size=60).map(flat)), st.integers(1, 200)
+)
+def test_a_batch_is_as_full_as_it_can_be(sequences: Sequences, budget: int) -> None:
+    batches = [batch.tolist() for batch in packed_batches(sequences, budget)]
+    assert batches == one_by_one(sequences, budget)
+
+
+@given(st.one_of(families(), st.lists(st.integers(1, 50), max_size=60).map(flat)))
+def test_tensors_of_a_batch_say_what_its_arrays_say(sequences: Sequences) -> None:
+    for leaves in packed_batches(sequences, 60):
+        batch = gather(sequences, leaves, torch.device("cpu"))
+        batch = replace(batch, segment_ids=(batch.token_ids % 3).astype(np.int8))
+        tensors = batch.tensors
+        assert tensors.token_ids.tolist() == batch.token_ids.tolist()
+        assert tensors.segment_ids is not None
+        assert tensors.segment_ids.tolist() == (batch.token_ids % 3).tolist()
+        assert tensors.lengths.tolist() == batch.lengths.tolist()
+        assert tensors.ends.tolist() == batch.offsets[1:].tolist()
+        last = tensors.ends - 1  # these sequences are read where they end
+        parents = np.full(len(batch.lengths), -1) if batch.parents is None else batch.parents
+        read = parents >= 0 if batch.parents is not None else parents < 0
+        assert tensors.readout_rows.tolist() == last[torch.from_numpy(read)].tolist()
+        before = np.where(parents >= 0, batch.lengths[parents], 0)
+        position = last + tensors.shifts
+        assert position.tolist() == (batch.lengths - 1 + before).tolist()
+        assert {t.dtype for t in vars(tensors).values()} == {torch.int64}
 
 
 def tokens(sequences: Sequences, place: int) -> np.ndarray:

@@ -205,8 +205,8 @@ def test_beginnings_out_of_order_are_refused() -> None:
 
 
 def test_roberta_numbers_a_literal_padding_token_as_padding() -> None:
-    ids = np.array([5, 1, 7, 8, 1, 1], dtype=np.int32)
-    places = roberta_positions(ids, np.array([0, 3, 6]), 1)
+    ids, ends, lengths = (torch.tensor(n) for n in ([5, 1, 7, 8, 1, 1], [3, 6], [3, 3]))
+    places = roberta_positions(ids, ends, lengths, 1)
     assert places.tolist() == [2, 1, 3, 2, 1, 1]
 
 
