@@ -7,23 +7,19 @@ long sequence: that of 8,192 tokens would take gigabytes.
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from pipeline.networks.attention import Plan, Segments, rows_of, to_device
+from pipeline.networks.attention_plan import Plan
+from pipeline.networks.attention_runs import rows_of
 from pipeline.networks.packed import Packed
 
 #: Elements of the bias that exist at one time; more rows than fit are done in blocks.
 _BIAS_ELEMENTS: Final = 2**26
-
-#: Tokens of a block on the sides of the compiled kernel's sparse matrix.
-_BLOCK: Final = 128
 
 
 def slopes(heads: int) -> list[float]:
@@ -131,7 +127,7 @@ class PackedAlibi(Alibi):
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """[Tq, heads, dim]."""
         outs = []
-        for run in self._plan(len(query)).own.runs:
+        for run in _plan_for(len(query), self.packed).own.runs:
             out = self.bias.attend(
                 rows_of(query, run.query, run.count, run.queries),
                 rows_of(key, run.key, run.count, run.keys),
@@ -140,48 +136,16 @@ class PackedAlibi(Alibi):
             outs.append(out.transpose(1, 2).flatten(0, 1))
         return torch.cat(outs)
 
-    def _plan(self, queries: int) -> Plan:
-        """For all tokens as queries, or for the first one of each sequence."""
-        if queries == self.packed.input_ids.shape[1]:
-            return self.packed.plan
-        assert self.packed.reading.plan is not None
-        return self.packed.reading.plan
 
-
-class FlexAlibi(Alibi):
-    """Of sequences side by side [T, …], by one kernel that torch compiles for CUDA.
+class TritonAlibi(Alibi):
+    """Of sequences side by side [T, …], by a kernel of our own for CUDA.
 
     FlashAttention has the bias too, but torch is built without it.
     """
 
     def __init__(self, packed: Packed, slopes: torch.Tensor) -> None:
-        from torch.nn.attention.flex_attention import BlockMask
-
-        tokens = packed.input_ids.shape[1]
-        device = slopes.device
         self.packed = packed
-        segments = packed.plan.own
-        starts = segments.offsets(device)[0]
-        sequence = torch.searchsorted(
-            starts[1:], torch.arange(tokens, device=device, dtype=torch.int32), right=True
-        )
-        counts, blocks = key_blocks(segments, tokens)
-
-        def same_sequence(_: Any, __: Any, query: Any, key: Any) -> Any:
-            return sequence[query] == sequence[key]
-
-        def farther_is_less(score: Any, _: Any, head: Any, query: Any, key: Any) -> Any:
-            return score - slopes[head] * (query - key).abs()
-
-        self.bias = farther_is_less
-        self.mask = BlockMask.from_kv_blocks(
-            to_device(counts, device)[None, None],
-            to_device(blocks, device)[None, None],
-            BLOCK_SIZE=_BLOCK,
-            mask_mod=same_sequence,
-            seq_lengths=(tokens, tokens),
-            compute_q_blocks=False,
-        )
+        self.slopes = slopes
 
     def first(self, hidden: torch.Tensor) -> torch.Tensor:
         """[b, hidden]."""
@@ -189,40 +153,15 @@ class FlexAlibi(Alibi):
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """[Tq, heads, dim]."""
-        if len(query) < len(key):
-            # The kernel asks by blocks of neighbours: as many queries are no more work than one.
-            whole = torch.zeros_like(key)
-            whole[self.packed.reading.rows] = query
-            return self.attend(whole, key, value)[self.packed.reading.rows]
-        parts = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))
-        run = _compiled() if query.is_cuda else _flex()
-        out: torch.Tensor = run(*parts, score_mod=self.bias, block_mask=self.mask)
-        return out[0].transpose(0, 1)
+        from pipeline.networks.triton_attention import encoder_attention
+
+        segments = _plan_for(len(query), self.packed).own
+        return encoder_attention(query, key, value, segments, slopes=self.slopes)
 
 
-def key_blocks(segments: Segments, tokens: int) -> tuple[np.ndarray[Any, Any], ...]:
-    """Which blocks of keys each block of queries sees something of.
-
-    Returns:
-        int32 [n] how many, and int32 [n, n] which, the first of each row; the rest is anything.
-    """
-    edges = np.array([r.query + i * r.queries for r in segments.runs for i in range(r.count)])
-    ends = np.append(edges[1:], tokens)
-    n = -(-tokens // _BLOCK)
-    first = np.searchsorted(edges, np.arange(n) * _BLOCK, side="right") - 1
-    last_token = np.minimum(np.arange(1, n + 1) * _BLOCK, tokens) - 1
-    last = np.searchsorted(edges, last_token, side="right") - 1
-    low, high = edges[first] // _BLOCK, (ends[last] - 1) // _BLOCK
-    which = (low[:, None] + np.arange(n)) % n
-    return (high - low + 1).astype(np.int32), which.astype(np.int32)
-
-
-def _flex() -> Any:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    return flex_attention
-
-
-@functools.cache
-def _compiled() -> Any:
-    return torch.compile(_flex(), dynamic=True)
+def _plan_for(queries: int, packed: Packed) -> Plan:
+    """For all tokens as queries, or for the first one of each sequence."""
+    if queries == packed.input_ids.shape[1]:
+        return packed.plan
+    assert packed.reading.plan is not None
+    return packed.reading.plan

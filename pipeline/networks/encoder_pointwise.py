@@ -1,12 +1,13 @@
-"""What an encoder does to its rows between the matrix products, as BERT does it.
+"""What an encoder does to its rows between the matrix products.
 
-Sums are rounded to the network's precision where upstream's modules round them on a CPU; a fused
-kernel keeps them in float32 until the end, which is nearer to float32's result.
+A fused kernel rounds once, at its end; the plain functions round after each step, as upstream's
+modules do. In float32 that is the same, below it the fused result is the nearer one.
 """
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from pipeline.networks.fusing import fused
@@ -25,9 +26,16 @@ def add_layer_norm(
 
 
 @fused
-def gelu(rows: torch.Tensor) -> torch.Tensor:
-    """[n, inner]: the exact GELU (arXiv:1606.08415)."""
-    return functional.gelu(rows)
+def embedding_norm(
+    words: torch.Tensor,
+    types: torch.Tensor,
+    places: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    epsilon: float,
+) -> torch.Tensor:
+    """[n, hidden]: LayerNorm of a word's, its token type's and its position's embedding."""
+    return functional.layer_norm(words + types + places, weight.shape, weight, bias, epsilon)
 
 
 @fused
@@ -42,3 +50,8 @@ def reglu(rows: torch.Tensor) -> torch.Tensor:
     """[n, 2 * inner] to [n, inner]: ReLU of the first half times the second (arXiv:2002.05202)."""
     activated, plain = rows.chunk(2, dim=-1)
     return functional.relu(activated) * plain
+
+
+def norm_of(module: nn.LayerNorm) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Weight, bias and epsilon of a module, as the functions above take them."""
+    return module.weight, module.bias, module.eps

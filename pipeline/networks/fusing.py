@@ -40,8 +40,7 @@ def fused(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         rows: Any = args[0]
-        # One row alone would get a kernel of its own: torch takes the sizes 0 and 1 for constants.
-        if not rows.is_cuda or len(rows) < 2 or not _usable():
+        if not _applies(rows):
             return function(*args, **kwargs)
         shapes = tuple(
             (value.dtype, value.shape[1:], value.stride())
@@ -69,8 +68,14 @@ def compilations() -> int:
     return int(counted["unique_graphs"])
 
 
-def _usable() -> bool:
-    return not torch.are_deterministic_algorithms_enabled() and _compiles()
+def _applies(rows: torch.Tensor) -> bool:
+    """Whether to run the compiled function.
+
+    Not on one row alone, which would get a kernel of its own: torch takes the sizes 0 and 1 for
+    constants.
+    """
+    exact = torch.are_deterministic_algorithms_enabled()
+    return rows.is_cuda and len(rows) > 1 and not exact and _compiles()
 
 
 @functools.cache

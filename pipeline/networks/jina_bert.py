@@ -16,11 +16,14 @@ from torch import nn
 from pipeline.networks.alibi import (
     Alibi,
     Bias,
-    FlexAlibi,
     PackedAlibi,
     PaddedAlibi,
+    TritonAlibi,
     slopes,
 )
+from pipeline.networks.attention_kernels import has_triton
+from pipeline.networks.encoder_pointwise import add_layer_norm, geglu, norm_of, reglu
+from pipeline.networks.joined_linear import JoinedLinear
 from pipeline.networks.packed import pack
 from pipeline.networks.padding import pad
 
@@ -83,13 +86,22 @@ class JinaBert(nn.Module):
         values = torch.tensor(slopes(shape.num_attention_heads), dtype=torch.float32)
         self.register_buffer("slopes", values, persistent=False)
 
+    def join(self) -> None:
+        """Queries, keys and values from one product, in all layers but the last.
+
+        The last one asks for the first token of each sequence alone.
+        """
+        layers: list[Any] = list(self.encoder.layer)
+        for layer in layers[:-1]:
+            layer.attention.self.join()
+
     def packed(self, batch: Batch) -> torch.Tensor:
         """[b, hidden]: the pooled first token of each sequence, side by side."""
         packed = pack(batch)
         hidden = self.embeddings(packed.input_ids[0], packed.segment_ids[0])
         alibi: Alibi
-        if hidden.is_cuda:
-            alibi = FlexAlibi(packed, self.slopes)
+        if hidden.is_cuda and has_triton():
+            alibi = TritonAlibi(packed, self.slopes)
         else:
             alibi = PackedAlibi(packed, self.slopes, dtype=hidden.dtype)
         return self.pooler(self.encoder(hidden, alibi))  # type: ignore[no-any-return]
@@ -168,11 +180,8 @@ class Attention(nn.Module):
 
     def forward(self, asking: torch.Tensor, hidden: torch.Tensor, alibi: Alibi) -> torch.Tensor:
         """The shape of ``asking``."""
-        mixed = alibi.attend(
-            self._split(self.self.query(asking)),
-            self._split(self.self.key(hidden)),
-            self._split(self.self.value(hidden)),
-        )
+        query, key, value = self.self(asking, hidden)
+        mixed = alibi.attend(self._split(query), self._split(key), self._split(value))
         added: torch.Tensor = self.output(mixed.flatten(-2), asking)
         return added
 
@@ -189,6 +198,20 @@ class Projections(nn.Module):
         self.query = nn.Linear(shape.hidden_size, shape.hidden_size)
         self.key = nn.Linear(shape.hidden_size, shape.hidden_size)
         self.value = nn.Linear(shape.hidden_size, shape.hidden_size)
+        self.joined: JoinedLinear | None = None
+
+    def join(self) -> None:
+        """Make one product of the three, once the weights are there and where that is faster."""
+        self.joined = JoinedLinear([self.query, self.key, self.value])
+        del self.query, self.key, self.value
+
+    def forward(self, asking: torch.Tensor, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Queries of some rows; keys and values of all."""
+        if self.joined is not None:
+            assert asking is hidden
+            joined: tuple[torch.Tensor, ...] = self.joined(hidden)
+            return joined
+        return self.query(asking), self.key(hidden), self.value(hidden)
 
 
 class Residual(nn.Module):
@@ -201,8 +224,7 @@ class Residual(nn.Module):
 
     def forward(self, hidden: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
         """The shape of ``hidden``."""
-        normed: torch.Tensor = self.LayerNorm(self.dense(hidden) + before)
-        return normed
+        return add_layer_norm(self.dense(hidden), before, *norm_of(self.LayerNorm))
 
 
 class GatedMlp(nn.Module):
@@ -210,16 +232,15 @@ class GatedMlp(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.activation = nn.GELU() if shape.feed_forward_type == "geglu" else nn.ReLU()
+        self.gate = geglu if shape.feed_forward_type == "geglu" else reglu
         self.gated_layers = nn.Linear(shape.hidden_size, 2 * shape.intermediate_size, bias=False)
         self.wo = nn.Linear(shape.intermediate_size, shape.hidden_size)
         self.layernorm = nn.LayerNorm(shape.hidden_size, eps=shape.layer_norm_eps)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """The shape of ``hidden``."""
-        activated, plain = self.gated_layers(hidden).chunk(2, dim=-1)
-        normed: torch.Tensor = self.layernorm(self.wo(self.activation(activated) * plain) + hidden)
-        return normed
+        grown = self.wo(self.gate(self.gated_layers(hidden)))
+        return add_layer_norm(grown, hidden, *norm_of(self.layernorm))
 
 
 class Pooler(nn.Module):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import torch
 
-from pipeline.networks.attention import Plan, Segments, attend, to_device
+from pipeline.networks.attention import attend
+from pipeline.networks.attention_plan import Plan, Segments, to_device
 from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""transformers' encoders over flat batches: the body as it is, its last layer where it is read."""
+"""Encoders over flat batches, with the heads that transformers puts on them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import torch
 from torch import nn
 
 from pipeline.networks.packed import Packed, mean, pack, use_packed_attention
+from pipeline.networks.packed_bert import PackedBert
 from pipeline.networks.readout_layers import read_last_layer
 
 if TYPE_CHECKING:
     from pipeline.sequences.arrays import Int64s
     from pipeline.sequences.batch import Batch
+
+#: Bodies that are BERT's but for their embeddings.
+_BERT: Final = ("bert", "roberta", "xlm-roberta")
 
 #: Families of RoBERTa count positions from the padding's id.
 _FROM_PADDING: Final = ("roberta", "xlm-roberta")
@@ -31,13 +35,11 @@ class PackedEncoder(nn.Module):
         self, body: Any, kind: str, *, reads: Literal["readouts", "all"] = "readouts"
     ) -> None:
         super().__init__()
-        self.body: Any = body
-        self.body.config._attn_implementation = use_packed_attention()
-        padding = self.body.config.pad_token_id
+        padding = body.config.pad_token_id
         self.padding_position = padding if kind in _FROM_PADDING else None
-        self.segments = kind != "modernbert"
-        if reads == "readouts":
-            read_last_layer(self.body, kind)
+        self.body: nn.Module = (
+            PackedBert(body, reads=reads) if kind in _BERT else PackedBody(body, kind, reads=reads)
+        )
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """[r or T, hidden]."""
@@ -48,6 +50,28 @@ class PackedEncoder(nn.Module):
         return pack(batch, padding_position=self.padding_position, attended=attended)
 
     def states(self, packed: Packed) -> torch.Tensor:
+        """[r or T, hidden]."""
+        return self.body(packed)  # type: ignore[no-any-return]
+
+
+class PackedBody(nn.Module):
+    """Any other body as transformers runs it, with attention by plan.
+
+    Args:
+        body: of transformers, with its weights; taken over in place.
+        kind: its ``model_type``.
+        reads: as in :class:`PackedEncoder`.
+    """
+
+    def __init__(self, body: Any, kind: str, *, reads: Literal["readouts", "all"]) -> None:
+        super().__init__()
+        self.body: Any = body
+        self.body.config._attn_implementation = use_packed_attention()
+        self.segments = kind != "modernbert"
+        if reads == "readouts":
+            read_last_layer(self.body, kind)
+
+    def forward(self, packed: Packed) -> torch.Tensor:
         """[r or T, hidden]."""
         types = {"token_type_ids": packed.segment_ids} if self.segments else {}
         hidden: torch.Tensor = self.body(

@@ -17,7 +17,8 @@ from torch.nn import functional
 from transformers import Qwen2VLConfig, Qwen2VLModel
 from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
 
-from pipeline.networks.attention import Plan, Segments, attend
+from pipeline.networks.attention import attend
+from pipeline.networks.attention_plan import Plan, Segments
 from pipeline.networks.packed import pack, use_packed_attention
 from pipeline.networks.padding import pad
 from pipeline.networks.readout_layers import DecoderLayer

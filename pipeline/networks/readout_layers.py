@@ -13,7 +13,8 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from pipeline.networks.attention import Plan, attend
+from pipeline.networks.attention import attend
+from pipeline.networks.attention_plan import Plan
 from pipeline.networks.packed import Reading
 
 
@@ -26,38 +27,9 @@ def read_last_layer(network: nn.Module, kind: str) -> None:
         network: the body, with its weights.
         kind: ``model_type``, one of :data:`KINDS`.
     """
-    layers = network.get_submodule(_LAYERS[kind])
+    layers = network.get_submodule(_LAYERS)
     assert isinstance(layers, nn.ModuleList)
     layers[-1] = KINDS[kind](layers[-1])
-
-
-class BertLayer(nn.Module):
-    """Of BERT and RoBERTa."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer: Any = layer
-
-    def forward(
-        self, hidden: torch.Tensor, *_: Any, plan: Plan, reading: Reading, **__: Any
-    ) -> torch.Tensor:
-        """[1, T, hidden] to [1, r, hidden]."""
-        attention = self.layer.attention.self
-        tokens, rows = hidden[0], hidden[0, reading.rows]
-
-        def split(projected: torch.Tensor) -> torch.Tensor:
-            return projected.view(len(projected), attention.num_attention_heads, -1)
-
-        mixed = read(
-            split(attention.query(tokens if reading.plan is None else rows)),
-            split(attention.key(tokens)),
-            split(attention.value(tokens)),
-            plan,
-            reading,
-            scale=attention.scaling,
-        )
-        attended = self.layer.attention.output(mixed, rows)
-        return self.layer.feed_forward_chunk(attended)[None]  # type: ignore[no-any-return]
 
 
 class ModernBertLayer(nn.Module):
@@ -188,9 +160,6 @@ def rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.T
 
 #: The layer that stands in for the last one, by ``model_type``.
 KINDS: Final[dict[str, Callable[[nn.Module], nn.Module]]] = {
-    "bert": BertLayer,
-    "roberta": BertLayer,
-    "xlm-roberta": BertLayer,
     "modernbert": ModernBertLayer,
     "llama": DecoderLayer,
     "mistral": DecoderLayer,
@@ -200,6 +169,4 @@ KINDS: Final[dict[str, Callable[[nn.Module], nn.Module]]] = {
 }
 
 #: Where the layers are in the body.
-_LAYERS: Final = {
-    kind: "encoder.layer" if layer is BertLayer else "layers" for kind, layer in KINDS.items()
-}
+_LAYERS: Final = "layers"

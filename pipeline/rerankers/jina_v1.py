@@ -96,6 +96,8 @@ class JinaV1(WeightedReranker):
             heads=("bert.pooler", "classifier"),
             device=device,
         )
+        if self.packed and device.type != "cpu":
+            self.network.bert.join()
 
     def _known(self, name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         """The stored names are the network's; those of the other JinaBERT are refused at once."""

@@ -8,8 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.networks import attention
-from pipeline.networks.attention import Plan, Segments, attend, by_runs, varlen
+from pipeline.networks import attention_runs
+from pipeline.networks.attention import attend
+from pipeline.networks.attention_kernels import flash_2
+from pipeline.networks.attention_plan import Plan, Segments
+from pipeline.networks.attention_runs import by_runs
 
 HEADS, DIM = 4, 8
 
@@ -65,7 +68,7 @@ def test_sequences_see_themselves(
 
 
 def test_a_window_wider_than_a_block_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "_WINDOW_ROWS", 5)
+    monkeypatch.setattr(attention_runs, "_WINDOW_ROWS", 5)
     lengths = [23, 23, 4]
     edges = offsets(lengths)
     query, key, value = tensors(50, 50)
@@ -116,7 +119,7 @@ def test_sequences_see_their_beginning_too(
 def test_scores_are_made_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, sees = family_plan([(7, [5, 5, 3]), (2, [6])], [4])
     query, key, value = tensors(len(sees), len(sees))
-    monkeypatch.setattr(attention, "_SCORES", 60)
+    monkeypatch.setattr(attention_runs, "_SCORES", 60)
     out = attend(query, key, value, plan)
     torch.testing.assert_close(out, written_out(query, key, value, sees), atol=1e-5, rtol=0)
 
@@ -154,7 +157,7 @@ def test_neighbours_of_equal_length_are_one_run() -> None:
 
 def test_the_cuda_kernel_is_known_to_the_installed_torch() -> None:
     """Its arguments differ by version; where it is missing the other kernel takes over."""
-    assert varlen() is not None
+    assert flash_2() is not None
 
 
 @pytest.mark.gpu
@@ -162,7 +165,7 @@ def test_the_cuda_kernel_is_known_to_the_installed_torch() -> None:
 @pytest.mark.parametrize("key_heads", [1, 2, 4])
 @pytest.mark.parametrize("case", ["whole", "causal", "window", "single", "shared"])
 def test_the_cuda_kernel_agrees(case: str, key_heads: int) -> None:
-    kernel = varlen()
+    kernel = flash_2()
     assert kernel is not None
     lengths = [130, 130, 64, 7, 7, 1]
     keys = offsets(lengths)

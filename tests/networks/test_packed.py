@@ -14,12 +14,10 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel
 
 from pipeline.engine.packing import gather, packed_batches
-from pipeline.networks.alibi import FlexAlibi, PackedAlibi, key_blocks, slopes
-from pipeline.networks.attention import Segments
 from pipeline.networks.causal_lm import PACKABLE, pack_decoder, read_decoder
 from pipeline.networks.cpu_linears import BlockedLinear, block_linears
 from pipeline.networks.jina_bert import JinaBertReranker, Shape
-from pipeline.networks.packed import attention_plan, mean, pack, roberta_positions
+from pipeline.networks.packed import attention_plan, mean, roberta_positions
 from pipeline.networks.packed_encoder import PackedEncoder
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
@@ -73,7 +71,8 @@ def alone(body: Any, batch: Batch) -> list[torch.Tensor]:
     return [body(input_ids=ids).last_hidden_state[0] for ids in inputs]
 
 
-BODIES = {kind: network(kind) for kind in ("bert", "xlm-roberta", "modernbert")}
+#: In float64: two float32 results may each be near to it and yet farther from one another.
+BODIES = {kind: network(kind).double() for kind in ("bert", "xlm-roberta", "modernbert")}
 PACKED = {kind: PackedEncoder(network(kind), kind) for kind in BODIES}
 PACKED_WHOLE = {kind: PackedEncoder(network(kind), kind, reads="all") for kind in BODIES}
 
@@ -84,7 +83,7 @@ PACKED_WHOLE = {kind: PackedEncoder(network(kind), kind, reads="all") for kind i
 def test_an_encoder_gives_what_it_gives_alone(kind: str, lengths: list[int]) -> None:
     batch = whole_batch(sequences(lengths))
     with torch.inference_mode():
-        wanted = alone(BODIES[kind], batch)
+        wanted = [rows.float() for rows in alone(BODIES[kind], batch)]
         first = PACKED[kind](batch)
         every = PACKED_WHOLE[kind](batch)
     torch.testing.assert_close(first, torch.stack([rows[0] for rows in wanted]), **TOLERANCE)
@@ -233,41 +232,6 @@ def test_alibi_side_by_side_is_alibi_in_a_matrix(lengths: list[int]) -> None:
     batch = whole_batch(sequences(lengths))
     with torch.inference_mode():
         torch.testing.assert_close(jina(packed=True)(batch), jina(packed=False)(batch), **TOLERANCE)
-
-
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-@pytest.mark.parametrize("lengths", [[140, 90, 90, 3, 1], [128, 128], [300], [5]])
-def test_alibi_of_the_compiled_kernel(lengths: list[int]) -> None:
-    """Where nothing is compiled, the same description of the kernel runs as plain operations."""
-    batch = whole_batch(sequences(lengths))
-    packed = pack(batch)
-    tokens = sum(lengths)
-    torch.manual_seed(0)
-    query, key, value = (torch.randn(tokens, 3, 16) for _ in range(3))
-    costs = torch.tensor(slopes(3))
-    ours = PackedAlibi(packed, costs, dtype=torch.float32)
-    flex = FlexAlibi(packed, costs)
-    torch.testing.assert_close(
-        flex.attend(query, key, value), ours.attend(query, key, value), **TOLERANCE
-    )
-    first = ours.first(query)
-    torch.testing.assert_close(
-        flex.attend(first, key, value), ours.attend(first, key, value), **TOLERANCE
-    )
-
-
-@given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
-def test_no_block_of_keys_is_missed_or_added(lengths: list[int]) -> None:
-    edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
-    tokens = int(edges[-1])
-    sequence = np.repeat(np.arange(len(lengths)), lengths)
-    blocks = [np.unique(sequence[i : i + 128]) for i in range(0, tokens, 128)]
-    counts, which = key_blocks(Segments(edges, edges), tokens)
-    for i, inside in enumerate(blocks):
-        wanted = [
-            j for j, other in enumerate(blocks) if other[0] <= inside[-1] and other[-1] >= inside[0]
-        ]
-        assert sorted(which[i, : counts[i]].tolist()) == wanted
 
 
 def test_blocked_weights_change_nothing_but_speed() -> None:

@@ -1,0 +1,324 @@
+"""The attention kernels of a GPU, and which of them runs.
+
+Each takes sequences side by side. None is the fastest everywhere: FlashAttention-3 and 4 fill a
+Hopper card with wide heads and long sequences, FlashAttention-2 is what stock torch has, and for
+encoders with small heads and short sequences a kernel with smaller blocks wins. So the first large
+batch of a kind is a trial: every kernel that can take it runs on it, and the fastest is kept for
+that kind, FlashAttention-2 unless another is clearly faster. What no kernel can take, and whatever
+is not half precision on CUDA, runs by torch's own matrices.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from pipeline.networks.attention_plan import Attended, Segments, Window
+from pipeline.networks.attention_runs import by_runs
+
+logger = logging.getLogger("pipeline")
+
+#: What the kernels compute in.
+_HALF: Final = (torch.bfloat16, torch.float16)
+
+#: Queries that a trial needs: less is over before it can be timed.
+_TRIAL: Final = 4_096
+
+#: Timed calls of a kernel in a trial, after one that compiles it.
+_CALLS: Final = 3
+
+#: How much faster than the first kernel of the list another must be to be taken.
+_CLEARLY: Final = 0.95
+
+#: What all sequences see in an encoder.
+_EVERYTHING: Final = (-1, -1)
+
+
+#: Attention: query, key, value, segments, window, scale, and whether sums are asked for.
+Kernel = Callable[
+    [torch.Tensor, torch.Tensor, torch.Tensor, Segments, Window, float, bool], Attended
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A kernel that may be taken.
+
+    Attributes:
+        name: for the log and the run's report.
+        load: gives the kernel, or None where this machine lacks it.
+        fits: whether it can take heads of a width, a window, and a wish for sums.
+    """
+
+    name: str
+    load: Callable[[], Kernel | None]
+    fits: Callable[[int, Window, bool], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Calls that are alike enough for one kernel to be the best for all.
+
+    Attributes:
+        device: of the tensors.
+        dtype: of the tensors.
+        heads: of queries.
+        key_heads: of keys and values.
+        dim: of a head.
+        window: who sees whom.
+        sums: whether the log-sum-exp is asked for.
+        queries: of a typical segment, as a power of two.
+        keys: likewise.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    heads: int
+    key_heads: int
+    dim: int
+    window: Window
+    sums: bool
+    queries: int
+    keys: int
+
+    def __str__(self) -> str:
+        sight = {(-1, -1): "whole", (-1, 0): "causal"}.get(self.window, "windowed")
+        precision = str(self.dtype).removeprefix("torch.")
+        return (
+            f"{precision} {self.heads}/{self.key_heads} heads of {self.dim}, {sight}, about "
+            f"{2**self.queries} to {2**self.keys} tokens"
+        )
+
+
+_CHOSEN: dict[Kind, str] = {}
+
+
+def chosen() -> dict[str, str]:
+    """The kernel's name by the kind of call, of all trials in this process."""
+    return {str(kind): name for kind, name in _CHOSEN.items()}
+
+
+def kernel_for(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    segments: Segments,
+    window: Window,
+    scale: float,
+    sums: bool,
+) -> Kernel:
+    """The kernel for these tensors; the first call with many of a kind tries them out.
+
+    Where kernels must give the same bits every time nothing is timed, and the first that fits runs.
+    """
+    if not query.is_cuda or query.dtype not in _HALF:
+        return by_runs
+    dim = query.shape[-1]
+    fitting = [c for c in CANDIDATES if c.fits(dim, window, sums)]
+    able = {c.name: kernel for c in fitting if (kernel := c.load()) is not None}
+    if len(able) < 2 or torch.are_deterministic_algorithms_enabled():
+        return next(iter(able.values()), by_runs)
+    kind = _kind(query, key, segments, window, sums)
+    if kind in _CHOSEN:
+        return able[_CHOSEN[kind]]
+    if segments.query_rows.stop - segments.query_rows.start < _TRIAL:
+        return next(iter(able.values()))
+    seconds = {
+        name: taken
+        for name, kernel in able.items()
+        if (taken := _seconds(kernel, query, key, value, segments, window, scale, sums)) is not None
+    }
+    if not seconds:
+        return by_runs
+    _CHOSEN[kind] = fastest(seconds)
+    told = ", ".join(f"{name} {taken * 1000:.2f} ms" for name, taken in seconds.items())
+    logger.info("attention, %s: %s (%s)", kind, _CHOSEN[kind], told)
+    return able[_CHOSEN[kind]]
+
+
+def fastest(seconds: dict[str, float]) -> str:
+    """The quickest kernel, or the first one where none is clearly faster than that."""
+    first, best = next(iter(seconds)), min(seconds, key=lambda name: seconds[name])
+    return best if seconds[best] < _CLEARLY * seconds[first] else first
+
+
+def _kind(
+    query: torch.Tensor, key: torch.Tensor, segments: Segments, window: Window, sums: bool
+) -> Kind:
+    queries, keys = segments.typical
+    return Kind(
+        device=query.device,
+        dtype=query.dtype,
+        heads=query.shape[1],
+        key_heads=key.shape[1],
+        dim=query.shape[2],
+        window=window,
+        sums=sums,
+        queries=queries.bit_length() - 1,
+        keys=keys.bit_length() - 1,
+    )
+
+
+def _seconds(kernel: Kernel, *args: Any) -> float | None:
+    """Of one call; None where the kernel refuses it."""
+    try:
+        kernel(*args)
+        ends: list[Any] = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
+        ends[0].record()
+        for _ in range(_CALLS):
+            kernel(*args)
+        ends[1].record()
+        ends[1].synchronize()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a compiler's or a library's own classes
+        logger.info("an attention kernel refused its input: %s: %s", type(error).__name__, error)
+        return None
+    return float(ends[0].elapsed_time(ends[1])) / 1000 / _CALLS
+
+
+@functools.cache
+def flash_2() -> Kernel | None:
+    """FlashAttention-2 as stock torch has it since 2.11; None, with a word in the log, before."""
+    try:
+        from torch.nn.attention.varlen import AuxRequest, varlen_attn
+    except ImportError:
+        parameters: frozenset[str] = frozenset()
+    else:
+        parameters = frozenset(inspect.signature(varlen_attn).parameters)
+    if not {"scale", "window_size", "return_aux"} <= parameters:
+        logger.warning(
+            "torch %s has no torch.nn.attention.varlen with windows; attention runs by groups of "
+            "equal length, which is exact and slower. Install torch 2.11 or later",
+            torch.__version__,
+        )
+        return None
+    # The kernel itself takes fewer key heads in every version; newer ones want to hear of it.
+    grouped: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in parameters else {}
+
+    def run(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        segments: Segments,
+        window: Window,
+        scale: float,
+        sums: bool,
+    ) -> Attended:
+        queries, keys = segments.offsets(query.device)
+        result: Any = varlen_attn(
+            query[segments.query_rows],
+            key[segments.key_rows],
+            value[segments.key_rows],
+            queries,
+            keys,
+            # With 1 the kernel regroups heads, and its log-sum-exp is no longer that of the heads.
+            max(2, segments.longest_query),
+            segments.longest_key,
+            return_aux=AuxRequest(lse=True) if sums else None,
+            scale=scale,
+            window_size=window,
+            **grouped,
+        )
+        # The log-sum-exp comes as [heads, Tq], whatever the documentation says.
+        return (result[0], result[1].transpose(0, 1)) if sums else (result, None)
+
+    return run
+
+
+@functools.cache
+def flash_4() -> Kernel | None:
+    """FlashAttention-4 (the package flash-attn-4) on Hopper and later; None elsewhere.
+
+    Called by itself and not through torch's registry, which would put it in FlashAttention-2's
+    place for all calls of the process.
+    """
+    if torch.cuda.get_device_capability()[0] not in (9, 10):
+        return None
+    if importlib.util.find_spec("flash_attn") is None:
+        return None
+    try:
+        from flash_attn.cute import flash_attn_varlen_func
+    except Exception as error:  # whatever an installed package that does not fit raises
+        logger.warning(
+            "flash-attn-4 does not load (%s: %s); FlashAttention-2 runs instead",
+            type(error).__name__,
+            error,
+        )
+        return None
+
+    def run(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        segments: Segments,
+        window: Window,
+        scale: float,
+        sums: bool,
+    ) -> Attended:
+        queries, keys = segments.offsets(query.device)
+        causal = window == (-1, 0)
+        sides = (None, None) if causal or window == _EVERYTHING else window
+        out, total = flash_attn_varlen_func(
+            query[segments.query_rows],
+            key[segments.key_rows],
+            value[segments.key_rows],
+            cu_seqlens_q=queries,
+            cu_seqlens_k=keys,
+            max_seqlen_q=segments.longest_query,
+            max_seqlen_k=segments.longest_key,
+            softmax_scale=scale,
+            causal=causal,
+            window_size=sides,
+            return_lse=sums,
+        )
+        return (out, total.transpose(0, 1)) if sums else (out, None)
+
+    return run
+
+
+def has_triton() -> bool:
+    """Whether kernels of our own can be compiled here."""
+    return importlib.util.find_spec("triton") is not None
+
+
+@functools.cache
+def small_blocks() -> Kernel | None:
+    """The kernel of :mod:`pipeline.networks.triton_attention`; None without Triton."""
+    if not has_triton():
+        return None
+    from pipeline.networks.triton_attention import encoder_attention
+
+    def run(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        segments: Segments,
+        window: Window,
+        scale: float,
+        sums: bool,
+    ) -> Attended:
+        rows, columns = segments.query_rows, segments.key_rows
+        tensors = query[rows], key[columns], value[columns]
+        return encoder_attention(*tensors, segments, scale=scale), None
+
+    return run
+
+
+#: In the order in which they are taken where nothing is timed.
+CANDIDATES: Final = (
+    Candidate(name="flash-2", load=flash_2, fits=lambda dim, _, __: dim % 8 == 0 and dim <= 256),
+    Candidate(name="flash-4", load=flash_4, fits=lambda dim, _, __: dim % 8 == 0 and dim <= 256),
+    Candidate(
+        name="triton",
+        load=small_blocks,
+        fits=lambda dim, window, sums: dim <= 128 and window == _EVERYTHING and not sums,
+    ),
+)

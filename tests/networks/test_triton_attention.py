@@ -1,0 +1,94 @@
+"""Our attention kernel, run by Triton's interpreter where there is no GPU, against plain torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.networks.alibi import PackedAlibi, TritonAlibi, slopes
+from pipeline.networks.attention_plan import Segments
+from pipeline.networks.attention_runs import by_runs
+from pipeline.networks.packed import pack
+from pipeline.sequences.batch import Batch
+from pipeline.sequences.sequences import Sequences
+
+NAME = "pipeline.networks.triton_attention"
+CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernel() -> ModuleType:
+    """The module, its kernel for the GPU where there is one, else for the interpreter."""
+    if CUDA:
+        return importlib.import_module(NAME)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TRITON_INTERPRET", "1")  # read where a kernel is decorated
+    patch.delitem(sys.modules, NAME, raising=False)
+    yield importlib.import_module(NAME)
+    patch.undo()
+
+
+def tensors(queries: int, keys: int, *, heads: int, key_heads: int, dim: int) -> list:
+    """Views of one tensor with everything side by side, as a joined product gives them."""
+    torch.manual_seed(7)
+    whole = torch.randn(max(queries, keys), heads + 2 * key_heads, dim, device=DEVICE)
+    query, key, value = whole.split([heads, key_heads, key_heads], dim=1)
+    return [query[:queries], key[:keys], value[:keys]]
+
+
+@pytest.mark.parametrize("heads, key_heads, dim", [(2, 2, 32), (3, 1, 26), (2, 2, 64), (1, 1, 8)])
+@pytest.mark.parametrize("lengths", [[5, 17, 1, 64], [140, 3], [1]])
+def test_every_sequence_sees_itself(
+    kernel: ModuleType, heads: int, key_heads: int, dim: int, lengths: list[int]
+) -> None:
+    edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    segments = Segments(edges, edges)
+    parts = tensors(sum(lengths), sum(lengths), heads=heads, key_heads=key_heads, dim=dim)
+    wanted, _ = by_runs(*parts, segments, (-1, -1), 0.3, False)
+    got = kernel.encoder_attention(*parts, segments, scale=0.3)
+    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
+    assert got.is_contiguous()
+
+
+def test_half_precision_sums_in_float32(kernel: ModuleType) -> None:
+    edges = np.array([0, 90, 200], dtype=np.int64)
+    segments = Segments(edges, edges)
+    parts = tensors(200, 200, heads=2, key_heads=2, dim=32)
+    exact, _ = by_runs(*parts, segments, (-1, -1), 0.2, False)
+    got = kernel.encoder_attention(*(part.half() for part in parts), segments, scale=0.2)
+    assert got.dtype == torch.float16
+    torch.testing.assert_close(got.float(), exact, atol=4e-3, rtol=4e-3)
+
+
+@pytest.mark.parametrize("lengths", [[140, 90, 90, 3, 1], [5], [33, 33]])
+def test_alibi_is_that_of_the_matrix(lengths: list[int]) -> None:
+    """Of all tokens, and of the first of each sequence, which alone the last layer asks."""
+    edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    unit = Sequences.one_readout_each(np.ones(edges[-1], dtype=np.int32), edges)
+    batch = Batch(
+        token_ids=unit.token_ids,
+        offsets=edges,
+        segment_ids=None,
+        readout_positions=unit.readout_positions,
+        readout_sequences=np.arange(len(lengths)),
+        chosen=np.arange(len(lengths)),
+        sequences=unit,
+        device=DEVICE,
+    )
+    packed = pack(batch)
+    costs = torch.tensor(slopes(3), device=DEVICE)
+    query, key, value = tensors(sum(lengths), sum(lengths), heads=3, key_heads=3, dim=16)
+    plain, ours = PackedAlibi(packed, costs, dtype=torch.float32), TritonAlibi(packed, costs)
+    torch.testing.assert_close(
+        ours.attend(query, key, value), plain.attend(query, key, value), atol=1e-5, rtol=0
+    )
+    first = plain.first(query)
+    torch.testing.assert_close(
+        ours.attend(first, key, value), plain.attend(first, key, value), atol=1e-5, rtol=0
+    )
