@@ -1,47 +1,67 @@
-"""The forward loop: batches in, readouts out, halving when memory runs out."""
+"""The forward loop: batches in, readouts out, halving when memory runs out.
+
+A unit goes through it in three steps: its batches are made, its forward passes are queued on the
+device, and what comes back is put in order. Only the second needs the device for itself, so a
+replica that works on two units makes one ready and queues it while the device computes the other,
+and the device never waits for the host.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.engine.packing import gather, packed_batches, padded_batches
+from pipeline.engine.rounds import (
+    LaunchedRound,
+    PreparedRound,
+    Readouts,
+    in_order,
+    not_finite,
+    to_host,
+)
 from pipeline.engine.statistics import Statistics, Stopwatch
-from pipeline.sequences.ragged import ragged_range
+from pipeline.rerankers.base import Reranker
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.rerankers.base import Reranker
     from pipeline.sequences.arrays import Floats
     from pipeline.sequences.batch import Batch
     from pipeline.sequences.sequences import Sequences
 
 #: How an allocation failure of torch's CPU allocator reads; CUDA has a class of its own.
-_CPU_OUT_OF_MEMORY = "DefaultCPUAllocator"
+_CPU_OUT_OF_MEMORY: Final = "DefaultCPUAllocator"
+
+#: Tokens of a round that are sent to the device before its turn comes: about 30 MB there. The
+#: others follow while the device is busy with these.
+_AHEAD: Final = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readouts:
-    """What the model said about one unit.
+class ScoredUnit:
+    """What an engine made of one unit.
 
     Attributes:
-        values: float32 [R, D]; NaN rows for sequences in :attr:`too_large`.
-        too_large: int64, sequences that did not fit in memory even alone.
+        sequences: the last round's, shared beginnings written out where the network needs that.
+        readouts: what the model said about them.
+        statistics: of this unit alone.
     """
 
-    values: Floats
-    too_large: npt.NDArray[np.int64]
+    sequences: Sequences
+    readouts: Readouts
+    statistics: Statistics
 
 
 class Engine:
-    """One loaded model on one device.
+    """One loaded model on one device; several threads may score units with it.
 
     Attributes:
         token_budget: tokens of one forward pass (padded ones, where batches are padded). Shrinks
@@ -79,42 +99,118 @@ class Engine:
         self.statistics = Statistics()
         self._make_twin = float32_twin
         self._twin: Engine | None = None
+        self._on_device = threading.Lock()  # held by who calls the network
+        self._counting = threading.Lock()
 
     def run(self, lists: CandidateLists, sequences: Sequences) -> tuple[Sequences, Readouts]:
+        """Score a unit; :meth:`score` without its statistics."""
+        done = self.score(sequences, lambda: lists)
+        return done.sequences, done.readouts
+
+    def score(self, sequences: Sequences, lists: Callable[[], CandidateLists]) -> ScoredUnit:
         """Score a unit, through as many rounds as its family asks for.
 
-        Returns:
-            The last round's sequences, shared beginnings written out where the network needs that,
-            and what the model said about them.
+        Args:
+            sequences: the first round's.
+            lists: gives what was encoded; called only for families of several rounds.
         """
-        self.statistics.units += 1
+        counted = Statistics(units=1)
+        several = type(self.reranker).next_round is not Reranker.next_round
         while True:
             if not self.share_prefixes:
                 sequences = sequences.unshared()
-            readouts = self.rescore_non_finite(sequences, self._round(sequences))
-            following = self.reranker.next_round(lists, sequences, readouts.values)
+            launched = self.launch(self.prepare(sequences, counted), counted)
+            readouts = self.collect(launched, counted)
+            readouts = self.rescore_non_finite(sequences, readouts, counted)
+            following = None
+            if several:
+                following = self.reranker.next_round(lists(), sequences, readouts.values)
             if following is None:
-                return sequences, readouts
+                break
             sequences = following
+        with self._counting:
+            self.statistics.add_all(counted)
+        return ScoredUnit(sequences=sequences, readouts=readouts, statistics=counted)
 
-    def rescore_non_finite(self, sequences: Sequences, readouts: Readouts) -> Readouts:
+    def prepare(self, sequences: Sequences, counted: Statistics) -> PreparedRound:
+        """Cut a round into batches and send the first ones to the device, without calling it."""
+        began = time.perf_counter()
+        budget = self.token_budget
+        pending: list[tuple[npt.NDArray[np.int64], Batch | None]] = []
+        sent = 0
+        for leaves in self._batches(sequences, budget):
+            batch = self._gather(sequences, leaves) if sent < _AHEAD else None
+            sent += 0 if batch is None else len(batch.token_ids)
+            pending.append((leaves, batch))
+        counted.prepare_s += time.perf_counter() - began
+        return PreparedRound(sequences=sequences, token_budget=budget, pending=pending[::-1])
+
+    def launch(self, prepared: PreparedRound, counted: Statistics) -> LaunchedRound:
+        """Queue a round's forward passes and the one copy of what they give, in one turn.
+
+        Waits for the turn, and not for the device: another round is queued behind this one before
+        this one has ended.
+        """
+        import torch
+
+        with torch.inference_mode(), self._on_device:
+            began = time.perf_counter()
+            if self.token_budget < prepared.token_budget:  # another unit has learned meanwhile
+                prepared = self.prepare(prepared.sequences, Statistics())
+            with Stopwatch(self.device) as watch:
+                done, too_large = self._forward_all(prepared, counted)
+                rows = to_host(torch.cat([values for _, values in done])) if done else None
+            counted.launch_s += time.perf_counter() - began
+        counted.too_large += len(too_large)
+        return LaunchedRound(
+            sequences=prepared.sequences,
+            leaves=np.concatenate([leaves for leaves, _ in done] or [np.zeros(0, dtype=np.int64)]),
+            rows=rows,
+            too_large=np.array(sorted(too_large), dtype=np.int64),
+            watch=watch,
+        )
+
+    def collect(self, launched: LaunchedRound, counted: Statistics) -> Readouts:
+        """Wait for a round and put its readouts back in the order of the sequences."""
+        began = time.perf_counter()
+        counted.device_s += launched.watch.wait()
+        readouts = in_order(launched)
+        counted.collect_s += time.perf_counter() - began
+        return readouts
+
+    def rescore_non_finite(
+        self, sequences: Sequences, readouts: Readouts, counted: Statistics
+    ) -> Readouts:
         """Score what came out as NaN or infinity once more: alone, and in float32.
 
         Large activations overflow in half precision, and a sequence of a batch must not be lost
-        to that. What is not finite in float32 either stays so.
+        to that. What is not finite in float32 either stays so. Where the network cannot share
+        beginnings, ``sequences`` must be without them.
         """
         broken = not_finite(sequences, readouts)
         if not len(broken):
             return readouts
-        self.statistics.rescored += len(broken)
-        exact = self._in_float32()
+        counted.rescored += len(broken)
         values = readouts.values.copy()
         for sequence in broken.tolist():
             first, last = sequences.readout_offsets[sequence : sequence + 2]
-            alone = exact.score_alone(sequences, sequence)
+            alone = self._score_alone(sequences, sequence, counted)
             if alone is not None:
                 values[first:last] = alone
         return Readouts(values=values, too_large=readouts.too_large)
+
+    def _score_alone(self, sequences: Sequences, leaf: int, counted: Statistics) -> Floats | None:
+        """float32 [r, D]: one leaf's readouts in float32; None where it does not fit."""
+        import torch
+
+        batch = self._gather(sequences, np.array([leaf]))
+        with torch.inference_mode(), self._on_device:
+            exact = self._in_float32()
+            with Stopwatch(self.device) as watch:
+                values = exact._forward(batch, counted)
+                rows = None if values is None else to_host(values)
+        counted.device_s += watch.wait()
+        return None if rows is None else rows.numpy()
 
     def _in_float32(self) -> Engine:
         """This engine where it computes in float32 already, else its twin."""
@@ -124,75 +220,59 @@ class Engine:
             self._twin = self._make_twin()
         return self._twin
 
-    def score_alone(self, sequences: Sequences, leaf: int) -> Floats | None:
-        """float32 [r, D]: one leaf's readouts from a batch of its own; None where it does not fit.
-
-        Where the network cannot share beginnings, ``sequences`` must be without them.
-        """
-        import torch
-
-        with torch.inference_mode():
-            values = self._forward(gather(sequences, np.array([leaf]), self.device))
-            return None if values is None else values.float().cpu().numpy()
-
-    def _round(self, sequences: Sequences) -> Readouts:
-        """Score every sequence of one round.
-
-        Results stay on the device until all batches are queued and come back in one copy, so the
-        device never waits for the host between batches.
-        """
-        import torch
-
+    def _forward_all(
+        self, prepared: PreparedRound, counted: Statistics
+    ) -> tuple[list[tuple[npt.NDArray[np.int64], torch.Tensor]], list[int]]:
+        """Leaves and readouts of each batch, on the device, and the leaves that do not fit."""
         done: list[tuple[npt.NDArray[np.int64], torch.Tensor]] = []
         too_large: list[int] = []
-        watch = Stopwatch(self.device)
-        with torch.inference_mode(), watch:
-            pending = self._batches(sequences)[::-1]
-            while pending:
-                chosen = pending.pop()
-                values = self._forward(gather(sequences, chosen, self.device))
-                if values is not None:
-                    done.append((chosen, values))
-                elif len(chosen) == 1:
-                    too_large.append(int(chosen[0]))
-                else:
-                    half = len(chosen) // 2
-                    pending += [chosen[half:], chosen[:half]]
-            started = time.perf_counter()
-            readouts = _collect(sequences, done, np.array(sorted(too_large), dtype=np.int64))
-            self.statistics.collect_s += time.perf_counter() - started
-        self.statistics.device_s += watch.seconds
-        self.statistics.too_large += len(too_large)
-        return readouts
+        pending = prepared.pending
+        while pending:
+            leaves, batch = pending.pop()
+            if batch is None:
+                batch = self._gather(prepared.sequences, leaves)
+            values = self._forward(batch, counted)
+            if values is not None:
+                done.append((leaves, values))
+            elif len(leaves) == 1:
+                too_large.append(int(leaves[0]))
+            else:
+                half = len(leaves) // 2
+                pending += [(leaves[half:], None), (leaves[:half], None)]
+        return done, too_large
 
-    def _batches(self, sequences: Sequences) -> list[npt.NDArray[np.int64]]:
+    def _batches(self, sequences: Sequences, budget: int) -> list[npt.NDArray[np.int64]]:
         if self.reranker.packed:
-            return packed_batches(sequences, self.token_budget)
-        return padded_batches(sequences.lengths, self.token_budget)
+            return packed_batches(sequences, budget)
+        return padded_batches(sequences.lengths, budget)
 
-    def _forward(self, batch: Batch) -> torch.Tensor | None:
+    def _gather(self, sequences: Sequences, leaves: npt.NDArray[np.int64]) -> Batch:
+        batch = gather(sequences, leaves, self.device)
+        return batch.sent() if self.reranker.packed else batch
+
+    def _forward(self, batch: Batch, counted: Statistics) -> torch.Tensor | None:
         """Readouts of a batch, or None when it does not fit in memory."""
         import torch
 
         try:
             values = self.reranker.forward(batch)
         except torch.OutOfMemoryError:
-            self._make_room(batch)
+            self._make_room(batch, counted)
         except RuntimeError as error:
             if _CPU_OUT_OF_MEMORY not in str(error):
                 raise
-            self._make_room(batch)
+            self._make_room(batch, counted)
         else:
-            self.statistics.add(batch, computed=self._computed(batch))
+            counted.add(batch, computed=self._computed(batch))
             return values
         # Outside the handler, so that the traceback no longer holds the activations.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
 
-    def _make_room(self, batch: Batch) -> None:
+    def _make_room(self, batch: Batch, counted: Statistics) -> None:
         """Remember that a batch was too large, so that the next units need not learn it again."""
-        self.statistics.halved += 1
+        counted.halved += 1
         if not self.deterministic:
             learned = max(int(batch.lengths.max()), self._computed(batch) // 2)
             self.token_budget = min(self.token_budget, learned)
@@ -202,31 +282,3 @@ class Engine:
         if self.reranker.packed:
             return len(batch.token_ids)
         return len(batch.lengths) * int(batch.lengths.max())
-
-
-def not_finite(sequences: Sequences, readouts: Readouts) -> npt.NDArray[np.int64]:
-    """int64: sequences with a NaN or infinite readout; those that did not fit are left out."""
-    broken = np.flatnonzero(~np.isfinite(readouts.values).all(axis=1))
-    places = np.searchsorted(sequences.readout_offsets, broken, side="right") - 1
-    return np.setdiff1d(places, readouts.too_large).astype(np.int64)
-
-
-def _collect(
-    sequences: Sequences,
-    done: list[tuple[npt.NDArray[np.int64], torch.Tensor]],
-    too_large: npt.NDArray[np.int64],
-) -> Readouts:
-    """Put readouts back in the order of the sequences, with one copy from the device."""
-    import torch
-
-    total = int(sequences.readout_offsets[-1])
-    if not done:
-        return Readouts(values=np.full((total, 1), np.nan, np.float32), too_large=too_large)
-    rows = torch.cat([values for _, values in done]).float().cpu().numpy()
-    chosen = np.concatenate([positions for positions, _ in done])
-    places = ragged_range(
-        sequences.readout_offsets[chosen], np.diff(sequences.readout_offsets)[chosen]
-    )
-    values = np.full((total, rows.shape[1]), np.nan, dtype=np.float32)
-    values[places] = rows
-    return Readouts(values=values, too_large=too_large)

@@ -12,7 +12,7 @@ from pipeline.candidates import reasons
 
 if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.engine.engine import Readouts
+    from pipeline.engine.rounds import Readouts
     from pipeline.rerankers.base import Reranker
     from pipeline.sequences.arrays import Floats
     from pipeline.sequences.sequences import Sequences

@@ -1,9 +1,9 @@
-"""What an engine did, in numbers that add up over replicas."""
+"""What an engine did, in numbers that add up over units and replicas."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Statistics:
-    """Totals since the engine was built.
+    """Totals of one unit, or of all since the engine was built.
 
     Attributes:
         units: units scored.
@@ -25,9 +25,14 @@ class Statistics:
         halved: batches that did not fit in memory and were cut in two.
         too_large: sequences that did not fit even alone.
         rescored: sequences that came out as NaN or infinity and were scored again in float32.
+        prepare_s: seconds in which batches were made for the device, which another unit may have
+            had meanwhile.
+        launch_s: seconds in which forward passes were queued on the device, which no other unit
+            had meanwhile; on CPU the seconds that they took.
         device_s: seconds that the device spent on forward passes; on CPU the seconds that they
-            took.
-        collect_s: seconds of the one copy per round from the device, the wait for it among them.
+            took. No two units of an engine have the device at one time, so sums count nothing
+            twice.
+        collect_s: seconds of the wait for the device, and of putting what came back in order.
     """
 
     units: int = 0
@@ -38,6 +43,8 @@ class Statistics:
     halved: int = 0
     too_large: int = 0
     rescored: int = 0
+    prepare_s: float = 0.0
+    launch_s: float = 0.0
     device_s: float = 0.0
     collect_s: float = 0.0
 
@@ -47,6 +54,11 @@ class Statistics:
         self.sequences += len(batch.lengths)
         self.tokens += len(batch.token_ids)
         self.computed_tokens += computed
+
+    def add_all(self, other: Statistics) -> None:
+        """Add what was counted elsewhere."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def as_dict(self) -> dict[str, float]:
         """The totals by name."""
@@ -62,12 +74,11 @@ def padding_waste(totals: dict[str, float]) -> float:
 class Stopwatch:
     """Seconds that a block kept the device busy, without making the host wait for the device.
 
-    On CUDA by two events in the stream, read once the block has ended in a copy to the host; on CPU
-    by the clock.
+    On CUDA by two events in the stream; on CPU by the clock.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.cuda = device.type == "cuda"
+        self.device = device
         self._marks: list[Any] = []
 
     def __enter__(self) -> Stopwatch:
@@ -78,20 +89,20 @@ class Stopwatch:
         self._mark()
 
     def _mark(self) -> None:
-        if not self.cuda:
+        if self.device.type != "cuda":
             self._marks.append(time.perf_counter())
             return
         import torch
 
-        event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        event.record()
+        # A thread that waits for a blocking event sleeps, and leaves its core to others.
+        event: Any = torch.cuda.Event(enable_timing=True, blocking=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
         self._marks.append(event)
 
-    @property
-    def seconds(self) -> float:
-        """Between the two ends of the block."""
+    def wait(self) -> float:
+        """Seconds between the two ends of the block, once the device is through with it."""
         first, last = self._marks
-        if not self.cuda:
+        if self.device.type != "cuda":
             return float(last - first)
         last.synchronize()
         return float(first.elapsed_time(last)) / 1000

@@ -4,21 +4,22 @@ A worker creates ``attempts/<unit>.<stage>-<n>.json`` before it begins a stage o
 it afterwards. One that is left means that its worker died. The graph does not begin a unit with
 three of them again, because its workers would keep dying; the unit is set aside for
 :mod:`pipeline.execution.isolation`. The files show what is in progress at any moment.
+
+A worker that dies leaves the marks of all units that it was working on. So that none is blamed for
+another, one that is marked is tried only alone, see :mod:`pipeline.execution.admission`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import re
 import socket
-import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from pipeline.errors import DamagedRunError
 from pipeline.execution import records
@@ -37,6 +38,10 @@ _TAIL_LINES, _TAIL_BYTES = 12, 32_768
 #: How the interpreter begins to print why it ends, and what it prints last and nobody needs.
 _END: Final = ("Fatal Python error", "Timeout (")
 _NOISE: Final = "Extension modules:"
+
+
+class MarkedUnitError(Exception):
+    """A unit that may have killed a worker; it must not be tried beside others."""
 
 
 class WorkersKilledError(Exception):
@@ -70,34 +75,24 @@ class Marker:
 
 
 @contextlib.contextmanager
-def attempt(folder: str, unit: str, stage: str) -> Iterator[None]:
+def attempt(folder: str, unit: str, stage: str, *, alone: bool = True) -> Iterator[None]:
     """Mark the body as a worker's attempt at a stage of a unit.
+
+    Args:
+        folder: the run's.
+        unit: the unit's name.
+        stage: encode, score or commit.
+        alone: whether this process works on nothing else.
 
     Raises:
         WorkersKilledError: earlier attempts ended with their workers.
+        MarkedUnitError: not alone, and an earlier attempt ended with its worker. Nothing is marked.
     """
-    path = _mark(folder, unit, stage)
+    path = _mark(folder, unit, stage, alone=alone)
     try:
         yield
     finally:
         delete(path)
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Kill this process, with a traceback of every thread, when the body takes longer.
-
-    The clock is a thread without Python's lock, so that it also ends code that never returns to
-    the interpreter.
-    """
-    if not _has_descriptor(sys.stderr):
-        yield  # a captured stream, as in a notebook: nothing could be written to it from there
-        return
-    faulthandler.dump_traceback_later(seconds, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()
 
 
 def at_work(folder: str) -> list[Marker]:
@@ -153,8 +148,8 @@ def stderr_path() -> str:
     return str(path) if path.is_file() else ""
 
 
-def _mark(folder: str, unit: str, stage: str) -> str:
-    """Create the next marker; returns its path."""
+def _mark(folder: str, unit: str, stage: str, *, alone: bool) -> str:
+    """Create the next marker, where not alone only the first; returns its path."""
     about: dict[str, Any] = {
         "run_id": folder.rpartition("/")[2],
         "unit": unit,
@@ -169,6 +164,8 @@ def _mark(folder: str, unit: str, stage: str) -> str:
         path = join(folder, FOLDER, name)
         if create_if_absent(path, records.to_bytes(records.Mark, about | {"number": number})):
             return path
+        if not alone:
+            raise MarkedUnitError(unit)
     raise WorkersKilledError(_stderr_of_last(path))
 
 
@@ -179,10 +176,3 @@ def _stderr_of_last(path: str) -> str:
     except DamagedRunError as error:
         return f"({error})"
     return "" if last is None else stderr_tail(last["stderr"], last["host"])
-
-
-def _has_descriptor(stream: TextIO | None) -> bool:
-    try:
-        return stream is not None and stream.fileno() >= 0
-    except (AttributeError, OSError, ValueError):
-        return False

@@ -6,7 +6,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.execution.replica import Replica
+from pipeline.execution.replica import Replica, units_at_once
 from pipeline.execution.stages import Job
 from pipeline.execution.unit_tasks import commit_unit, encode_unit
 
@@ -29,7 +29,7 @@ def status_rows(job: Job) -> ray.data.Dataset:
     import ray
 
     config = job.config
-    replicas, units = config.replicas, len(job.units)
+    replicas, units, slots = config.replicas, len(job.units), units_at_once(config)
     # A replica without a unit would only make the cluster start a node for it.
     pool = ray.data.ActorPoolStrategy(
         min_size=min(replicas.min, units),
@@ -37,6 +37,9 @@ def status_rows(job: Job) -> ray.data.Dataset:
         # All at once: a pool that grows one by one leaves GPUs idle for minutes, and pending
         # actors tell the cluster's autoscaler the exact shape that is wanted.
         initial_size=min(replicas.first, units),
+        # As many units again wait at each actor, which is Ray Data's default.
+        max_concurrent_calls_per_actor=slots,
+        enable_true_multi_threading=slots > 1,
     )
     one_unit = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
     labels = config.ray.task_labels
@@ -64,6 +67,7 @@ def _graph(
         .map_batches(
             Replica,
             fn_constructor_args=(job,),
+            fn_constructor_kwargs={"slots": units_at_once(job.config)},
             compute=pool,
             num_gpus=replicas.num_gpus or None,
             num_cpus=replicas.num_cpus,

@@ -12,6 +12,7 @@ from pipeline.candidates.reading import split_query_error
 from pipeline.candidates.reasons import OF_QUERIES
 from pipeline.errors import QuarantineError, RunFailedError
 from pipeline.execution import rows
+from pipeline.execution.device_time import DeviceTime
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.rows import Statistics, SuspectUnit
@@ -47,6 +48,7 @@ class Ledger:
         self._limits = prepared.config.quarantine
         self._queries = HashSet()
         self._totals: Statistics = {}
+        self._device_time = DeviceTime()
         self._unit_seconds: list[float] = []
         self._different: list[str] = []
         self._repaired: list[str] = []
@@ -75,6 +77,7 @@ class Ledger:
         """Add what the workers noted about a unit that this session finished."""
         self._failures = 0
         self._totals = rows.added(self._totals, stats)
+        self._device_time.add(stats)
         self._unit_seconds.append(sum(stats.get(rows.SECONDS, {}).values(), 0.0))
         events = stats.get(rows.UNIT_EVENTS, {})
         if events.get("nondeterministic"):
@@ -140,7 +143,7 @@ class Ledger:
         driver = {rows.STORAGE: dict[str, float](counters.take())}
         store = rows.added(driver, rows.store_events(totals))[rows.STORAGE]
         cpu = totals.get(rows.CPU_SECONDS, {}) | {"driver": time.process_time() - self._cpu_before}
-        seconds = self._unit_seconds
+        seconds, busy = self._unit_seconds, self._device_time.busy
         return {
             "units_done_before": len(self.units) - len(seconds),
             "units_done_now": len(seconds),
@@ -155,6 +158,7 @@ class Ledger:
             "cpu_seconds": {name: round(value, 3) for name, value in cpu.items()},
             "storage": {name: int(number) for name, number in sorted(store.items())},
             "engine": {name: round(v, 3) for name, v in totals.get(rows.ENGINE, {}).items()},
+            "device_busy": None if busy is None else round(busy, 3),
             "rescored_in_float32": int(totals.get(rows.UNIT_EVENTS, {}).get("rescored", 0)),
             "quarantined": total_reasons(self.units.values()),
         }

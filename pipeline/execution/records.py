@@ -158,6 +158,7 @@ class Report(Record):
     units_repaired: list[str]
     units_not_deterministic: list[str]
     rescored_in_float32: int
+    device_busy: float | None = None
 
 
 class LeaseRecord(Record):

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
+import uuid
 from collections.abc import Sequence
 
 import pyarrow as pa
 
 from pipeline import failpoints
+from pipeline.config import JobConfig
 from pipeline.engine.build import build_engine, build_reranker
 from pipeline.engine.device import device_kind, use_threads
 from pipeline.errors import RerankError
 from pipeline.execution import rows, stages
-from pipeline.execution.attempts import time_limit
+from pipeline.execution.admission import Admission
+from pipeline.execution.device_time import DeviceTime
 from pipeline.execution.model_code import ModelCodeError, model_code
 from pipeline.execution.stages import Job, pack_readouts, reranker_of, unpack
+from pipeline.execution.time_limits import time_limit
 from pipeline.execution.unit_tasks import score_unit, store_events_here
 from pipeline.storage.policy import set_retry_policy
 
 
-class Replica:
-    """One model on one device; scores one unit a call."""
+def units_at_once(config: JobConfig) -> int:
+    """Units that a replica takes at one time.
 
-    def __init__(self, job: Job) -> None:
+    Two where it has a GPU: one is made ready, and another put away, while the GPU computes. On a
+    CPU both would want the same cores. Where bits must repeat, units go one by one, so that none
+    learns from another that its batches do not fit.
+    """
+    return 2 if config.replicas.num_gpus > 0 and not config.engine.deterministic else 1
+
+
+class Replica:
+    """One model on one device; scores one unit a call, several in threads of their own."""
+
+    def __init__(self, job: Job, *, slots: int = 1) -> None:
+        """Load the model.
+
+        Args:
+            job: the job.
+            slots: calls that may come at one time.
+        """
         use_threads(job.config.replicas.num_cpus)
         set_retry_policy(job.config.storage)
         self.job = job
+        self.admission = Admission(slots)
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.failure: RerankError | None = None
         try:
             self.engine = build_engine(
@@ -41,22 +66,23 @@ class Replica:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """An encoded unit -> the same row with readouts."""
-        return score_unit(batch, self.score, job=self.job)
+        return score_unit(batch, self.score, job=self.job, admission=self.admission)
 
     def score(self, batch: pa.Table) -> pa.Table:
         """The work of a call, without the marks around it."""
         if self.failure is not None:
             raise self.failure
+        began = time.time()
         lists, sequences = unpack(batch, self.engine.reranker)
-        before = self.engine.statistics.as_dict()
         with model_code():
-            sequences, readouts = self.engine.run(lists, sequences)
+            done = self.engine.score(sequences, lists)
         failpoints.reached("unit.scored")
-        after = self.engine.statistics.as_dict()
-        engine = {name: value - before[name] for name, value in after.items()}
-        rescored = engine.pop("rescored")
+        scored = pack_readouts(batch, done.sequences, done.readouts)
+        engine = done.statistics.as_dict()
+        rescored, busy_s = engine.pop("rescored"), engine["device_s"]
         noted: rows.Statistics = {rows.ENGINE: engine, rows.UNIT_EVENTS: {"rescored": rescored}}
-        return rows.with_statistics(pack_readouts(batch, sequences, readouts), noted)
+        window = DeviceTime.of_unit(self.name, began=began, ended=time.time(), busy_s=busy_s)
+        return rows.with_statistics(scored, noted | window)
 
 
 class IsolatedReplica(Replica):

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline import errors, schema
@@ -26,6 +27,11 @@ CPU_SECONDS: Final = "cpu_seconds"
 ENGINE: Final = "engine"
 STORAGE: Final = "storage"
 UNIT_EVENTS: Final = "unit_events"
+
+#: Sections with a number for the replica that scored the unit, see :mod:`.device_time`.
+BEGAN: Final = "began"
+ENDED: Final = "ended"
+BUSY: Final = "busy"
 
 #: Numbers by section and name.
 Statistics = dict[str, dict[str, float]]
@@ -51,7 +57,7 @@ class SuspectUnit:
 def row(values: dict[str, object]) -> pa.Table:
     """A table of one row; bytes become large_binary."""
     arrays = {
-        name: pa.array([value], pa.large_binary() if isinstance(value, bytes) else None)
+        name: _binary(value) if isinstance(value, bytes) else pa.array([value])
         for name, value in values.items()
     }
     return pa.table(arrays)
@@ -59,7 +65,13 @@ def row(values: dict[str, object]) -> pa.Table:
 
 def append(batch: pa.Table, name: str, value: bytes) -> pa.Table:
     """The row with one more column."""
-    return batch.append_column(name, pa.array([value], pa.large_binary()))
+    return batch.append_column(name, _binary(value))
+
+
+def _binary(value: bytes) -> pa.Array:
+    """large_binary [1] that holds the very bytes, not a copy: they are a unit's texts or tokens."""
+    ends = pa.py_buffer(np.array([0, len(value)], dtype=np.int64))
+    return pa.Array.from_buffers(pa.large_binary(), 1, [None, ends, pa.py_buffer(value)])
 
 
 def is_final(batch: pa.Table) -> bool:

@@ -6,7 +6,7 @@ and a unit cannot be mixed with another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -24,7 +24,7 @@ from pipeline.candidates.planning import Unit
 from pipeline.candidates.reading import read_lists
 from pipeline.config import JobConfig, ModelConfig
 from pipeline.engine.build import build_reranker
-from pipeline.engine.engine import Readouts
+from pipeline.engine.rounds import Readouts
 from pipeline.engine.scoring import Scoreable
 from pipeline.execution import rows
 from pipeline.execution.format_files import format_files
@@ -147,18 +147,19 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
 
 
 def pack_readouts(batch: pa.Table, sequences: Sequences, readouts: Readouts) -> pa.Table:
-    """The row with the last round's sequences and its readouts in place of the encoded ones."""
+    """The row with readouts, and of the last round's sequences what decode needs."""
     arrays: dict[str, npt.NDArray[Any]] = {
         "values": readouts.values,
         "too_large": readouts.too_large,
     }
-    rest = rows.append(batch.drop_columns([SEQUENCES]), SEQUENCES, sequences.to_ipc())
+    read = sequences.without_tokens().to_ipc()
+    rest = rows.append(batch.drop_columns([SEQUENCES]), SEQUENCES, read)
     return rows.append(rest, READOUTS, pack_arrays(arrays))
 
 
-def unpack(batch: pa.Table, reranker: Reranker) -> tuple[CandidateLists, Sequences]:
-    """The lists that were encoded, and the sequences, of an encoded row."""
-    return Scoreable.of(_lists(batch), reranker).lists, _sequences(batch)
+def unpack(batch: pa.Table, reranker: Reranker) -> tuple[Callable[[], CandidateLists], Sequences]:
+    """Of an encoded row the sequences, and what gives the lists that were encoded."""
+    return lambda: Scoreable.of(_lists(batch), reranker).lists, _sequences(batch)
 
 
 def reranker_of(job: Job) -> Reranker:

@@ -128,6 +128,8 @@ def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"p95 {seconds['p95']:.1f} s a unit",
     )
     yield "CPU seconds", _pairs(report["cpu_seconds"])
+    if report.get("device_busy") is not None:
+        yield "device", f"busy {report['device_busy']:.0%} of the time from first to last unit"
     if report["storage"]:
         yield "store", _pairs(report["storage"])
     trouble = {

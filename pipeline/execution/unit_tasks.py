@@ -10,10 +10,12 @@ import pyarrow as pa
 from pipeline import failpoints
 from pipeline.errors import RerankError
 from pipeline.execution import rows, stages
-from pipeline.execution.attempts import MOST, WorkersKilledError, attempt, time_limit
+from pipeline.execution.admission import Admission
+from pipeline.execution.attempts import MOST, MarkedUnitError, WorkersKilledError, attempt
 from pipeline.execution.lease import may_begin
 from pipeline.execution.model_code import ModelCodeError
 from pipeline.execution.stages import Job
+from pipeline.execution.time_limits import time_limit
 from pipeline.storage import counters
 from pipeline.storage.policy import set_retry_policy
 
@@ -27,11 +29,13 @@ def encode_unit(batch: pa.Table, *, job: Job) -> pa.Table:
     return run_stage(ENCODE, unit, lambda: stages.encode(stages.read(number, job), job), job)
 
 
-def score_unit(batch: pa.Table, work: Callable[[pa.Table], pa.Table], *, job: Job) -> pa.Table:
+def score_unit(
+    batch: pa.Table, work: Callable[[pa.Table], pa.Table], *, job: Job, admission: Admission
+) -> pa.Table:
     """An encoded unit -> the same row with readouts, which ``work`` makes."""
     if rows.is_final(batch):
         return batch
-    return run_stage(SCORE, rows.unit_of(batch), lambda: work(batch), job, batch)
+    return run_stage(SCORE, rows.unit_of(batch), lambda: work(batch), job, batch, admission)
 
 
 def commit_unit(batch: pa.Table, *, job: Job) -> pa.Table:
@@ -47,6 +51,7 @@ def run_stage(
     work: Callable[[], pa.Table],
     job: Job,
     batch: pa.Table | None = None,
+    admission: Admission | None = None,
 ) -> pa.Table:
     """Run one stage of one unit.
 
@@ -56,6 +61,7 @@ def run_stage(
         work: does it.
         job: the job.
         batch: the row that earlier stages made of the unit.
+        admission: to a process that works on several units; None where it works on this one only.
 
     Returns:
         What ``work`` returns with the stage's seconds and store events noted; or a status row when
@@ -63,14 +69,14 @@ def run_stage(
         model raise, or when ``work`` raised an error of ours; with the store events alone.
     """
     set_retry_policy(job.config.storage)
-    wall, cpu = time.perf_counter(), time.process_time()
+    admission = admission or Admission()
+    # A thread's clock leaves out other units, and with them the threads that compute on a CPU.
+    cpu_clock = time.process_time if admission.slots == 1 else time.thread_time
+    wall, cpu = time.perf_counter(), cpu_clock()
     try:
-        # What is scored already is written even when the driver stops: that is less work lost.
-        if name != COMMIT and not may_begin(job.folder, job.epoch):
+        done = _admitted(name, unit, work, job, admission)
+        if done is None:
             return _ended(rows.skipped(unit), batch)
-        with attempt(job.folder, unit, name), time_limit(job.config.units.time_limit_s):
-            failpoints.reached("unit.begun")
-            done = work()
     except WorkersKilledError as error:
         return _ended(rows.suspected(unit, failures=MOST, stderr_tail=str(error)), batch)
     except ModelCodeError as error:
@@ -79,13 +85,51 @@ def run_stage(
         return _ended(rows.failed(error), batch)
     noted: rows.Statistics = {
         rows.SECONDS: {name: time.perf_counter() - wall},
-        rows.CPU_SECONDS: {name: time.process_time() - cpu},
+        rows.CPU_SECONDS: {name: cpu_clock() - cpu},
     }
     return rows.with_statistics(done, noted | store_events_here())
 
 
+def _admitted(
+    name: str, unit: str, work: Callable[[], pa.Table], job: Job, admission: Admission
+) -> pa.Table | None:
+    """As :func:`_attempted`, beside other units unless this one may be what kills workers."""
+    try:
+        with admission.beside_others():
+            return _attempted(name, unit, work, job, admission.slots)
+    except MarkedUnitError:
+        with admission.alone():
+            return _attempted(name, unit, work, job, 1)
+
+
+def _attempted(
+    name: str, unit: str, work: Callable[[], pa.Table], job: Job, together: int
+) -> pa.Table | None:
+    """What ``work`` returns, with the marks around it; None where no unit may be begun any more.
+
+    Args:
+        name: the stage.
+        unit: the unit's name.
+        work: does it.
+        job: the job.
+        together: units that this process may be working on. They wait for one another, so each has
+            the time of all.
+    """
+    # What is scored already is written even when the driver stops: that is less work lost.
+    if name != COMMIT and not may_begin(job.folder, job.epoch):
+        return None
+    limit_s = job.config.units.time_limit_s * together
+    with attempt(job.folder, unit, name, alone=together == 1), time_limit(limit_s):
+        failpoints.reached("unit.begun")
+        return work()
+
+
 def store_events_here() -> rows.Statistics:
-    """What happened between this process and its stores since last asked."""
+    """What happened between this process and its stores since last asked.
+
+    Of a process that works on several units whoever asks first gets what happened to all, so that
+    sums over units are right.
+    """
     return {rows.STORAGE: dict(counters.take())}
 
 

@@ -16,13 +16,14 @@ Floats = npt.NDArray[np.float32]
 
 def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Named numpy arrays of any shape as one Arrow IPC stream of tensors' raw bytes."""
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     table = pa.table(
         {
             "name": pa.array(list(arrays), pa.string()),
             "dtype": pa.array([str(array.dtype) for array in arrays.values()], pa.string()),
             "shape": pa.array([list(a.shape) for a in arrays.values()], pa.list_(pa.int64())),
             "data": pa.array(
-                [np.ascontiguousarray(array).tobytes() for array in arrays.values()],
+                [array.reshape(-1).view(np.uint8).data for array in whole.values()],
                 pa.large_binary(),
             ),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,11 @@ class Batch:
         """int64 [b]: tokens of each sequence."""
         return np.diff(self.offsets)
 
+    def sent(self) -> Batch:
+        """This batch, its tensors on their way to the device."""
+        _ = self.tensors
+        return self
+
     @cached_property
     def tensors(self) -> BatchTensors:
         """The batch on its device: one copy of four bytes a token, begun here and not waited for.
@@ -85,7 +90,7 @@ class Batch:
         if self.parents is not None:
             shifts = shifts + np.where(self.parents >= 0, lengths[self.parents], 0)
         rows = starts[self.readout_sequences] + self.readout_positions
-        numbers = [self.token_ids, lengths, self.offsets[1:], shifts, rows]
+        numbers: list[npt.NDArray[Any]] = [self.token_ids, lengths, self.offsets[1:], shifts, rows]
         sizes = [len(array) for array in numbers]
         wide, narrow = 4 * sum(sizes), 0 if self.segment_ids is None else len(self.segment_ids)
         on_gpu = self.device.type == "cuda"
@@ -95,7 +100,7 @@ class Batch:
         if self.segment_ids is not None:
             written[wide:].view(np.int8)[:] = self.segment_ids
         there = host.to(self.device, non_blocking=on_gpu)
-        ids, counts, ends, shift, read = there[:wide].view(torch.int32).long().split(sizes)
+        ids, counts, ends, shift, read = torch.split(there[:wide].view(torch.int32).long(), sizes)
         return BatchTensors(
             token_ids=ids,
             segment_ids=None if self.segment_ids is None else there[wide:].view(torch.int8).long(),

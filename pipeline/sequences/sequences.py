@@ -90,6 +90,12 @@ class Sequences:
             parents=None,
         )
 
+    def without_tokens(self) -> Sequences:
+        """What is left to do once a network has read them: lengths, readouts and links."""
+        return replace(
+            self, token_ids=self.token_ids[:0], segment_ids=None, images=(), parents=None
+        )
+
     @classmethod
     def one_readout_each(
         cls,

@@ -19,8 +19,8 @@ from pipeline import schema
 from pipeline.api import Ranker, load
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
-from pipeline.engine.engine import Readouts
 from pipeline.engine.families import find, names
+from pipeline.engine.rounds import Readouts
 from pipeline.engine.scoring import Scoreable, document_scores
 
 GOLDENS = Path(__file__).parents[1] / "goldens"

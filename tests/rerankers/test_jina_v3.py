@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pipeline import api, schema
 from pipeline.candidates.lists import CandidateLists
 from pipeline.checkpoints import cards
-from pipeline.engine.engine import Readouts
+from pipeline.engine.rounds import Readouts
 from pipeline.engine.scoring import document_scores
 from pipeline.errors import ModelError
 from pipeline.sequences.sequences import Sequences
