@@ -94,9 +94,9 @@ def gather(sequences: Sequences, leaves: Int64s, device: torch.device) -> Batch:
     readout_counts = np.diff(sequences.readout_offsets)[order]
     readouts = ragged_range(sequences.readout_offsets[order], readout_counts)
     return Batch(
-        token_ids=sequences.token_ids[tokens],
+        token_ids=sequences.token_ids.take(tokens),
         offsets=np.append(0, np.cumsum(counts)).astype(np.int64),
-        segment_ids=None if sequences.segment_ids is None else sequences.segment_ids[tokens],
+        segment_ids=None if sequences.segment_ids is None else sequences.segment_ids.take(tokens),
         readout_positions=sequences.readout_positions[readouts],
         readout_sequences=np.repeat(np.arange(len(order)), readout_counts),
         chosen=order,

@@ -5,6 +5,7 @@ Made on the host; what a kernel needs of it goes to the device once.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,6 @@ class Segments:
     Attributes:
         query_rows: the queries, as a slice of the flat tensor.
         key_rows: the keys.
-        runs: the segments, host side.
         longest_query: queries of the longest segment.
         longest_key: its keys.
         typical: queries and keys of a segment on average, rounded down.
@@ -57,32 +57,36 @@ class Segments:
         """Segments by their offsets, each int64 [n + 1]."""
         self.query_rows = slice(int(queries[0]), int(queries[-1]))
         self.key_rows = slice(int(keys[0]), int(keys[-1]))
-        lengths = np.column_stack([np.diff(queries), np.diff(keys)])
-        self.longest_query, self.longest_key = (int(n) for n in lengths.max(axis=0))
-        self.typical = (
-            int(queries[-1] - queries[0]) // len(lengths),
-            int(keys[-1] - keys[0]) // len(lengths),
-        )
-        changes = np.flatnonzero((np.diff(lengths, axis=0) != 0).any(axis=1)) + 1
-        edges = [0, *changes.tolist(), len(lengths)]
-        self.runs = tuple(
+        self._edges = queries, keys
+        self._lengths = np.diff(queries), np.diff(keys)
+        self.longest_query, self.longest_key = (int(n.max()) for n in self._lengths)
+        self.typical = int(self._lengths[0].mean()), int(self._lengths[1].mean())
+        self._device: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    @functools.cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """The segments, host side; kernels that take offsets do not ask for them."""
+        (queries, keys), (ours, theirs) = self._edges, self._lengths
+        changes = np.flatnonzero((np.diff(ours) != 0) | (np.diff(theirs) != 0)) + 1
+        edges = [0, *changes.tolist(), len(ours)]
+        return tuple(
             Run(
                 query=int(queries[first]),
                 key=int(keys[first]),
                 count=last - first,
-                queries=int(lengths[first, 0]),
-                keys=int(lengths[first, 1]),
+                queries=int(ours[first]),
+                keys=int(theirs[first]),
             )
             for first, last in pairwise(edges)
         )
-        self._host = np.concatenate([queries - queries[0], keys - keys[0]]).astype(np.int32)
-        self._device: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def offsets(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """int32 [n + 1] of queries and of keys, from 0, on the device; copied once."""
         if self._device is None:
-            both = to_device(self._host, device)
-            self._device = both[: len(both) // 2], both[len(both) // 2 :]
+            queries, keys = self._edges
+            host = np.concatenate([queries - queries[0], keys - keys[0]]).astype(np.int32)
+            both = to_device(host, device)
+            self._device = both[: len(queries)], both[len(queries) :]
         return self._device
 
 
