@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,67 +20,6 @@ _IGNORED: Final = ("*.rotary_emb.inv_freq",)
 
 #: Generation looks at whether all answers have ended once in so many tokens; looking is a sync.
 _LOOK_EVERY: Final = 8
-
-
-#: Decoders that run without padding.
-PACKABLE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
-
-
-def can_share(config: Mapping[str, Any]) -> bool:
-    """Whether every layer of a decoder sees all that came before, by its config.json."""
-    if config.get("model_type") == "mistral":
-        return config.get("sliding_window") is None
-    return not config.get("use_sliding_window") and "sliding_attention" not in (
-        config.get("layer_types") or ()
-    )
-
-
-def pack_decoder(body: Any, kind: str) -> None:
-    """Let a decoder's body take what :func:`packed_inputs` gives, in place.
-
-    Args:
-        body: of transformers, with its weights.
-        kind: ``model_type``, one of :data:`PACKABLE`.
-    """
-    from pipeline.networks.packed import use_packed_attention
-    from pipeline.networks.readout_layers import read_last_layer
-
-    body.config._attn_implementation = use_packed_attention()
-    read_last_layer(body, kind)
-
-
-def read_decoder(body: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
-    """[r, hidden]: the last states of Qwen2's or Qwen3's body at every readout of a batch.
-
-    Where the batch is padded, that is on the right, where a causal network never looks, so it needs
-    no mask. Saying so by the layers' own word keeps transformers from looking for packed sequences,
-    which is a synchronisation with the device.
-    """
-    if packed:
-        states: torch.Tensor = body(**packed_inputs(batch)).last_hidden_state
-        return states[0]
-    from pipeline.networks.padding import pad
-
-    padded = pad(batch, 0)
-    mask = None if body.has_sliding_layers else {"full_attention": None}
-    states = body(
-        input_ids=padded.input_ids, attention_mask=mask, use_cache=False
-    ).last_hidden_state
-    return states[padded.readout_rows, padded.readout_columns]
-
-
-def packed_inputs(batch: Batch) -> dict[str, Any]:
-    """Arguments of a packed decoder; its output has the shape [1, r, …]."""
-    from pipeline.networks.packed import pack
-
-    packed = pack(batch, causal=True)
-    return {
-        "input_ids": packed.input_ids,
-        "position_ids": packed.position_ids,
-        "plan": packed.plan,
-        "reading": packed.reading,
-        "use_cache": False,
-    }
 
 
 def load_causal_lm(

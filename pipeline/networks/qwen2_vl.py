@@ -1,7 +1,8 @@
-"""Qwen2-VL as transformers has it, with a head at one token and images placed by construction.
+"""Qwen2-VL with a head at one token and images placed by construction.
 
-``Qwen2VLModel`` itself is the network; only the steps around its two towers are written here,
-because its own forward finds images by searching for their token's id.
+The vision tower is transformers', and so is the language model where sequences are padded; the
+steps around the two are written here, because ``Qwen2VLModel`` finds images by searching for their
+token's id.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import Qwen2VLConfig, Qwen2VLModel
-from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
+from transformers.models.qwen2_vl.modeling_qwen2_vl import (
+    Qwen2VisionTransformerPretrainedModel,
+    apply_rotary_pos_emb_vision,
+)
 
 from pipeline.networks.attention import attend
 from pipeline.networks.attention_plan import Plan, Segments
-from pipeline.networks.packed import pack, use_packed_attention
+from pipeline.networks.packed import pack
+from pipeline.networks.packed_decoder import PackedDecoder
+from pipeline.networks.packed_decoder_shape import DecoderShape
 from pipeline.networks.padding import pad
-from pipeline.networks.readout_layers import DecoderLayer
 from pipeline.prompts.image_places import place_images
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.prompts.image_places import Placement
     from pipeline.prompts.qwen2_vl import Layout
     from pipeline.sequences.arrays import Floats, Int64s
@@ -33,12 +39,6 @@ if TYPE_CHECKING:
 #: Patches that go through the vision tower together; attention stays within an image, so this
 #: bounds memory and changes nothing else.
 _PATCHES: Final = 2**17
-
-#: Who sees whom is in the plan; said in the layers' own word, transformers makes no mask.
-_NO_MASK: Final = {"full_attention": None, "sliding_attention": None}
-
-#: Of positions.
-_AXES: Final = ("time", "row", "column")
 
 
 class PatchMatmul(nn.Module):
@@ -86,50 +86,42 @@ class ImageAttention(nn.Module):
         return projected
 
 
-class LastLayer(DecoderLayer):
-    """The last layer at the tokens that are read out."""
+def packed_towers(config: Any, *, where: Path, dtype: torch.dtype) -> nn.Module:
+    """Both towers of a packed network, under the names that they have in ``Qwen2VLModel``.
 
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        *_: Any,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-        **kwargs: Any,
-    ) -> torch.Tensor:
-        """[1, T, hidden] to [1, r, hidden].
+    Args:
+        config: of transformers' Qwen2-VL.
+        where: config.json, for messages.
+        dtype: of the language model.
 
-        transformers merges the rotary tables of time, row and column before its layers or in each
-        of them, by its version.
-        """
-        cos, sin = position_embeddings
-        if len(cos) == len(_AXES):
-            sections = self.layer.self_attn.rope_parameters["mrope_section"]
-            cos, sin = merged_axes(cos, sections), merged_axes(sin, sections)
-        return super().forward(hidden_states, position_embeddings=(cos, sin), **kwargs)
-
-
-def merged_axes(table: torch.Tensor, sections: Sequence[int]) -> torch.Tensor:
-    """[1, T, dim] of [3, 1, T, dim]: which axis turns which part of a head, arXiv:2409.12191."""
-    parts = torch.split(table, [*sections, *sections], dim=-1)
-    return torch.cat([part[i % len(_AXES)] for i, part in enumerate(parts)], dim=-1)
+    Raises:
+        ModelError: the configuration describes no language model that runs packed.
+    """
+    shape = DecoderShape.of(config.text_config, kind="qwen2_vl", where=where)
+    return nn.ModuleDict(
+        {
+            "visual": Qwen2VisionTransformerPretrainedModel(config.vision_config),
+            "language_model": PackedDecoder(shape, dtype=dtype),
+        }
+    )
 
 
 class Qwen2VLReranker(nn.Module):
     """Qwen2-VL's two towers and a head at each readout.
 
     Args:
-        config: from :func:`pipeline.networks.network_config.network_config`.
+        towers: of :func:`packed_towers`, or transformers' ``Qwen2VLModel``.
         head: float32 [r, hidden] to readouts.
         levels: float32 [3, 256], what each colour level is to the network.
         layout: of the checkpoint.
-        packed: whether sequences go through without padding; see :meth:`pack`.
+        packed: whether the towers take sequences without padding; see :meth:`pack`.
     """
 
     levels: torch.Tensor
 
     def __init__(
         self,
-        config: Qwen2VLConfig,
+        towers: Any,
         *,
         head: nn.Module,
         levels: Floats,
@@ -137,18 +129,16 @@ class Qwen2VLReranker(nn.Module):
         packed: bool,
     ) -> None:
         super().__init__()
-        self.model = Qwen2VLModel(config)
-        self.model.visual.patch_embed = PatchMatmul(self.model.visual.patch_embed.proj)
+        self.model = towers
+        visual = self.model.visual
+        visual.patch_embed = PatchMatmul(visual.patch_embed.proj)
         self.score = head
         self.layout = layout
         self.register_buffer("levels", torch.from_numpy(levels), persistent=False)
         self.packed = packed
 
     def pack(self) -> None:
-        """Go over to sequences without padding, once the weights are in place."""
-        self.model.language_model.config._attn_implementation = use_packed_attention()
-        layers = self.model.language_model.layers
-        layers[-1] = LastLayer(layers[-1])
+        """Let the vision tower take images side by side, once its weights are in place."""
         for block in self.model.visual.blocks:
             block.attn = ImageAttention(block.attn)
 
@@ -163,18 +153,14 @@ class Qwen2VLReranker(nn.Module):
         """[r, hidden]: the last layer at every readout, of sequences side by side."""
         packed = pack(batch, causal=True)
         placement = place_images(batch, self.layout)
-        states = self.model.language_model.embed_tokens(packed.input_ids)
+        states = self.model.language_model.embed_tokens(packed.input_ids[0])
         if len(placement.images):
             self._insert(states, batch, placement, placement.targets)
+        positions = self._put(placement.positions)
         hidden: torch.Tensor = self.model.language_model(
-            inputs_embeds=states,
-            attention_mask=_NO_MASK,
-            position_ids=self._put(placement.positions)[:, None],
-            use_cache=False,
-            plan=packed.plan,
-            reading=packed.reading,
-        ).last_hidden_state
-        return hidden[0]
+            states, positions, packed.plan, packed.reading
+        )
+        return hidden
 
     def _padded(self, batch: Batch) -> torch.Tensor:
         """[r, hidden], of a matrix; padding stands on the right, where attention never looks."""

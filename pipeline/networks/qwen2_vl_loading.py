@@ -30,7 +30,7 @@ def load_qwen2_vl(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Qwen2VLReranker:
-    """transformers' Qwen2-VL in ``dtype`` with a head in float32.
+    """Qwen2-VL in ``dtype`` with a head in float32.
 
     Args:
         checkpoint: its files.
@@ -44,11 +44,14 @@ def load_qwen2_vl(
         dtype: of all but the head.
 
     Raises:
-        ModelError: a tensor is missing, unexpected or of the wrong shape.
+        ModelError: the configuration describes no Qwen2-VL, or a tensor is missing, unexpected or
+            of the wrong shape.
     """
+    from transformers import Qwen2VLModel
+
     from pipeline.networks.loading import build, load_weights
     from pipeline.networks.network_config import network_config
-    from pipeline.networks.qwen2_vl import Qwen2VLReranker, stored_name
+    from pipeline.networks.qwen2_vl import Qwen2VLReranker, packed_towers, stored_name
 
     where = checkpoint.folder / "config.json"
     config = network_config(checkpoint.config, kind="qwen2_vl", where=where)
@@ -60,11 +63,11 @@ def load_qwen2_vl(
         if ours != _VOCABULARY:
             yield ours, tensor
 
-    network = build(
-        lambda: Qwen2VLReranker(config, head=head(), levels=levels, layout=layout, packed=packed),
-        dtype=dtype,
-        checkpoint=checkpoint,
-    )
+    def reranker() -> Qwen2VLReranker:
+        towers = packed_towers(config, where=where, dtype=dtype) if packed else Qwen2VLModel(config)
+        return Qwen2VLReranker(towers, head=head(), levels=levels, layout=layout, packed=packed)
+
+    network = build(reranker, dtype=dtype, checkpoint=checkpoint)
     load_weights(network, checkpoint, rename=rename, heads=("score",), device=device)
     if packed:
         network.pack()

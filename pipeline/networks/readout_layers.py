@@ -19,7 +19,7 @@ from pipeline.networks.packed import Reading
 
 
 def read_last_layer(network: nn.Module, kind: str) -> None:
-    """Replace the last layer of a transformers encoder or decoder, in place.
+    """Replace the last layer of a transformers encoder, in place.
 
     Its output, and so the network's, becomes [1, r, hidden], a row for each readout.
 
@@ -73,57 +73,6 @@ class ModernBertLayer(nn.Module):
         return (rows + layer.mlp(layer.mlp_norm(rows)))[None]  # type: ignore[no-any-return]
 
 
-class DecoderLayer(nn.Module):
-    """Of Llama, Mistral, Qwen2, Qwen3 and the text of Qwen2-VL."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer: Any = layer
-
-    def forward(
-        self,
-        hidden_states: torch.Tensor,
-        *_: Any,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-        plan: Plan,
-        reading: Reading,
-        **__: Any,
-    ) -> torch.Tensor:
-        """[1, T, hidden] to [1, r, hidden]."""
-        layer, attention = self.layer, self.layer.self_attn
-        rows = hidden_states[0, reading.rows]
-        tokens = layer.input_layernorm(hidden_states[0])
-        cos, sin = (table[0] for table in position_embeddings)
-        assert cos.dim() == 2, "one table of angles for all heads"
-        window = getattr(attention, "sliding_window", _window(attention.config))
-        if reading.plan is None or window is not None:
-            reading, asking, turn = Reading(rows=reading.rows, plan=None), tokens, (cos, sin)
-        else:
-            asking, turn = tokens[reading.rows], (cos[reading.rows], sin[reading.rows])
-
-        query, key, value = (
-            projected.view(len(projected), -1, attention.head_dim)
-            for projected in (
-                attention.q_proj(asking),
-                attention.k_proj(tokens),
-                attention.v_proj(tokens),
-            )
-        )
-        if hasattr(attention, "q_norm"):
-            query, key = attention.q_norm(query), attention.k_norm(key)
-        mixed = read(
-            rotate(query, *turn),
-            rotate(key, cos, sin),
-            value,
-            plan,
-            reading,
-            scale=attention.scaling,
-            window=window,
-        )
-        rows = rows + attention.o_proj(mixed)
-        return (rows + layer.mlp(layer.post_attention_layernorm(rows)))[None]  # type: ignore[no-any-return]
-
-
 def read(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -145,11 +94,6 @@ def read(
     return mixed.flatten(1)
 
 
-def _window(config: Any) -> int | None:
-    """Mistral's, which says it for all layers."""
-    return getattr(config, "sliding_window", None)
-
-
 def rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotary positions (arXiv:2104.09864) of [T, heads, dim] by tables [T, dim], in float32."""
     wide, (cos, sin) = heads.float(), (cos[:, None].float(), sin[:, None].float())
@@ -161,11 +105,6 @@ def rotate(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.T
 #: The layer that stands in for the last one, by ``model_type``.
 KINDS: Final[dict[str, Callable[[nn.Module], nn.Module]]] = {
     "modernbert": ModernBertLayer,
-    "llama": DecoderLayer,
-    "mistral": DecoderLayer,
-    "qwen2": DecoderLayer,
-    "qwen2_vl": DecoderLayer,
-    "qwen3": DecoderLayer,
 }
 
 #: Where the layers are in the body.

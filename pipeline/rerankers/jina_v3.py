@@ -21,7 +21,7 @@ from pydantic import Field
 from pipeline import schema
 from pipeline.config import Settings
 from pipeline.errors import ModelError
-from pipeline.networks.causal_lm import pack_decoder, read_decoder
+from pipeline.networks.decoders import load_decoder, read_decoder
 from pipeline.prompts.listwise_prompt import ListwisePrompt, cut_texts
 from pipeline.prompts.listwise_windows import (
     MOST_DOCUMENTS,
@@ -86,38 +86,29 @@ class JinaV3(WeightedReranker):
         self.network: Any = None
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
-        """The body of transformers' Qwen3 in ``dtype``, and the projector in float32.
+        """Qwen3's body in ``dtype``, and the projector in float32.
 
         The projector's sizes are not in config.json; they are those of its tensors.
         """
-        import torch
-        from transformers import AutoModel
+        from torch import nn
 
-        from pipeline.networks.loading import build, load_weights
-        from pipeline.networks.network_config import network_config
+        def projector(width: int) -> nn.Module:
+            middle, projected = _projector_sizes(self.checkpoint, width)
+            return nn.Sequential(
+                nn.Linear(width, middle, bias=False),
+                nn.ReLU(),
+                nn.Linear(middle, projected, bias=False),
+            )
 
-        where = self.checkpoint.folder / "config.json"
-        config = network_config(self.config, kind="qwen3", where=where)
-        middle, projected = _projector_sizes(self.checkpoint, config.hidden_size)
-        self.network = build(
-            lambda: torch.nn.ModuleDict(
-                {
-                    "model": AutoModel.from_config(config, dtype=dtype),
-                    "projector": torch.nn.Sequential(
-                        torch.nn.Linear(config.hidden_size, middle, bias=False),
-                        torch.nn.ReLU(),
-                        torch.nn.Linear(middle, projected, bias=False),
-                    ),
-                }
-            ),
+        self.network = load_decoder(
+            self.checkpoint,
+            kind="qwen3",
+            heads={"projector": projector},
+            ignore=_IGNORED,
+            packed=self.packed,
+            device=device,
             dtype=dtype,
-            checkpoint=self.checkpoint,
         )
-        load_weights(
-            self.network, self.checkpoint, ignore=_IGNORED, heads=("projector",), device=device
-        )
-        if self.packed:
-            pack_decoder(self.network["model"], "qwen3")
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per window, read out at each of its documents and then at its query.

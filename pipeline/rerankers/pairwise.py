@@ -22,13 +22,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError
-from pipeline.networks.causal_lm import (
-    PACKABLE,
-    can_share,
-    load_causal_lm,
-    pack_decoder,
-    packed_inputs,
-)
+from pipeline.networks.decoders import PACKABLE, can_share, load_log_odds, read_log_odds
 from pipeline.prompts import preference
 from pipeline.prompts.chat import (
     ChatSettings,
@@ -88,18 +82,28 @@ class Pairwise(WeightedReranker):
         pieces = tuple(self.tokenizer.fixed(part) for part in words)
         types = tuple(np.zeros(len(piece), dtype=np.int8) for piece in pieces)
         self.prompt = Template(pieces, types, (0, 0, 0))
-        self.answers = [_answer(self.tokenizer, letter) for letter in "AB"]
+        self.answers = (_answer(self.tokenizer, "A"), _answer(self.tokenizer, "B"))
         longest = settings.query_max_length + 2 * settings.document_max_length
         check_positions(checkpoint, self.prompt.specials + longest)
         self.network: Any = None
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
-        """The whole model, with its output layer cut down to the two answers, in float32."""
-        self.network = load_causal_lm(
-            self.checkpoint, device=device, dtype=dtype, rows=self.answers
-        )
+        """The body, and of the output layer what tells the two answers apart, in float32."""
         if self.packed:
-            pack_decoder(self.network.model, self.kind)
+            self.network = load_log_odds(
+                self.checkpoint,
+                kind=self.kind,
+                answers=self.answers,
+                packed=True,
+                device=device,
+                dtype=dtype,
+            )
+            return
+        from pipeline.networks.causal_lm import load_causal_lm
+
+        self.network = load_causal_lm(
+            self.checkpoint, device=device, dtype=dtype, rows=list(self.answers)
+        )
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """The first round: two prompts for each pair that it asks about."""
@@ -188,8 +192,7 @@ class Pairwise(WeightedReranker):
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the log-odds of A against B after each prompt."""
         if self.packed:
-            answers = self.network(**packed_inputs(batch)).logits[0].float()
-            return answers[:, :1] - answers[:, 1:]  # type: ignore[no-any-return]
+            return read_log_odds(self.network, batch, packed=True)
         from pipeline.networks.padding import pad
 
         padded = pad(batch, 0)

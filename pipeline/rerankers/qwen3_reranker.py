@@ -12,7 +12,6 @@ The network is causal, so padding on the right changes nothing and needs no mask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.networks.causal_lm import can_share, pack_decoder, read_decoder
+from pipeline.networks.decoders import can_share, load_log_odds, read_log_odds
 from pipeline.prompts.long_documents import (
     LongDocumentSettings,
     Pieces,
@@ -109,38 +108,15 @@ class Qwen3Reranker(WeightedReranker):
         self.network: Any = None
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
-        """The body of transformers' Qwen3, and the difference of two rows of its vocabulary."""
-        import torch
-        from transformers import AutoModel
-
-        from pipeline.networks.loading import build, load_weights
-        from pipeline.networks.network_config import network_config
-
-        where = self.checkpoint.folder / "config.json"
-        config = network_config(self.config, kind="qwen3", where=where)
-        self.network = build(
-            lambda: torch.nn.ModuleDict(
-                {
-                    "model": AutoModel.from_config(config, dtype=dtype),
-                    "yes_no": torch.nn.Linear(config.hidden_size, 1, bias=False),
-                }
-            ),
+        """Qwen3's body, and the difference of two rows of its vocabulary."""
+        self.network = load_log_odds(
+            self.checkpoint,
+            kind="qwen3",
+            answers=(self.yes, self.no),
+            packed=self.packed,
+            device=device,
             dtype=dtype,
-            checkpoint=self.checkpoint,
         )
-        load_weights(
-            self.network, self.checkpoint, rename=self._rename, heads=("yes_no",), device=device
-        )
-        if self.packed:
-            pack_decoder(self.network["model"], "qwen3")
-
-    def _rename(self, name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-        tied = bool(self.config.get("tie_word_embeddings", False))  # as transformers' Qwen3Config
-        if name == ("model.embed_tokens.weight" if tied else "lm_head.weight"):
-            yes, no = tensor[self.yes].float(), tensor[self.no].float()
-            yield "yes_no.weight", (yes - no)[None]
-        if name != "lm_head.weight":
-            yield name, tensor
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per document, or per chunk of it; read out at its last token.
@@ -189,10 +165,7 @@ class Qwen3Reranker(WeightedReranker):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the log-odds of yes against no after each sequence."""
-        log_odds: torch.Tensor = self.network["yes_no"](
-            read_decoder(self.network["model"], batch, packed=self.packed)
-        )
-        return log_odds
+        return read_log_odds(self.network, batch, packed=self.packed)
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """The probability of yes, or its log-odds; of a chunked document, the aggregate."""

@@ -1,4 +1,4 @@
-"""transformers' own networks over flat batches: the same rows as one sequence at a time."""
+"""Networks over flat batches: the same rows as one sequence at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel
 
 from pipeline.engine.packing import gather, packed_batches
-from pipeline.networks.causal_lm import PACKABLE, pack_decoder, read_decoder
 from pipeline.networks.cpu_linears import BlockedLinear, block_linears
 from pipeline.networks.jina_bert import JinaBertReranker, Shape
 from pipeline.networks.packed import attention_plan, mean, roberta_positions
@@ -36,9 +35,6 @@ SIZES = {
 }
 EXTRA: dict[str, dict[str, Any]] = {
     "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 3},
-    "mistral": {"num_key_value_heads": 2, "sliding_window": None},
-    "qwen2": {"num_key_value_heads": 1},
-    "qwen3": {"num_key_value_heads": 2, "head_dim": 16},
 }
 LENGTHS = st.lists(st.integers(1, 20), min_size=1, max_size=6)
 
@@ -102,39 +98,6 @@ def test_a_last_layer_that_sees_its_neighbourhood_alone() -> None:
         torch.testing.assert_close(packed(batch), wanted, **TOLERANCE)
 
 
-DECODERS = {kind: network(kind) for kind in sorted(PACKABLE)}
-PACKED_DECODERS = {kind: network(kind) for kind in sorted(PACKABLE)}
-for _kind, _body in PACKED_DECODERS.items():
-    pack_decoder(_body, _kind)
-
-
-@pytest.mark.parametrize("kind", sorted(DECODERS))
-@settings(max_examples=10)
-@given(LENGTHS, st.booleans())
-def test_a_decoder_gives_what_it_gives_alone(kind: str, lengths: list[int], last: bool) -> None:
-    """Read at the last token, where that token alone asks, and at the first, where all must."""
-    batch = whole_batch(sequences(lengths, last=last))
-    with torch.inference_mode():
-        wanted = [rows[-1 if last else 0] for rows in alone(DECODERS[kind], batch)]
-        out = read_decoder(PACKED_DECODERS[kind], batch, packed=True)
-    torch.testing.assert_close(out, torch.stack(wanted), **TOLERANCE)
-    if kind == "qwen3":
-        with torch.inference_mode():
-            padded = read_decoder(DECODERS[kind], batch, packed=False)
-        torch.testing.assert_close(padded, out, **TOLERANCE)
-
-
-def test_a_decoder_with_a_window() -> None:
-    changes = {"sliding_window": 6}
-    body, packed = network("mistral", **changes), network("mistral", **changes)
-    pack_decoder(packed, "mistral")
-    batch = whole_batch(sequences([20, 13, 2], last=True))
-    with torch.inference_mode():
-        wanted = torch.stack([rows[-1] for rows in alone(body, batch)])
-        out = read_decoder(packed, batch, packed=True)
-        torch.testing.assert_close(out, wanted, **TOLERANCE)
-
-
 FAMILIES = st.lists(
     st.tuples(st.integers(1, 12), st.lists(st.integers(1, 9), min_size=1, max_size=3)),
     min_size=1,
@@ -158,38 +121,6 @@ def shared(families: list, lonely: list[int], *, readouts: int) -> Sequences:
         readout_offsets=np.append(0, np.cumsum(counts)).astype(np.int64),
         parents=np.array(parents + [-1] * len(families), dtype=np.int64),
     )
-
-
-def by_readout(body: Any, unit: Sequences, budget: int) -> torch.Tensor:
-    """[R, hidden] in the order of the unit's readouts."""
-    batches = packed_batches(unit, budget)
-    rows = torch.cat([read_decoder(body, gather(unit, b, CPU), packed=True) for b in batches])
-    counts = np.diff(unit.readout_offsets)
-    order = np.concatenate(
-        [np.arange(*unit.readout_offsets[leaf : leaf + 2]) for leaf in np.concatenate(batches)]
-    )
-    assert len(order) == counts.sum()
-    out = torch.empty_like(rows)
-    out[torch.from_numpy(order)] = rows
-    return out
-
-
-@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
-@settings(max_examples=15)
-@given(
-    FAMILIES,
-    st.lists(st.integers(1, 9), max_size=2),
-    st.sampled_from([1, 2]),
-    st.sampled_from([16, 10**6]),
-)
-def test_a_shared_beginning_is_as_good_as_a_copy(
-    kind: str, families: list, lonely: list[int], readouts: int, budget: int
-) -> None:
-    unit = shared(families, lonely, readouts=readouts)
-    with torch.inference_mode():
-        once = by_readout(PACKED_DECODERS[kind], unit, budget)
-        copied = by_readout(PACKED_DECODERS[kind], unit.unshared(), budget)
-    torch.testing.assert_close(once, copied, **TOLERANCE)
 
 
 def test_beginnings_out_of_order_are_refused() -> None:

@@ -251,7 +251,7 @@ def test_a_stored_output_layer_counts_only_where_it_is_not_tied(tmp_path: Path, 
 
 
 def test_an_untied_checkpoint_needs_its_output_layer(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"missing tensor 'yes_no\.weight'"):
+    with pytest.raises(ModelError, match=r"missing tensor 'lm_head\.weight'"):
         load(copied(tmp_path, tie_word_embeddings=False))
 
 

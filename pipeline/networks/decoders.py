@@ -1,0 +1,177 @@
+"""Decoders with heads at the readouts: packed ones of ours, padded ones of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pipeline.checkpoints.checkpoint import Checkpoint
+    from pipeline.networks.loading import Rename
+    from pipeline.sequences.batch import Batch
+
+#: Decoders that run without padding, by ``model_type``.
+PACKABLE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+
+#: Old checkpoints store buffers that later code computes.
+_IGNORED: Final = ("*.rotary_emb.inv_freq",)
+
+#: Of :func:`load_log_odds`: the row that is left of the output layer, under its name.
+_OUTPUT: Final = "lm_head"
+
+
+def can_share(config: Mapping[str, Any]) -> bool:
+    """Whether every layer of a decoder sees all that came before, by its config.json."""
+    if config.get("model_type") == "mistral":
+        return config.get("sliding_window") is None
+    return not config.get("use_sliding_window") and "sliding_attention" not in (
+        config.get("layer_types") or ()
+    )
+
+
+def load_decoder(
+    checkpoint: Checkpoint,
+    *,
+    kind: str,
+    heads: Mapping[str, Callable[[int], nn.Module]],
+    rename: Rename | None = None,
+    ignore: Sequence[str] = (),
+    packed: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> nn.ModuleDict:
+    """A decoder's body in ``dtype`` under ``model``, and heads in float32 under their names.
+
+    Args:
+        checkpoint: its files.
+        kind: ``model_type``, one of :data:`PACKABLE`.
+        heads: make modules that take states, given the width of a state.
+        rename: a stored (name, tensor) to the network's pairs.
+        ignore: patterns of stored names that carry nothing.
+        packed: whether batches come without padding.
+        device: where to.
+        dtype: of the body.
+
+    Raises:
+        ModelError: the configuration describes no such decoder, or a tensor is missing,
+            unexpected or of the wrong shape.
+    """
+    from torch import nn
+
+    from pipeline.networks.loading import build, load_weights
+    from pipeline.networks.network_config import network_config
+
+    where = checkpoint.folder / "config.json"
+    config = network_config(checkpoint.config, kind=kind, where=where)
+
+    def with_heads(body: nn.Module) -> nn.ModuleDict:
+        made = {name: head(config.hidden_size) for name, head in heads.items()}
+        return nn.ModuleDict({"model": body, **made})
+
+    if packed:
+        from pipeline.networks.packed_decoder import PackedDecoder
+        from pipeline.networks.packed_decoder_shape import DecoderShape
+
+        shape = DecoderShape.of(config, kind=kind, where=where)
+        network = with_heads(PackedDecoder(shape, dtype=dtype))
+    else:
+        from transformers import AutoModel
+
+        network = build(
+            lambda: with_heads(AutoModel.from_config(config, dtype=dtype)),
+            dtype=dtype,
+            checkpoint=checkpoint,
+        )
+    load_weights(
+        network,
+        checkpoint,
+        rename=rename,
+        ignore=(*_IGNORED, *ignore),
+        heads=tuple(heads),
+        device=device,
+    )
+    return network
+
+
+def load_log_odds(
+    checkpoint: Checkpoint,
+    *,
+    kind: str,
+    answers: tuple[int, int],
+    packed: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> nn.ModuleDict:
+    """A decoder that is asked for one of two tokens; see :func:`read_log_odds`.
+
+    Of the output layer, or of the embedding table that is tied to it, one row is left: the
+    difference of the two tokens' rows, in float32.
+
+    Args:
+        checkpoint: its files.
+        kind: ``model_type``, one of :data:`PACKABLE`.
+        answers: ids of the two tokens.
+        packed: whether batches come without padding.
+        device: where to.
+        dtype: of the body.
+
+    Raises:
+        ModelError: as :func:`load_decoder`.
+    """
+    from torch import nn
+
+    output = f"{_OUTPUT}.weight"
+    # As transformers' configurations of these families, where nothing is said.
+    tied = bool(checkpoint.config.get("tie_word_embeddings", False))
+    table = "model.embed_tokens.weight" if tied else output
+
+    def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        if name == table:
+            first, second = (tensor[token].float() for token in answers)
+            yield output, (first - second)[None]
+        if name != output:
+            yield name, tensor
+
+    return load_decoder(
+        checkpoint,
+        kind=kind,
+        heads={_OUTPUT: lambda width: nn.Linear(width, 1, bias=False)},
+        rename=rename,
+        packed=packed,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def read_log_odds(network: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
+    """float32 [r, 1]: the log-odds of the first answer against the second at every readout."""
+    log_odds: torch.Tensor = network[_OUTPUT](read_decoder(network["model"], batch, packed=packed))
+    return log_odds
+
+
+def read_decoder(body: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
+    """[r, hidden]: the last states at every readout of a batch.
+
+    Where the batch is padded (bodies of Qwen2 and Qwen3), that is on the right, where a causal
+    network never looks, so it needs no mask. Saying so by the layers' own word keeps transformers
+    from looking for packed sequences, which is a synchronisation with the device.
+    """
+    states: torch.Tensor
+    if packed:
+        from pipeline.networks.packed import pack
+
+        flat = pack(batch, causal=True)
+        embedded = body.embed_tokens(flat.input_ids[0])
+        states = body(embedded, flat.position_ids[0], flat.plan, flat.reading)
+        return states
+    from pipeline.networks.padding import pad
+
+    padded = pad(batch, 0)
+    mask = None if body.has_sliding_layers else {"full_attention": None}
+    states = body(
+        input_ids=padded.input_ids, attention_mask=mask, use_cache=False
+    ).last_hidden_state
+    return states[padded.readout_rows, padded.readout_columns]

@@ -1,0 +1,101 @@
+"""The steps of a decoder between its matrix products.
+
+Precision is that of transformers' modules: mean squares and rotations in float32, results rounded
+to the network's precision where those modules round.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from pipeline.networks.fusing import fused
+
+
+@fused
+def rms_norm(states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """Root mean square normalisation of rows (arXiv:1910.07467).
+
+    Args:
+        states: [T, n].
+        weight: [n].
+        eps: added to the mean square.
+    """
+    return _normed(states, weight, eps)
+
+
+@fused
+def add_rms_norm(
+    added: torch.Tensor, states: torch.Tensor, weight: torch.Tensor, eps: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum, normalised, and the sum: the end of one residual branch and the start of the next.
+
+    Args:
+        added: [T, n], what the branch gives.
+        states: [T, n], what it was given.
+        weight: [n].
+        eps: added to the mean square.
+    """
+    total = states + added
+    return _normed(total, weight, eps), total
+
+
+@fused
+def rotate_heads(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary positions (arXiv:2104.09864) of queries and keys.
+
+    Args:
+        heads: [T, heads, dim]; number n of a head and number n + dim / 2 turn together.
+        cos: [T, dim / 2], of each token's angles.
+        sin: like ``cos``.
+
+    Returns:
+        [T, heads, dim], contiguous.
+    """
+    return _rotated(heads, cos, sin)
+
+
+@fused
+def norm_rotate_heads(
+    heads: torch.Tensor,
+    cos: torch.Tensor,
+    sin: torch.Tensor,
+    query_norm: torch.Tensor,
+    key_norm: torch.Tensor,
+    eps: float,
+    queries: int,
+) -> torch.Tensor:
+    """As :func:`rotate_heads`, each head normalised before it, as in Qwen3.
+
+    Args:
+        heads: [T, heads, dim], queries before keys.
+        cos: [T, dim / 2].
+        sin: like ``cos``.
+        query_norm: [dim], weights of the queries' norm.
+        key_norm: [dim], of the keys'.
+        eps: added to the mean square.
+        queries: how many of the heads are queries.
+    """
+    place = torch.arange(heads.shape[1], device=heads.device)[:, None]
+    weight = torch.where(place < queries, query_norm, key_norm)
+    return _rotated(_normed(heads, weight, eps), cos, sin)
+
+
+@fused
+def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
+    """``silu(gate) * up`` (arXiv:2002.05202): [T, n] of [T, 2 n], where gate is the first half."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return functional.silu(gate) * up
+
+
+def _normed(rows: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    wide = rows.float()
+    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+    return weight * (wide * scale).to(rows.dtype)
+
+
+def _rotated(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    first, second = heads.float().chunk(2, dim=-1)
+    cos, sin = cos[:, None].float(), sin[:, None].float()
+    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    return turned.to(heads.dtype)
