@@ -57,9 +57,10 @@ def compare(
     device: common.Device = None,
     dtype: common.Dtype = "auto",
     threads: common.Threads = None,
-    unit_documents: common.UnitDocuments = common.UNIT_DOCUMENTS,
+    unit_documents: common.UnitDocuments = None,
     shape: common.Scale = "real",
     end_to_end: common.EndToEnd = False,
+    run_documents: common.RunDocuments = None,
     cache: common.Cache = None,
     to_json: common.ToJson = None,
     plot: Plot = None,
@@ -93,6 +94,7 @@ def compare(
             unit_documents=unit_documents,
             scale=shape,
             end_to_end=end_to_end,
+            run_documents=run_documents,
             cache=cache,
         )
         line = common.command_line("benchmarks.compare")

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from jobs.command import command, console, run_job
-from pipeline.config import UnitsConfig
 from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,11 +47,22 @@ Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Of torch on CPU; default: torch's own.")
 ]
 UnitDocuments = Annotated[
-    int, typer.Option("--unit-documents", min=1, help="As units.documents of a job.")
+    int | None,
+    typer.Option(
+        "--unit-documents", min=1, help="As units.documents of a job; default: 5,000. See the docs."
+    ),
 ]
 Scale = Annotated[str, typer.Option("--shape", help="real, or tiny to try a bench out in seconds.")]
 EndToEnd = Annotated[
-    bool, typer.Option("--end-to-end", help="Also run it as a job on a local Ray, on CPU.")
+    bool, typer.Option("--end-to-end", help="Also run it as a job on a local Ray.")
+]
+RunDocuments = Annotated[
+    int | None,
+    typer.Option(
+        "--run-documents",
+        min=1,
+        help="That job ranks at least so many; default: the workload once.",
+    ),
 ]
 Cache = Annotated[
     Path | None,
@@ -61,8 +71,6 @@ Cache = Annotated[
 ToJson = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
 ]
-
-UNIT_DOCUMENTS = UnitsConfig().documents
 
 
 def bench(
@@ -76,9 +84,10 @@ def bench(
     device: Device = None,
     dtype: Dtype = "auto",
     threads: Threads = None,
-    unit_documents: UnitDocuments = UNIT_DOCUMENTS,
+    unit_documents: UnitDocuments = None,
     shape: Scale = "real",
     end_to_end: EndToEnd = False,
+    run_documents: RunDocuments = None,
     cache: Cache = None,
     to_json: ToJson = None,
 ) -> None:
@@ -104,6 +113,7 @@ def bench(
             unit_documents=unit_documents,
             scale=shape,
             end_to_end=end_to_end,
+            run_documents=run_documents,
             cache=cache,
         )
         result = {"command": command_line("jobs.bench"), **measure(prepare(options)).plain()}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 from pipeline.bench.shapes import Scale, Shape, shape_named
 from pipeline.bench.workloads import WORKLOADS, Size
-from pipeline.config import UnitsConfig
 from pipeline.errors import ConfigurationError
 
 Asked = Literal["auto", "packed", "padded"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+#: Documents of a unit in a pass of the engine alone, unless asked otherwise.
+UNIT_DOCUMENTS: Final = 5_000
 
 #: Options with a fixed set of values: the field, its option, and the values.
 _CHOICES: Final = (
@@ -42,8 +44,11 @@ class BenchOptions:
         device: cpu or cuda.
         dtype: as ``engine.dtype`` of a job.
         threads: of torch on CPU; None: as torch has it.
-        unit_documents: as ``units.documents`` of a job.
-        end_to_end: also run it as a job on a local Ray, on CPU.
+        unit_documents: as ``units.documents`` of a job; None: :data:`UNIT_DOCUMENTS` in a pass of
+            the engine alone, and see :func:`pipeline.bench.run_input.unit_documents` for a run.
+        end_to_end: also run it as a job on a local Ray.
+        run_documents: that job ranks at least so many, the workload's lists copied with other
+            queries; None: the workload once.
 
     Raises:
         ConfigurationError: a value is not one that an option has, the workload or the model is
@@ -62,16 +67,20 @@ class BenchOptions:
     device: Device = "cpu"
     dtype: Precision = "auto"
     threads: int | None = None
-    unit_documents: int = field(default_factory=lambda: UnitsConfig().documents)
+    unit_documents: int | None = None
     end_to_end: bool = False
+    run_documents: int | None = None
 
     def __post_init__(self) -> None:
         for name, option, known in _CHOICES:
             value = getattr(self, name)
             if value not in known:
                 raise ConfigurationError(f"{option}: '{value}' is not one of {', '.join(known)}")
-        if self.end_to_end and self.device != "cpu":
-            raise ConfigurationError("--end-to-end: runs on CPU only; add --device cpu")
+        if self.run_documents is not None and not self.end_to_end:
+            raise ConfigurationError(
+                "--run-documents: says how many documents the run of --end-to-end ranks; add "
+                "--end-to-end, or leave it out"
+            )
         self.shape()
 
     def shape(self) -> Shape:

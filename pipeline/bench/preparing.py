@@ -6,23 +6,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.bench.engines import BenchEngine
-from pipeline.bench.options import BenchOptions
+from pipeline.bench.options import UNIT_DOCUMENTS, BenchOptions
+from pipeline.bench.run_input import copies_of
 from pipeline.bench.shapes import Scale
 from pipeline.bench.subject import Subject
 from pipeline.bench.workloads import WORKLOADS, Work, make
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import EngineConfig
 from pipeline.engine.device import dtype_name, torch_device, use_threads
-from pipeline.errors import ConfigurationError
 
 #: Rows and columns of visual tokens of a page, and how much larger its file is, by scale.
 PAGES: Final[dict[Scale, tuple[tuple[int, int], int]]] = {
     "real": ((32, 24), 2),
     "tiny": ((4, 3), 1),
 }
-
-#: Units that a run is cut into at least, where the lists allow: a pace needs some.
-_UNITS_OF_RUN: Final = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,27 +69,10 @@ def prepare(options: BenchOptions) -> Prepared:
         page_tokens=page_tokens,
         scan=scan,
     )
-    units = list(work.units(options.unit_documents))
-    prepared = Prepared(options=options, subject=subject, engine=engine, work=work, units=units)
     if options.end_to_end:
-        units_of_run(prepared)  # rather than after minutes of measuring
-    return prepared
-
-
-def units_of_run(prepared: Prepared) -> list[CandidateLists]:
-    """The units that the run of ``--end-to-end`` is cut into.
-
-    Raises:
-        ConfigurationError: there is only one, which has no time between a first and a last file.
-    """
-    options, work = prepared.options, prepared.work
-    units = list(work.units(min(options.unit_documents, -(-work.documents // _UNITS_OF_RUN))))
-    if len(units) < 2:
-        raise ConfigurationError(
-            f"--end-to-end: {options.workload} of size {options.size} is a single unit, and a pace "
-            "needs two or more; take a larger --size"
-        )
-    return units
+        copies_of(options, work)  # rather than after minutes of measuring
+    units = list(work.units(options.unit_documents or UNIT_DOCUMENTS))
+    return Prepared(options=options, subject=subject, engine=engine, work=work, units=units)
 
 
 def _quiet() -> None:

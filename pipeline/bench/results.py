@@ -107,23 +107,31 @@ class EndToEnd:
 
     Attributes:
         documents_per_s: of the run between its first and its last file.
-        engine_documents_per_s: of the engine alone on the same units with as many threads.
+        engine_documents_per_s: of the engine alone on units as large, on the same device or with
+            as many threads.
         ratio: the first over the second.
-        starved: share of the time between the first and the last file in which the replica
-            computed nothing; None where the run does not say.
-        files: that the run wrote.
+        device_busy: share of the time between the first and the last file in which the replica
+            computed; None where the run does not say.
+        starved: the rest of it.
+        documents: that the run ranked.
+        files: that it wrote.
+        first_file_s: seconds from the beginning of the run to its first file, Ray's start among
+            them.
         window_s: seconds between the first and the last of them.
         documents_in_window: of all files but the first.
-        run_s: seconds of the whole run, Ray's start included.
+        run_s: seconds of the whole run, publication among them.
         unit_documents: at most in a unit.
-        replica_threads: of torch.
+        replica_threads: of torch on the CPU.
     """
 
     documents_per_s: float
     engine_documents_per_s: float
     ratio: float
+    device_busy: float | None
     starved: float | None
+    documents: int
     files: int
+    first_file_s: float
     window_s: float
     documents_in_window: int
     run_s: float

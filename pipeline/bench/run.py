@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.bench.counting import Counts, count
 from pipeline.bench.host import host_costs
 from pipeline.bench.machine import load_average, machine, versions
+from pipeline.bench.options import UNIT_DOCUMENTS
 from pipeline.bench.passes import Passes, Scorer, figures
 from pipeline.bench.preparing import Prepared
 from pipeline.bench.results import (
@@ -104,7 +105,7 @@ def _workload(prepared: Prepared, counts: Counts) -> WorkloadFacts:
         documents=work.documents,
         distinct_documents=work.distinct,
         reuse=work.reuse,
-        unit_documents=options.unit_documents,
+        unit_documents=options.unit_documents or UNIT_DOCUMENTS,
         tokens=counts.tokens,
         tokens_shared=counts.tokens_shared,
         digest=counts.digest,

@@ -111,12 +111,19 @@ def host_caption(result: Result) -> str:
 
 
 def end_to_end_text(found: Mapping[str, Any]) -> Text:
-    """The run through Ray, in one line."""
-    return Text(
+    """The run through Ray, in a line or two; results of before hold the first line only."""
+    told = (
         f"Through Ray: {found['documents_per_s']:,.1f} documents/s steady, "
         f"{found['engine_documents_per_s']:,.1f} the engine alone: ratio {found['ratio']:.3f}; "
         f"replica waiting {percent(found['starved'])} of the time between its first and last unit"
     )
+    if "first_file_s" in found:
+        told += (
+            f"\n{found['documents']:,} documents in {found['files']} units of "
+            f"{found['unit_documents']:,} at most; first unit after {found['first_file_s']:.1f} s "
+            f"of {found['run_s']:.1f} s"
+        )
+    return Text(told)
 
 
 def machine_text(result: Result) -> Text:

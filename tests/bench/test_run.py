@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.bench.end_to_end import through_ray
 from pipeline.bench.options import BenchOptions
 from pipeline.bench.preparing import prepare
 from pipeline.bench.run import measure
@@ -69,7 +68,7 @@ def test_what_prompts_share_counts_once(cache: Path, workload: str) -> None:
         ({"model": "jina-v3"}, "jina-v3 does not suit the workload msmarco"),
         ({"model": "bert"}, "no shape 'bert'"),
         ({"size": "xl"}, "--size: 'xl' is not one of s, m, l"),
-        ({"end_to_end": True, "device": "cuda"}, "--end-to-end: runs on CPU only"),
+        ({"run_documents": 1_000}, "--run-documents: .* add --end-to-end, or leave it out"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
@@ -77,9 +76,3 @@ def test_options_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         BenchOptions(cache=cache, **options)
-
-
-def test_a_run_needs_two_units(cache: Path) -> None:
-    options = BenchOptions(cache=cache, scale="tiny", workload="list64x100")
-    with pytest.raises(ConfigurationError, match=r"a single unit.* larger --size"):
-        through_ray(prepare(options))

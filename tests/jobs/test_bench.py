@@ -67,7 +67,7 @@ def test_a_bench_needs_the_package_alone_and_prints_and_writes(
         (["--device", "tpu"], "--device: 'tpu' is not one of cpu, cuda"),
         (["--dtype", "int8"], "--dtype: 'int8' is not one of auto, float32, bfloat16, float16"),
         (["--model", "jina-v3"], "--model: jina-v3 does not suit"),
-        (["--device", "cuda", "--end-to-end"], "--end-to-end: runs on CPU only"),
+        (["--run-documents", "9"], "--run-documents: says how many documents the run"),
         (["--peers", "st-rank"], "No such option: --peers"),
     ],
 )
@@ -92,13 +92,15 @@ def test_a_run_of_a_single_unit_has_no_pace(tmp_path: Path) -> None:
 def test_a_bench_through_ray(tmp_path: Path, absent: Path) -> None:
     written = tmp_path / "bench.json"
     done = bench(
-        "--rounds", 1, "--size", "m", "--threads", 1, "--end-to-end", "--json", written,
-        folder=tmp_path, absent=absent,
+        "--rounds", 1, "--size", "s", "--threads", 1, "--end-to-end", "--run-documents", 700,
+        "--json", written, folder=tmp_path, absent=absent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(written.read_text())["end_to_end"]
-    assert found["files"] == 12
-    assert found["documents_in_window"] < 10_000
+    # Four lists of 50 in each of four copies; at least twelve units are of two lists at most.
+    assert (found["documents"], found["unit_documents"], found["files"]) == (800, 100, 8)
+    assert found["documents_in_window"] == 700
     assert found["ratio"] > 0
-    assert 0 <= found["starved"] <= 1
+    assert found["device_busy"] + found["starved"] == pytest.approx(1)
+    assert 0 < found["first_file_s"] < found["run_s"]
     assert "Through Ray" in done.stdout
