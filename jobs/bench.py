@@ -88,6 +88,12 @@ def bench(
     shape: Scale = "real",
     end_to_end: EndToEnd = False,
     run_documents: RunDocuments = None,
+    profiled: Annotated[
+        bool,
+        typer.Option(
+            "--profile", help="Also say what the time goes to: kernels on a GPU, else operators."
+        ),
+    ] = False,
     cache: Cache = None,
     to_json: ToJson = None,
 ) -> None:
@@ -97,6 +103,7 @@ def bench(
         from pipeline.bench.preparing import prepare
         from pipeline.bench.run import measure
         from pipeline.reports.bench_table import bench_tables
+        from pipeline.reports.profile_table import profile_table
 
         options = bench_options(
             BenchOptions,
@@ -116,10 +123,13 @@ def bench(
             run_documents=run_documents,
             cache=cache,
         )
-        result = {"command": command_line("jobs.bench"), **measure(prepare(options)).plain()}
+        found = measure(prepare(options), profiled=profiled)
+        result = {"command": command_line("jobs.bench"), **found.plain()}
         if to_json is not None:
             write_result(to_json, result)
         console.print(bench_tables(result))
+        if profiled:
+            console.print(profile_table(result["profile"]))
 
 
 def bench_options(

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.bench.measuring import Cost, Spread
+from pipeline.bench.profiling import ProfileFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,15 +173,19 @@ class BenchResult:
         facts: what was measured, and on what.
         engine: what it reached.
         end_to_end: through Ray, where asked for.
+        profile: where the engine's time goes, where asked for.
     """
 
     facts: Facts
     engine: EngineFigures
     end_to_end: EndToEnd | None = None
+    profile: ProfileFacts | None = None
 
     def plain(self) -> dict[str, Any]:
         """The same as JSON has it."""
         found = asdict(self.facts) | {"engine": asdict(self.engine)}
         if self.end_to_end is not None:
             found["end_to_end"] = asdict(self.end_to_end)
+        if self.profile is not None:
+            found["profile"] = asdict(self.profile)
         return found

@@ -11,6 +11,7 @@ from pipeline.bench.machine import load_average, machine, versions
 from pipeline.bench.options import UNIT_DOCUMENTS
 from pipeline.bench.passes import Passes, Scorer, figures
 from pipeline.bench.preparing import Prepared
+from pipeline.bench.profiling import profile
 from pipeline.bench.results import (
     BenchResult,
     EndToEnd,
@@ -27,8 +28,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-def measure(prepared: Prepared) -> BenchResult:
-    """Run the rounds and say what was found."""
+def measure(prepared: Prepared, *, profiled: bool = False) -> BenchResult:
+    """Run the rounds and say what was found.
+
+    Args:
+        prepared: the bench.
+        profiled: also say which kernels or operators the time goes to.
+    """
     before = load_average()
     warm_up(prepared.engine, prepared, whole=prepared.subject.device.type == "cuda")
     passes = Passes()
@@ -45,6 +51,7 @@ def measure(prepared: Prepared) -> BenchResult:
             tokens=counts.tokens,
         ),
         end_to_end=end_to_end(prepared),
+        profile=profile(prepared) if profiled else None,
     )
 
 
