@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Refresh the GPU figures: the set of benchmarks/gpu.py in under ten minutes on one H200.
+# Refresh the GPU figures: the set of benchmarks/gpu.py, in two parts of under four and a half minutes
+# each on one H100.
 #
-#   benchmarks/gpu.sh                          results go to $OUT, else to benchmarks/results
+#   benchmarks/gpu.sh --part 1                 results go to $OUT, else to benchmarks/results
 #   benchmarks/gpu.sh --only msmarco-minilm-l6
 #   benchmarks/gpu.sh --device cpu --size s --shape tiny --rounds 1      try it without a GPU
 #
 # Runs with the machine's own Python ($PYTHON, else python3) and from this checkout: nothing is
-# installed or fetched, and Ray is not needed. It needs torch, transformers, tokenizers, safetensors,
+# installed or fetched. Without Ray the runs through it are left out. It needs torch, transformers, tokenizers, safetensors,
 # numpy, pyarrow, pillow, fsspec, pyyaml, pydantic, typer and rich; with sentence-transformers there
 # are more peers. What the machine lacks may lie as wheels in $WHEELS (else ./wheels), for example:
 #

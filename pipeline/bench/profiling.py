@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pipeline.bench.kernels import (
     DeviceTime,
@@ -14,18 +16,17 @@ from pipeline.bench.kernels import (
     rows,
     rows_of_spans,
 )
-from pipeline.bench.options import Device
+from pipeline.bench.options import UNIT_DOCUMENTS
+from pipeline.bench.workloads import part
 
 if TYPE_CHECKING:
     from pipeline.bench.preparing import Prepared
-
-#: Units that are scored: on a GPU some, so that the time between two of them is seen as well.
-_UNITS: Final[dict[Device, int]] = {"cpu": 1, "cuda": 8}
+    from pipeline.candidates.lists import CandidateLists
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileFacts:
-    """Of the engine over the first units of a workload, encoded before.
+    """Of the engine over the first lists of a workload, encoded before.
 
     Attributes:
         units: that were scored.
@@ -48,18 +49,21 @@ class ProfileFacts:
     kernels: list[KernelRow]
 
 
-def profile(prepared: Prepared) -> ProfileFacts:
-    """Score the first units of the workload under torch's profiler.
+def profile(prepared: Prepared, *, documents: int) -> ProfileFacts:
+    """Score the first lists of the workload under torch's profiler, in the units of a pass.
 
     On a GPU only what runs there is recorded, since recording operators as well slows the host that
     queues them. https://docs.pytorch.org/docs/stable/profiler.html
+
+    Args:
+        prepared: the bench, its engine warm.
+        documents: about so many, in whole lists; one list at least.
     """
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as recorded
 
-    kind = prepared.options.device
     engine, reranker = prepared.engine.engine, prepared.engine.reranker
-    units = prepared.units[: _UNITS[kind]]
+    units = _first(prepared, documents)
     encoded = [(lists, reranker.encode(lists)) for lists in units]
 
     def scored() -> float:
@@ -68,15 +72,15 @@ def profile(prepared: Prepared) -> ProfileFacts:
             engine.run(lists, sequences)
         return time.perf_counter() - started
 
-    scored()
-    wall_s = scored()
-    activity = ProfilerActivity.CUDA if kind == "cuda" else ProfilerActivity.CPU
-    if kind == "cuda":
-        with recorded(activities=[activity]):  # which starts the GPU's own recording
-            scored()
-    with recorded(activities=[activity]) as found:
+    wall_s = min(scored(), scored())
+    on_gpu = prepared.options.device == "cuda"
+    activities = [ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]
+    if on_gpu:
+        with recorded(activities=activities):  # starts the GPU's own recording, which takes long
+            engine.run(*encoded[0])
+    with recorded(activities=activities) as found:
         profiled_wall_s = scored()
-    spans = _spans(found) if kind == "cuda" else None
+    spans = _spans(found) if on_gpu else None
     table = rows(_operators(found)) if spans is None else rows_of_spans(spans)
     return ProfileFacts(
         units=len(units),
@@ -91,6 +95,14 @@ def profile(prepared: Prepared) -> ProfileFacts:
         device=None if spans is None else device_time(spans),
         kernels=table,
     )
+
+
+def _first(prepared: Prepared, documents: int) -> list[CandidateLists]:
+    """The first lists that hold about so many documents, cut into units."""
+    work = prepared.work
+    count = max(1, int(np.searchsorted(work.lists.offsets, documents, side="right")) - 1)
+    few = replace(work, lists=part(work.lists, 0, min(count, len(work.lists))))
+    return list(few.units(prepared.options.unit_documents or UNIT_DOCUMENTS))
 
 
 def _spans(found: Any) -> list[Span]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.bench.counting import Counts, count
 from pipeline.bench.host import host_costs
@@ -11,10 +11,11 @@ from pipeline.bench.machine import load_average, machine, versions
 from pipeline.bench.options import UNIT_DOCUMENTS
 from pipeline.bench.passes import Passes, Scorer, figures
 from pipeline.bench.preparing import Prepared
-from pipeline.bench.profiling import profile
+from pipeline.bench.profiling import ProfileFacts, profile
 from pipeline.bench.results import (
     BenchResult,
     EndToEnd,
+    EngineFigures,
     Facts,
     HostFacts,
     LoadAverage,
@@ -26,6 +27,10 @@ from pipeline.bench.workloads import WORKLOADS, part
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+#: Seconds of the network that a profile looks at: some units of a fast one, a list of a slow one.
+_PROFILED_S: Final = 0.5
 
 
 def measure(prepared: Prepared, *, profiled: bool = False) -> BenchResult:
@@ -41,18 +46,27 @@ def measure(prepared: Prepared, *, profiled: bool = False) -> BenchResult:
     for _ in range(prepared.options.rounds):
         passes.add(prepared.engine, prepared.units, prepared.subject.device)
     counts = count(prepared)
+    reached = figures(
+        passes,
+        name=prepared.engine.name,
+        about=prepared.engine.about,
+        documents=prepared.work.documents,
+        tokens=counts.tokens,
+    )
     return BenchResult(
         facts=facts(prepared, counts, passes.scored[-1].scores, before),
-        engine=figures(
-            passes,
-            name=prepared.engine.name,
-            about=prepared.engine.about,
-            documents=prepared.work.documents,
-            tokens=counts.tokens,
-        ),
+        engine=reached,
+        profile=profile_of(prepared, reached) if profiled else None,
         end_to_end=end_to_end(prepared),
-        profile=profile(prepared) if profiled else None,
     )
+
+
+def profile_of(prepared: Prepared, reached: EngineFigures) -> ProfileFacts | None:
+    """What the engine's time goes to, over half a second of it; None where it has no stages."""
+    if reached.network_only is None:
+        return None
+    documents = round(_PROFILED_S * reached.network_only.documents_per_s)
+    return profile(prepared, documents=documents)
 
 
 def end_to_end(prepared: Prepared) -> EndToEnd | None:

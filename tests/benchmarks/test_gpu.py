@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.gpu import ENTRIES
+
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Packages that a machine that only measures need not have.
@@ -38,12 +40,20 @@ def test_the_gpu_set_runs_without_the_packages_that_such_a_machine_lacks(
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
     found = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
     workloads = {result["workload"]["name"] for result in found.values()}
-    assert workloads == {"msmarco", "list64x100", "yesno", "page768", "doc1024"}
+    assert len(found) == len(ENTRIES)
+    assert workloads == {"msmarco", "list64x100", "list64x250", "yesno", "page768", "doc1024"}
     assert {result["workload"]["reuse"] for result in found.values()} == {1, 10, 50}
     assert all(result["not_compared"] == [] for result in found.values())
+    assert all(result["profile"]["kernels"] for result in found.values())
+    assert "no ray here: the run through Ray is left out" in done.stdout + done.stderr
     assert all(
         result["command"].startswith("python -m benchmarks.compare ") for result in found.values()
     )
+
+
+def test_each_part_is_expected_to_end_in_four_and_a_half_minutes() -> None:
+    for part in (1, 2):
+        assert sum(entry.seconds for entry in ENTRIES if entry.part == part) <= 255
 
 
 def test_the_gpu_script_says_what_the_machine_lacks(tmp_path: Path) -> None:
