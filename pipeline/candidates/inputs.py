@@ -17,7 +17,7 @@ from pipeline.candidates.columns import ColumnMap, map_columns
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet import Footer, read_footer, read_rows
-from pipeline.storage.parquet_limits import MAX_EXPANSION, DecodeBudget
+from pipeline.storage.parquet.limits import MAX_EXPANSION, DecodeBudget
 from pipeline.storage.store import (
     FileIdentity,
     distinct_files,

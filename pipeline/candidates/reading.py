@@ -28,7 +28,7 @@ from pipeline.candidates.grouping import concatenated, group_lists, group_rows
 from pipeline.candidates.inputs import Input, InputFile
 from pipeline.candidates.lists import CandidateLists
 from pipeline.errors import InputContractError
-from pipeline.storage.parquet_limits import DecodeBudget
+from pipeline.storage.parquet.limits import DecodeBudget
 
 #: What a candidate takes beside its values while its unit is at work: reasons, ranks, places.
 _CANDIDATE_BYTES = 128

@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.storage.parquet_footer import BYTE_ARRAY, Leaf
-from pipeline.storage.thrift import (
+from pipeline.storage.parquet.footer import BYTE_ARRAY, Leaf
+from pipeline.storage.parquet.thrift import (
     Bytes,
     Fields,
     ThriftError,

@@ -1,7 +1,7 @@
 """Parquet in and out: footers, row ranges, and whole files as bytes.
 
 Every Parquet file that the product reads is read here, and opened by
-:mod:`pipeline.storage.parquet_reader`, which keeps data from running code and from unfolding.
+:mod:`pipeline.storage.parquet.reader`, which keeps data from running code and from unfolding.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.storage.counters import Event, count
-from pipeline.storage.parquet_footer import ParquetFooter
-from pipeline.storage.parquet_limits import MAX_EXPANSION, DecodeBudget, refuse_expansion
-from pipeline.storage.parquet_reader import (
+from pipeline.storage.parquet.footer import ParquetFooter
+from pipeline.storage.parquet.limits import MAX_EXPANSION, DecodeBudget, refuse_expansion
+from pipeline.storage.parquet.reader import (
     UnreadableError,
     explained,
     opened,
@@ -25,18 +25,6 @@ from pipeline.storage.parquet_reader import (
     width_of,
 )
 from pipeline.storage.store import FileIdentity, open_input, read_bytes
-
-__all__ = [
-    "Footer",
-    "UnreadableError",
-    "columns_of",
-    "read_footer",
-    "read_metadata",
-    "read_rows",
-    "read_table",
-    "table_of",
-    "to_bytes",
-]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.storage.parquet_footer import FooterError, ParquetFooter, parse_footer
+from pipeline.storage.parquet.footer import FooterError, ParquetFooter, parse_footer
 
 
 def parts(data: bytes) -> tuple[bytes, int]:

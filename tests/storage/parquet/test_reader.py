@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet import read_footer, read_metadata, read_rows, read_table
-from pipeline.storage.parquet_limits import DecodeBudget, ExpansionError
+from pipeline.storage.parquet.limits import DecodeBudget, ExpansionError
 from pipeline.storage.store import identify
 from tests import hostile
 from tests.hostile import declared, write_declared

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import BinaryIO, cast
 
-from pipeline.storage.parquet_footer import FooterError
+from pipeline.storage.parquet.footer import FooterError
 
 #: Ranges that are nearer than this are read together.
 _HOLE = 2**16

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.storage.thrift import (
+from pipeline.storage.parquet.thrift import (
     Fields,
     ThriftError,
     read_field,

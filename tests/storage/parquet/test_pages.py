@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.storage.parquet_footer import ParquetFooter, parse_footer
-from pipeline.storage.parquet_pages import ChunkPages, walk_pages
-from pipeline.storage.thrift import ThriftError
+from pipeline.storage.parquet.footer import ParquetFooter, parse_footer
+from pipeline.storage.parquet.pages import ChunkPages, walk_pages
+from pipeline.storage.parquet.thrift import ThriftError
 
 
 def written(values: Any, **options: Any) -> tuple[bytes, ParquetFooter]:

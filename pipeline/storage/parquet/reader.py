@@ -1,8 +1,8 @@
 """Parquet files opened so that data stays data: no code of a column runs, no bomb unfolds.
 
-The footer is read here first (:mod:`pipeline.storage.parquet_footer`). Arrow gets one in which no
+The footer is read here first (:mod:`pipeline.storage.parquet.footer`). Arrow gets one in which no
 extension type can be resolved, whatever the process has registered, and is never asked about a
-column chunk; what it decodes was measured before (:mod:`pipeline.storage.parquet_pages`).
+column chunk; what it decodes was measured before (:mod:`pipeline.storage.parquet.pages`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputContractError
-from pipeline.storage.parquet_chunks import StoredChunks
-from pipeline.storage.parquet_footer import (
+from pipeline.storage.parquet.chunks import StoredChunks
+from pipeline.storage.parquet.footer import (
     DECLARED_KEY,
     FIXED,
     MOST_FOOTER_BYTES,
@@ -29,10 +29,10 @@ from pipeline.storage.parquet_footer import (
     ParquetFooter,
     parse_footer,
 )
-from pipeline.storage.parquet_formats import other_format
-from pipeline.storage.parquet_limits import FREE_BYTES, DecodeBudget, refuse_expansion
-from pipeline.storage.parquet_pages import ChunkPages, walk_pages
-from pipeline.storage.thrift import ThriftError
+from pipeline.storage.parquet.formats import other_format
+from pipeline.storage.parquet.limits import FREE_BYTES, DecodeBudget, refuse_expansion
+from pipeline.storage.parquet.pages import ChunkPages, walk_pages
+from pipeline.storage.parquet.thrift import ThriftError
 
 #: Extension types whose stored values are plain text or bytes with a plain meaning.
 _PLAIN_EXTENSIONS: Final = frozenset({"arrow.uuid", "arrow.json"})
