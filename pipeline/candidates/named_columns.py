@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.candidates.column_types import candidates_hint, id_type, partition_hint
 from pipeline.errors import InputContractError
-from pipeline.storage.parquet.reader import refuse_extensions, twice_error
+from pipeline.storage.parquet.columns import refuse_extensions, twice_error
 
 Level = Literal["query", "candidate"]
 

@@ -16,7 +16,7 @@ from pipeline.distillation.given_files import changed_error
 from pipeline.errors import InputContractError
 from pipeline.storage.files import FileIdentity
 from pipeline.storage.parquet import Footer, read_footer, read_rows
-from pipeline.storage.parquet.reader import refuse_extensions, twice_error
+from pipeline.storage.parquet.columns import refuse_extensions, twice_error
 from pipeline.storage.store import identify
 
 

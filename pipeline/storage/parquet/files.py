@@ -15,15 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.storage.counters import Event, count
+from pipeline.storage.parquet.columns import uuid_columns
+from pipeline.storage.parquet.faults import UnreadableError, explained
 from pipeline.storage.parquet.footer import ParquetFooter
 from pipeline.storage.parquet.limits import MAX_EXPANSION, DecodeBudget, refuse_expansion
-from pipeline.storage.parquet.reader import (
-    UnreadableError,
-    explained,
-    opened,
-    uuid_columns,
-    width_of,
-)
+from pipeline.storage.parquet.reader import opened
+from pipeline.storage.parquet.sizes import width_of
 from pipeline.storage.store import FileIdentity, open_input, read_bytes
 
 
@@ -90,7 +87,7 @@ def read_footer(file: FileIdentity) -> Footer:
             schema=parquet.schema,
             row_groups=tuple(parsed.rows.tolist()),
             values=tuple(values.tolist()),
-            uuids=uuid_columns(parquet),
+            uuids=uuid_columns(parsed.leaves, parquet.schema),
             parsed=parsed,
         )
 

@@ -13,29 +13,28 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet.chunks import StoredChunks
+from pipeline.storage.parquet.columns import refuse_extensions, twice_error
+from pipeline.storage.parquet.faults import (
+    empty_error,
+    encrypted_error,
+    explained,
+    no_footer_error,
+)
 from pipeline.storage.parquet.footer import (
-    DECLARED_KEY,
-    FIXED,
     MOST_FOOTER_BYTES,
-    EncryptedError,
     FooterError,
     Ints,
     Leaf,
     ParquetFooter,
     parse_footer,
 )
-from pipeline.storage.parquet.formats import other_format
 from pipeline.storage.parquet.limits import FREE_BYTES, DecodeBudget, refuse_expansion
 from pipeline.storage.parquet.pages import ChunkPages, walk_pages
-from pipeline.storage.parquet.thrift import ThriftError
-
-#: Extension types whose stored values are plain text or bytes with a plain meaning.
-_PLAIN_EXTENSIONS: Final = frozenset({"arrow.uuid", "arrow.json"})
+from pipeline.storage.parquet.sizes import unfolded_bytes, width_of
 
 #: A batch of rows is made no larger than this, as far as rows are of one size.
 _BATCH_BYTES: Final = 32 * 2**20
@@ -45,13 +44,6 @@ _TAIL_BYTES: Final = 2**16
 
 #: Writers before parquet-mr 1.2.9 left a page header out of a chunk's size; Arrow allows as much.
 _UNCOUNTED: Final = 100
-
-#: Bytes of a value by physical type: boolean, int32, int64, int96, float, double, offsets.
-_WIDTHS: Final = (1, 4, 8, 8, 4, 8, 4)
-
-
-class UnreadableError(InputContractError):
-    """The bytes of a file are not the Parquet that they should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,93 +217,19 @@ def opened(path: str, source: BinaryIO) -> Iterator[OpenParquet]:
     )
 
 
-def refuse_extensions(field: pa.Field, path: str) -> None:
-    """Refuse a column that is, or has inside it, an extension type that is more than a name.
-
-    Raises:
-        InputContractError: names file, column and type.
-    """
-    found = _declared(field, field.name)
-    if found is None:
-        return
-    place, name = found
-    raise InputContractError(
-        f"{path}: column '{place}' is of the extension type '{name}', whose values a library "
-        "interprets, perhaps by running code that they hold; only plain columns are read. Write "
-        "what it stands for as a plain column (pyarrow: column.cast(...) or "
-        "column.combine_chunks().storage), or do not name the column"
-    )
-
-
-def twice_error(path: str, name: str) -> InputContractError:
-    """The refusal of a column whose name stands twice."""
-    return InputContractError(
-        f"{path}: column '{name}' stands twice, so it is not known which one is meant; write the "
-        "file with one of them, or rename one"
-    )
-
-
-def uuid_columns(opened_file: OpenParquet) -> frozenset[tuple[str, str]]:
-    """Top-level name and own name of every column of UUIDs in 16 bytes."""
-    found = {
-        (leaf.path[0], leaf.path[-1])
-        for leaf in opened_file.footer.leaves
-        if leaf.physical == FIXED and leaf.length == 16 and leaf.logical == "uuid"
-    }
-    for top in opened_file.schema:
-        found |= {
-            (top.name, field.name) for field in _fields(top) if _name_of(field) == "arrow.uuid"
-        }
-    return frozenset(found)
-
-
-def width_of(leaf: Leaf) -> int:
-    """Bytes that a value takes in memory, null or not: its own, or its offset, and its levels."""
-    value = leaf.length if leaf.physical == FIXED else _WIDTHS[leaf.physical]
-    return value + (leaf.max_definition > 0) + (4 if leaf.max_repetition > 0 else 0)
-
-
-def unfolded_bytes(column: pa.Array) -> int:
-    """Bytes that the dictionaries inside a column become when they are replaced by their values."""
-    total = 0
-    for array in _dictionaries(column):
-        lengths = _value_lengths(array.dictionary)
-        total += int(pc.sum(lengths.take(array.indices.drop_null())).as_py() or 0)
-    return total
-
-
-@contextmanager
-def explained(path: str, size: int | None = None) -> Iterator[None]:
-    """Turn what Arrow and our own readers raise over a file's bytes into one sentence."""
-    try:
-        yield
-    except EncryptedError as error:
-        raise _encrypted(path) from error
-    except (pa.ArrowException, OSError, ThriftError, FooterError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
-            raise  # the store failed, not the file: Arrow's own decoding errors carry no errno
-        if size == 0:
-            raise _empty(path) from error
-        reason = str(error).split("\n")[0].rstrip(".")
-        raise UnreadableError(
-            f"{path}: not readable as Parquet ({reason}); the file is cut off, damaged or of "
-            "another format: write it again"
-        ) from error
-
-
 def _footer_bytes(path: str, source: BinaryIO) -> tuple[bytes, int]:
     """The footer without its frame, and the size of the file."""
     size = source.seek(0, 2)
     if size == 0:
-        raise _empty(path)
+        raise empty_error(path)
     source.seek(max(0, size - _TAIL_BYTES))
     tail = source.read(min(size, _TAIL_BYTES))
     length = int.from_bytes(tail[-8:-4], "little") if len(tail) >= 12 else 0
     if tail[-4:] == b"PARE":
-        raise _encrypted(path)
+        raise encrypted_error(path)
     if tail[-4:] != b"PAR1" or length > size - 12 or length == 0:
         source.seek(0)
-        raise _not_parquet(path, source.read(512), size)
+        raise no_footer_error(path, source.read(512), size)
     if length > MOST_FOOTER_BYTES:
         raise InputContractError(
             f"{path}: its footer takes {length / 2**20:,.0f} MiB, more than "
@@ -323,32 +241,6 @@ def _footer_bytes(path: str, source: BinaryIO) -> tuple[bytes, int]:
     return tail[len(tail) - length - 8 : -8], size
 
 
-def _not_parquet(path: str, head: bytes, size: int) -> UnreadableError:
-    if head.startswith(b"PAR1"):
-        return UnreadableError(
-            f"{path}: not readable as Parquet (it begins as Parquet, but its footer is missing); "
-            "the file is cut off, damaged, or was still being written: write it again"
-        )
-    known = other_format(head)
-    if known is not None:
-        return UnreadableError(f"{path}: not Parquet: {known}")
-    return UnreadableError(
-        f"{path}: not readable as Parquet (no magic number in {size:,} bytes); the file is cut "
-        "off, damaged or of another format: write it again"
-    )
-
-
-def _empty(path: str) -> UnreadableError:
-    return UnreadableError(f"{path}: the file is empty (0 bytes); delete it or write it again")
-
-
-def _encrypted(path: str) -> InputContractError:
-    return InputContractError(
-        f"{path}: the file is encrypted, and encrypted Parquet is not read; write it without "
-        "encryption, on storage that encrypts by itself where it must be"
-    )
-
-
 def _cut(batches: Iterator[pa.RecordBatch], start: int, stop: int) -> Iterator[pa.RecordBatch]:
     position = 0
     for batch in batches:
@@ -358,51 +250,3 @@ def _cut(batches: Iterator[pa.RecordBatch], start: int, stop: int) -> Iterator[p
         position += batch.num_rows
         if position >= stop:
             return
-
-
-def _name_of(field: pa.Field) -> str:
-    if isinstance(field.type, pa.BaseExtensionType):
-        return str(getattr(field.type, "extension_name", field.type))
-    name: bytes = (field.metadata or {}).get(DECLARED_KEY, b"")
-    return name.decode("utf-8", errors="replace")
-
-
-def _declared(field: pa.Field, place: str) -> tuple[str, str] | None:
-    """The first extension type at or below a field that is more than a name for plain values."""
-    name = _name_of(field)
-    if name and name not in _PLAIN_EXTENSIONS:
-        return place, name
-    for inner in _children(field.type):
-        found = _declared(inner, f"{place}.{inner.name}")
-        if found is not None:
-            return found
-    return None
-
-
-def _fields(field: pa.Field) -> Iterator[pa.Field]:
-    yield field
-    for inner in _children(field.type):
-        yield from _fields(inner)
-
-
-def _children(kind: pa.DataType) -> list[pa.Field]:
-    return [kind.field(place) for place in range(kind.num_fields)]
-
-
-def _dictionaries(column: pa.Array) -> Iterator[pa.DictionaryArray]:
-    if pa.types.is_dictionary(column.type):
-        yield column
-    elif pa.types.is_struct(column.type):
-        for inner in column.flatten():
-            yield from _dictionaries(inner)
-    elif pa.types.is_map(column.type):
-        yield from _dictionaries(column.keys)
-        yield from _dictionaries(column.items)
-    elif column.type.num_fields:
-        yield from _dictionaries(column.flatten())
-
-
-def _value_lengths(dictionary: pa.Array) -> pa.Array:
-    if pa.types.is_fixed_size_binary(dictionary.type):
-        return pa.array([dictionary.type.byte_width] * len(dictionary), pa.int64())
-    return pc.fill_null(pc.binary_length(dictionary), 0).cast(pa.int64())

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import base64
 import io
-import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -87,41 +85,3 @@ def test_a_damaged_footer_is_refused_or_read(data: st.DataObject) -> None:
 def test_a_list_longer_than_the_footer_is_no_reason_to_allocate() -> None:
     with pytest.raises(FooterError, match="a list of 268435455 items in 0 bytes"):
         parse_footer(bytes([0x49, 0xFC, 0xFF, 0xFF, 0xFF, 0x7F]), 100)
-
-
-VECTOR = pa.list_(pa.float32(), 2)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        VECTOR,
-        pa.large_list(pa.struct([("v", VECTOR)])),
-        pa.map_(pa.string(), VECTOR),
-        pa.list_(pa.list_(pa.int8(), 3), 2),
-        pa.struct([("a", VECTOR), ("b", pa.dictionary(pa.int32(), pa.string()))]),
-        pa.struct([("a", pa.string_view()), ("b", pa.list_(pa.binary_view()))]),
-        pa.large_list_view(pa.list_view(pa.int8())),
-    ],
-)
-def test_views_and_lists_of_a_fixed_size_are_plain_at_any_depth(kind: pa.DataType) -> None:
-    table = pa.table([pa.array([], kind)], pa.schema([pa.field("x", kind)], metadata={"k": "v"}))
-    sink = io.BytesIO()
-    pq.write_table(table, sink)
-    data, size = parts(sink.getvalue())
-    plain = parse_footer(data, size).plain
-    assert len(plain) == len(data)
-    length = len(plain).to_bytes(4, "little")
-    schema = pq.read_schema(io.BytesIO(b"PAR1" + plain + length + b"PAR1"))
-    assert not re.search("fixed_size_list|view", str(schema))
-    assert schema.metadata == {b"k": b"v"}
-
-
-def test_a_schema_that_is_none_is_left_out() -> None:
-    for claim in (b"", b"!", base64.b64encode(b"\xff" * 40)):
-        sink = io.BytesIO()
-        with pq.ParquetWriter(sink, TABLE.schema, store_schema=False) as writer:
-            writer.write_table(TABLE)
-            writer.add_key_value_metadata({"ARROW:schema": claim})
-        data, size = parts(sink.getvalue())
-        assert b"ARROW:schema" not in parse_footer(data, size).plain
