@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeVar
 
 import pyarrow as pa
 
-from pipeline import schema
+from pipeline.candidates.agreement import agreed
 from pipeline.candidates.columns import ColumnMap, map_columns
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
@@ -21,20 +20,11 @@ from pipeline.storage.parquet.limits import MAX_EXPANSION, DecodeBudget
 from pipeline.storage.store import (
     FileIdentity,
     distinct_files,
-    identify,
     list_files,
     with_content,
 )
 
 logger = logging.getLogger("pipeline")
-
-Found = TypeVar("Found")
-
-#: How often a unit is read whose files are touched meanwhile, their content staying.
-_READS: Final = 3
-
-#: Marks the types of ids among those of copied columns, which may have any name.
-_ID = "id "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,49 +129,7 @@ class Input:
                 row += batch.num_rows
 
     def _opening(self, identity: FileIdentity) -> None:
-        """Called before a file is opened."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _WatchedInput(Input):
-    """An input that notes what its files are when they are first opened."""
-
-    opened: dict[str, FileIdentity] = field(default_factory=dict)
-
-    def _opening(self, identity: FileIdentity) -> None:
-        if identity.path not in self.opened:
-            self.opened[identity.path] = identify(identity.path)
-
-    def touched(self) -> list[str]:
-        """Files that are not what they were; such a file may have been two things meanwhile."""
-        return [path for path, before in self.opened.items() if identify(path) != before]
-
-
-def read_unchanged(source: Input, read: Callable[[Input], Found]) -> Found:
-    """What ``read`` makes of an input, none of whose files was written to meanwhile.
-
-    A file is compared with the plan when it is opened. What is written into it after that shows in
-    the times and the inode that it has at the end; where those are others, all is read again, which
-    compares it again.
-
-    Raises:
-        InputContractError: a file is not the one that was planned, or is written to all the time.
-    """
-    for _ in range(_READS):
-        watched = _WatchedInput(files=source.files, max_expansion=source.max_expansion)
-        try:
-            found = read(watched)
-        except InputContractError:
-            # A mixture may break any rule; what is right to say shows when it is read again.
-            if not (touched := watched.touched()):
-                raise
-            continue
-        if not (touched := watched.touched()):
-            return found
-    raise InputContractError(
-        f"{touched[0]}: was written to each of the {_READS} times that it was read, so what was "
-        "read may be a mixture; wait until nobody writes to it, and run again: it resumes"
-    )
+        """Called before a file is opened; for a subclass that keeps watch over the files."""
 
 
 def open_input(config: InputConfig, *, pass_through: tuple[str, ...] = ()) -> Input:
@@ -220,7 +168,7 @@ def open_input(config: InputConfig, *, pass_through: tuple[str, ...] = ()) -> In
     columns = {
         footer.file.path: _columns(footer, config, pass_through) for footer in filled or footers
     }
-    mapped = _agreed(columns)
+    mapped = agreed(columns)
     common = next(iter(mapped.values()))
     files: list[InputFile] = []
     first = 0
@@ -247,7 +195,7 @@ def _columns(footer: Footer, config: InputConfig, pass_through: tuple[str, ...])
 def _without_types(arrow: pa.Schema) -> pa.Schema:
     """The columns of a file without rows, whose types mean nothing outside lists."""
     return pa.schema(
-        [one if one.type.num_fields else pa.field(one.name, pa.null()) for one in arrow]
+        [field if field.type.num_fields else pa.field(field.name, pa.null()) for field in arrow]
     )
 
 
@@ -259,78 +207,3 @@ def _input_file(footer: Footer, first: int, columns: ColumnMap) -> InputFile:
         documents=footer.row_groups if columns.layout == "long" else footer.values,
         columns=columns,
     )
-
-
-def _agreed(columns: dict[str, ColumnMap]) -> dict[str, ColumnMap]:
-    """One layout and one type per column over all files, by path.
-
-    Integer widths may differ (the widest is used), and nulls agree with anything; kinds may not.
-    """
-    [(path, reference), *others] = columns.items()
-    types: dict[str, tuple[str, pa.DataType]] = {}
-    for name, kind in _types(reference).items():
-        types[name] = (path, kind)
-    for other, found in others:
-        if found.layout != reference.layout:
-            raise InputContractError(
-                f"{other}: {found.layout} layout, but {path} is {reference.layout}; rerank them "
-                "apart"
-            )
-        for name, kind in _types(found).items():
-            types[name] = _common(types.get(name, (other, kind)), (other, kind), name)
-    query_id, doc_id = (
-        pa.string() if pa.types.is_null(kind) else kind
-        for _, kind in (types.pop(_ID + schema.QUERY_ID), types.pop(_ID + schema.DOC_ID))
-    )
-    carried = {name: kind for name, (_, kind) in types.items()}
-    return {
-        path: replace(
-            found,
-            query_id=query_id,
-            doc_id=doc_id,
-            carried={name: carried[name] for name in found.carried},
-        )
-        for path, found in columns.items()
-    }
-
-
-def _types(columns: ColumnMap) -> dict[str, pa.DataType]:
-    ids = {_ID + schema.QUERY_ID: columns.query_id, _ID + schema.DOC_ID: columns.doc_id}
-    return ids | dict(columns.carried)
-
-
-def _common(
-    left: tuple[str, pa.DataType], right: tuple[str, pa.DataType], name: str
-) -> tuple[str, pa.DataType]:
-    """The type that holds both, and a file that it stands in."""
-    (one, first), (other, second) = left, right
-    if first == second or pa.types.is_null(second):
-        return left
-    if pa.types.is_null(first):
-        return right
-    found = _common_id(first, second) if name.startswith(_ID) else _common_carried(first, second)
-    if found is None:
-        raise InputContractError(
-            f"{other}: '{name.removeprefix(_ID)}' holds {second}, but {first} in {one}; write "
-            "both files with one type"
-        )
-    return one, found
-
-
-def _common_id(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
-    if not (pa.types.is_integer(first) and pa.types.is_integer(second)):
-        return None
-    unsigned = pa.types.is_unsigned_integer(first) and pa.types.is_unsigned_integer(second)
-    # What does not fit a signed number is refused by value: every other type would rename ids.
-    return pa.uint64() if unsigned and pa.uint64() in (first, second) else pa.int64()
-
-
-def _common_carried(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
-    try:
-        merged = pa.unify_schemas(
-            [pa.schema([pa.field("x", first)]), pa.schema([pa.field("x", second)])],
-            promote_options="permissive",
-        )
-    except (pa.ArrowTypeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
-    return merged.field("x").type

@@ -16,8 +16,9 @@ from itertools import pairwise
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.candidates.inputs import Input, InputFile, read_unchanged
+from pipeline.candidates.inputs import Input, InputFile
 from pipeline.candidates.reading import count_rows_of_queries
+from pipeline.candidates.unchanged import read_unchanged
 
 PLAN_SCHEMA = pa.schema(
     [

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.candidates.inputs import read_unchanged
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.reading import read_lists
+from pipeline.candidates.unchanged import read_unchanged
 from pipeline.distillation.decisions import SPLIT
 from pipeline.distillation.graph import Job
 from pipeline.distillation.judgements import evaluation_documents

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.candidates.canonical import plain_columns
 from pipeline.candidates.grouping import run_starts
-from pipeline.candidates.inputs import read_unchanged
 from pipeline.candidates.reasons import duplicated, to_text
+from pipeline.candidates.unchanged import read_unchanged
 from pipeline.distillation.graph import Job
 from pipeline.distillation.preparation import DistillUnit, RankedFile
 from pipeline.distillation.rules.canonical import RELEVANCE

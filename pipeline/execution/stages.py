@@ -18,10 +18,11 @@ import pyarrow as pa
 import pipeline
 from pipeline import failpoints, schema
 from pipeline.candidates import reasons
-from pipeline.candidates.inputs import Input, read_unchanged
+from pipeline.candidates.inputs import Input
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.planning import Unit
 from pipeline.candidates.reading import read_lists
+from pipeline.candidates.unchanged import read_unchanged
 from pipeline.config import JobConfig, ModelConfig
 from pipeline.engine.build import build_reranker
 from pipeline.engine.rounds import Readouts
