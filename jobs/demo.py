@@ -24,7 +24,8 @@ from pipeline.execution.preparation import prepare
 from pipeline.execution.ranked_reader import read_ranked
 from pipeline.execution.run import execute
 from pipeline.execution.run_folder import RunFolder
-from pipeline.ranking.evaluation import QueryChange, compare, evaluate
+from pipeline.ranking.comparison import QueryChange, compare
+from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import first_stage_run, ranked_run
 from pipeline.reports.evaluation_table import comparison_table

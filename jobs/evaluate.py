@@ -16,7 +16,8 @@ from jobs.command import command, console, run_job
 from pipeline import schema
 from pipeline.execution.ranked_reader import read_ranked
 from pipeline.execution.run_folder import find_run
-from pipeline.ranking.evaluation import compare, evaluate
+from pipeline.ranking.comparison import compare
+from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import Run, first_stage_run, parse_trec_run, ranked_run
 from pipeline.reports.evaluation_table import (

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.plain_text import visible
-from pipeline.ranking.evaluation import Comparison, Evaluation, MeasureComparison
+from pipeline.ranking.comparison import Comparison, MeasureComparison
+from pipeline.ranking.evaluation import Evaluation
 
 _TESTS = ("p\nt-test", "p\nrandom.")
 
@@ -89,7 +90,7 @@ def as_json(
     Returns:
         ``evaluations``: a list of run, queries, missing_queries, unjudged_queries and means (by
         measure). ``comparisons``: a list of baseline, other, queries and measures (by measure, the
-        other fields of :class:`~pipeline.ranking.evaluation.MeasureComparison`).
+        other fields of :class:`~pipeline.ranking.comparison.MeasureComparison`).
     """
     return {
         "evaluations": [

@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from pipeline.ranking.evaluation import Comparison, Evaluation
+from pipeline.ranking.comparison import Comparison
+from pipeline.ranking.evaluation import Evaluation
 from pipeline.reports.evaluation_table import comparison_table
 
 

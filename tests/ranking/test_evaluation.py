@@ -4,20 +4,17 @@ import itertools
 import math
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import ir_measures
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy import stats
 
-from pipeline.errors import ConfigurationError, InputContractError
-from pipeline.ranking.evaluation import SUPPORTED, Comparison, Evaluation, compare, evaluate
-from pipeline.ranking.evaluation import parse_measures as parse
+from pipeline.errors import InputContractError
+from pipeline.ranking.evaluation import evaluate
+from pipeline.ranking.measures import SUPPORTED
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import Run, first_stage_run
 
@@ -34,29 +31,6 @@ QRELS = st.dictionaries(
     st.dictionaries(st.sampled_from(DOCS), st.integers(-1, 3), min_size=1),
     min_size=1,
 )
-
-
-def evaluation(run: str = "x", **values: float) -> Evaluation:
-    """An evaluation by one measure with these values per query."""
-    mean = sum(values.values()) / len(values)
-    return Evaluation(
-        run=run,
-        measures=("RR",),
-        per_query={"RR": values},
-        means={"RR": mean},
-        missing=(),
-        unjudged=0,
-    )
-
-
-def compared(before: list[float], after: list[float]) -> Comparison:
-    """Comparison of two value lists; warnings are errors."""
-    names = [f"q{i:03}" for i in range(len(before))]
-    old = evaluation("old", **dict(zip(names, before, strict=True)))
-    new = evaluation("new", **dict(zip(names, after, strict=True)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return compare(old, new)
 
 
 def test_values_by_hand() -> None:
@@ -192,138 +166,12 @@ def test_dl19_first_stage_is_the_published_number() -> None:
     assert result.missing == ()
 
 
-def test_aliases_and_repeats() -> None:
-    names = ["Recall@100", "R@100", "MRR@10", " MAP@100", "NDCG@10", "nDCG(gains={0:0,1:2})@5"]
-    expected = ["R@100", "RR@10", "AP@100", "nDCG@10", "nDCG(gains={1:2})@5"]
-    assert [repr(measure) for measure in parse(names)] == expected
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("ndcg@10", "foo", "", "R", "nDCG@0", "P@0", "RR@0", "nDCG@-1", "nDCG@10.5", "nDCG@True"),
-        *("AP@100(rel=2)", "AP(rel=0)", "nDCG(rel=2)@10", "R(REL=2)@5", "R(rel='a')@5", "nDCG(10)"),
-        *(
-            "nDCG@10,R@10",
-            "nDCG(dcg='exp-log2')@10",
-            "ERR@10",
-            "NumRel",
-            "nDCG(**{})",
-            "P@" + "9" * 20,
-        ),
-        *("RR(judged_only=True)@10", "\0", "Accuracy@10", "nDCG@'x'", "nDCG(gains={1:1000001})"),
-    ],
-)
-def test_a_measure_that_cannot_be_computed_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        parse(["nDCG@10", name])
-    assert f"measure '{name}'" in str(raised.value)
-    assert "nDCG@10, RR@10, R@100, AP@100" in str(raised.value)
-
-
-def test_no_measure_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no measure given"):
-        parse([])
-
-
-def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ir_measures", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'rerank-pipeline\[eval\]'"):
-        parse(["nDCG@10"])
-
-
 def test_libraries_are_imported_when_used_only() -> None:
     code = (
-        "import sys, pipeline.ranking.evaluation, pipeline.reports.evaluation_table; "
+        "import sys, pipeline.ranking.comparison, pipeline.reports.evaluation_table; "
         "print({'scipy', 'ir_measures', 'pytrec_eval'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
-
-
-def test_comparison_by_hand() -> None:
-    before = [0.5, 0.5, 0.5, 0.2, 0.9]
-    after = [0.5 + 1e-12, 1.0, 0.6, 0.1, 0.4]
-    result = compared(before, after)
-    (row,) = result.measures
-    assert (result.baseline, result.other, result.queries) == ("old", "new", 5)
-    assert (row.wins, row.ties, row.losses) == (2, 1, 2)
-    assert (row.baseline, row.other) == (pytest.approx(0.52), pytest.approx(0.52))
-    assert row.difference == pytest.approx(0.0)
-    assert [(each.query_id, each.before, each.after) for each in row.biggest_wins] == [
-        ("q001", 0.5, 1.0),
-        ("q002", 0.5, 0.6),
-    ]
-    assert [each.query_id for each in row.biggest_losses] == ["q004", "q003"]
-    assert row.p_t_test == pytest.approx(1.0)
-    assert row.p_randomization == pytest.approx(1.0)
-
-
-def test_small_samples_are_enumerated() -> None:
-    """Three gains: 2 of the 8 sign patterns are as extreme; ties leave that as it is."""
-    assert compared([0, 0, 0], [0.1, 0.2, 0.3]).measures[0].p_randomization == 0.25
-    assert compared([0, 0, 0, 0.5], [0.1, 0.2, 0.3, 0.5]).measures[0].p_randomization == 0.25
-
-
-def test_p_values_are_those_of_scipy_and_do_not_change() -> None:
-    chance = np.random.default_rng(5)
-    before = chance.uniform(0, 0.8, 60)
-    after = before + chance.normal(0.03, 0.1, 60)
-    row = compared(list(before), list(after)).measures[0]
-    assert row.p_t_test == pytest.approx(stats.ttest_rel(after, before).pvalue, rel=1e-9)
-    paired = stats.permutation_test(
-        (after, before),
-        lambda x, y, axis: np.mean(x - y, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=50_000,
-        rng=1,
-    )
-    assert row.p_randomization == pytest.approx(paired.pvalue, abs=0.01)
-    assert compared(list(before), list(after)).measures[0] == row
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "t_test", "randomization"),
-    [
-        ([0.1], [0.2], None, None),
-        ([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], 1.0, 1.0),
-        ([0.1, 0.2, 0.3], [0.1, 0.2, 0.3 + 1e-10], 1.0, 1.0),
-        ([0.1, 0.2, 0.3], [0.2, 0.3, 0.4], None, 0.25),
-        ([0.1, 0.2, 0.3], [0.1, 0.2, 0.4], pytest.approx(0.42265, abs=1e-5), 1.0),
-    ],
-)
-def test_degenerate_differences_give_no_warning_and_no_nan(
-    before: list[float], after: list[float], t_test: float | None, randomization: float | None
-) -> None:
-    row = compared(before, after).measures[0]
-    assert row.p_t_test == t_test
-    assert row.p_randomization == randomization
-
-
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=12))
-def test_swapping_the_runs_swaps_wins_and_losses(pairs: list[tuple[float, float]]) -> None:
-    before, after = [list(side) for side in zip(*pairs, strict=True)]
-    there, back = compared(before, after).measures[0], compared(after, before).measures[0]
-    assert there.wins + there.ties + there.losses == len(pairs)
-    assert (there.wins, there.ties, there.losses) == (back.losses, back.ties, back.wins)
-    assert there.difference == pytest.approx(-back.difference)
-    assert there.p_t_test == (None if back.p_t_test is None else pytest.approx(back.p_t_test))
-    for p in (there.p_t_test, there.p_randomization):
-        assert p is None or 0 <= p <= 1
-
-
-def test_examples_are_limited() -> None:
-    old = evaluation("old", **{f"q{i}": 0.0 for i in range(5)})
-    new = evaluation("new", **{f"q{i}": 0.5 for i in range(5)})
-    (row,) = compare(old, new, examples=2).measures
-    assert [each.query_id for each in row.biggest_wins] == ["q0", "q1"]
-    assert row.wins == 5
-    assert row.biggest_losses == ()
-
-
-def test_only_like_is_compared_with_like() -> None:
-    with pytest.raises(ConfigurationError, match="'old' and 'new' were evaluated with different"):
-        compare(evaluation("old", a=1.0), evaluation("new", b=1.0))

@@ -5,7 +5,8 @@ import json
 import pytest
 from rich.console import Console, RenderableType
 
-from pipeline.ranking.evaluation import Comparison, Evaluation, compare, evaluate
+from pipeline.ranking.comparison import Comparison, compare
+from pipeline.ranking.evaluation import Evaluation, evaluate
 from pipeline.ranking.runs import Run
 from pipeline.reports.evaluation_table import (
     as_json,

@@ -32,7 +32,8 @@ from pipeline.distillation.student.dev_lists import (
     read_dev_lists,
 )
 from pipeline.errors import ConfigurationError, InputContractError
-from pipeline.ranking.evaluation import Comparison, Evaluation, compare, evaluate
+from pipeline.ranking.comparison import Comparison, compare
+from pipeline.ranking.evaluation import Evaluation, evaluate
 from pipeline.reports.student_table import student_json
 from pipeline.storage.store import join, write_whole
 
