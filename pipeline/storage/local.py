@@ -192,7 +192,8 @@ class LocalDisk(Backend):
             if current is None:
                 return None
             with current:
-                if hashlib.file_digest(current, "sha256").hexdigest() != version:
+                digest = hashlib.file_digest(current, "sha256")  # type: ignore[arg-type]
+                if digest.hexdigest() != version:
                     return None
             self.write(path, data)
         return hashlib.sha256(data).hexdigest()
