@@ -23,11 +23,11 @@ from jobs.command import (
 )
 from jobs.export import show_exported
 from pipeline.config import DistillConfig
-from pipeline.distillation.card import write_card
-from pipeline.distillation.data_card import require_libraries
-from pipeline.distillation.exports import check_formats, export_set
 from pipeline.distillation.preparation import Prepared, prepare_distillation
 from pipeline.distillation.run import distill
+from pipeline.distillation.sets.card_files import write_card
+from pipeline.distillation.sets.data_card import require_libraries
+from pipeline.distillation.sets.exports import check_formats, export_set
 from pipeline.execution.outcome import Outcome
 
 

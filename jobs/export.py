@@ -13,10 +13,10 @@ import typer
 
 from jobs.command import Overrides, command, console, read_config, run_job
 from pipeline.config.export import ExportConfig
-from pipeline.distillation.card import write_card
-from pipeline.distillation.data_card import require_libraries
-from pipeline.distillation.exports import Exported, export_set
 from pipeline.distillation.rules.left_out import LEFT_OUT
+from pipeline.distillation.sets.card_files import write_card
+from pipeline.distillation.sets.data_card import require_libraries
+from pipeline.distillation.sets.exports import Exported, export_set
 from pipeline.errors import ConfigurationError
 from pipeline.execution.run_export import export_run
 from pipeline.execution.run_folder import find_run, holds_runs

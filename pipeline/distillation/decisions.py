@@ -25,8 +25,8 @@ from pipeline.distillation.rules.decontamination import match_table
 from pipeline.distillation.rules.splits import choose_dev
 from pipeline.distillation.rules.statistics import histogram_edges
 from pipeline.distillation.rules.teachers import Moments, Scale, Teacher, standardising
-from pipeline.distillation.set_check import listed
-from pipeline.distillation.set_folder import DECISIONS, SURVEY, SetFolder
+from pipeline.distillation.sets.check import listed
+from pipeline.distillation.sets.folder import DECISIONS, SURVEY, SetFolder
 from pipeline.distillation.survey import OUTSIDE
 from pipeline.distillation.surveys import Surveys
 from pipeline.storage.parquet import to_bytes

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pipeline.config import DistillConfig
 from pipeline.distillation.mine import DOCUMENTS, QUERY, REQUEST_SCHEMA
 from pipeline.distillation.rules.document_cap import assign
-from pipeline.distillation.set_folder import GRANTED, REQUESTS, SetFolder
+from pipeline.distillation.sets.folder import GRANTED, REQUESTS, SetFolder
 
 
 def write_grants(config: DistillConfig, folder: SetFolder, units: int) -> None:

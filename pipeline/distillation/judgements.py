@@ -12,7 +12,7 @@ from pipeline import schema
 from pipeline.config import DistillConfig
 from pipeline.distillation.preparation import Prepared
 from pipeline.distillation.rules.canonical import RELEVANCE
-from pipeline.distillation.set_folder import JUDGED, SetFolder
+from pipeline.distillation.sets.folder import JUDGED, SetFolder
 from pipeline.distillation.unit_scores import JUDGED_SCHEMA
 from pipeline.hashes import stable_hashes
 from pipeline.ranking.qrels import read_qrels

@@ -18,8 +18,8 @@ from pipeline.distillation.rules.mining import Mined, mine, requests
 from pipeline.distillation.rules.rows import Chosen, reject_rows, training_rows
 from pipeline.distillation.rules.statistics import histogram, list_spread
 from pipeline.distillation.rules.teachers import Moments, Scale
-from pipeline.distillation.set_check import listed
-from pipeline.distillation.set_folder import GRANTED, RECORDS, REQUESTS
+from pipeline.distillation.sets.check import listed
+from pipeline.distillation.sets.folder import GRANTED, RECORDS, REQUESTS
 from pipeline.distillation.unit_pool import UnitPool, read_pool
 from pipeline.storage.parquet import to_bytes
 

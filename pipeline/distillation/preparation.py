@@ -18,7 +18,7 @@ from pipeline.candidates.planning import Plan
 from pipeline.config import DistillConfig, InputConfig
 from pipeline.distillation.given_files import GivenFiles
 from pipeline.distillation.rules.teachers import Teacher, refuse_mixed_scales
-from pipeline.distillation.set_folder import SetFolder
+from pipeline.distillation.sets.folder import SetFolder
 from pipeline.errors import InputContractError, NotFoundError
 from pipeline.execution.listing import error_of, wrong_sizes
 from pipeline.execution.ranked_reader import published_manifest

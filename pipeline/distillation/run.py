@@ -17,13 +17,13 @@ from pipeline.distillation.grants import write_grants
 from pipeline.distillation.graph import Job, run_step
 from pipeline.distillation.judgements import write_evaluation_documents, write_judgements
 from pipeline.distillation.mine import mine_unit, request_unit
-from pipeline.distillation.part_tasks import parts_session
 from pipeline.distillation.preparation import Prepared
 from pipeline.distillation.rules import canonical, reasons
 from pipeline.distillation.rules.statistics import TEMPERATURE_RULE, added, temperature
 from pipeline.distillation.rules.teachers import FUSED, Moments
-from pipeline.distillation.set_check import listed, published_manifest, refuse_damage
-from pipeline.distillation.set_folder import RECORDS, REQUESTS, SURVEY
+from pipeline.distillation.sets.check import listed, published_manifest, refuse_damage
+from pipeline.distillation.sets.folder import RECORDS, REQUESTS, SURVEY
+from pipeline.distillation.sets.part_tasks import parts_session
 from pipeline.distillation.survey import survey
 from pipeline.errors import InputContractError, RunFailedError
 from pipeline.execution.outcome import Outcome

@@ -16,7 +16,7 @@ from pipeline.distillation.rules.calibration import sampled_others
 from pipeline.distillation.rules.near_duplicates import Sets
 from pipeline.distillation.rules.teachers import Moments
 from pipeline.distillation.rules.texts import character_shingles, mixed, normalised
-from pipeline.distillation.set_folder import SURVEY
+from pipeline.distillation.sets.folder import SURVEY
 from pipeline.distillation.unit_scores import UnitScores, query_texts, read_scores
 from pipeline.hashes import stable_hashes
 

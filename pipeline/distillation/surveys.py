@@ -16,7 +16,7 @@ from pipeline.distillation.given_files import GivenFiles
 from pipeline.distillation.rules import reasons
 from pipeline.distillation.rules.near_duplicates import Sets
 from pipeline.distillation.rules.statistics import added
-from pipeline.distillation.set_folder import SURVEY, SetFolder
+from pipeline.distillation.sets.folder import SURVEY, SetFolder
 from pipeline.distillation.survey import KEY, OUTSIDE, SHINGLES, STATISTICS
 from pipeline.hashes import Hashes
 from pipeline.ranking.qrels import read_qrels

@@ -22,7 +22,7 @@ from pipeline.distillation.rules import canonical, reasons
 from pipeline.distillation.rules.candidates import Candidates
 from pipeline.distillation.rules.rows import Pool, split_images
 from pipeline.distillation.rules.teachers import Scale, combine, looked_up
-from pipeline.distillation.set_folder import DECISIONS
+from pipeline.distillation.sets.folder import DECISIONS
 from pipeline.distillation.survey import OUTSIDE
 from pipeline.distillation.unit_scores import UnitScores, read_scores
 from pipeline.hashes import Hashes, stable_hashes

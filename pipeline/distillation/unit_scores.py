@@ -18,7 +18,7 @@ from pipeline.distillation.graph import Job
 from pipeline.distillation.preparation import DistillUnit, RankedFile
 from pipeline.distillation.rules.canonical import RELEVANCE
 from pipeline.distillation.rules.teachers import looked_up
-from pipeline.distillation.set_folder import JUDGED
+from pipeline.distillation.sets.folder import JUDGED
 from pipeline.execution.run_files import read_listed
 
 Ints = npt.NDArray[np.int64]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import RayConfig
-from pipeline.distillation.exports import export_set
+from pipeline.distillation.sets.exports import export_set
 from tests.distillation.formats.makers import small_set, tiny_checkpoint
 
 

@@ -14,7 +14,7 @@ from pipeline.cli import app
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
-from tests.distillation.test_exports import write_set
+from tests.distillation.sets.test_exports import write_set
 from tests.execution.drivers import lexical_job
 from tests.makers import long_table, write
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from pipeline.distillation.data_card import FOLDER as PICTURES
-from pipeline.distillation.data_card import make_card
-from pipeline.distillation.exports import list_parts, read_summaries
 from pipeline.distillation.formats.support.finding import names
-from pipeline.distillation.set_check import published_manifest, read_part
-from pipeline.distillation.set_folder import SetFolder
+from pipeline.distillation.sets.check import published_manifest, read_part
+from pipeline.distillation.sets.data_card import FOLDER as PICTURES
+from pipeline.distillation.sets.data_card import make_card
+from pipeline.distillation.sets.exports import list_parts, read_summaries
+from pipeline.distillation.sets.folder import SetFolder
 from pipeline.errors import NotFoundError
 from pipeline.storage.store import join, write_whole
 

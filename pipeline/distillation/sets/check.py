@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from pipeline.distillation.rules import canonical
-from pipeline.distillation.set_folder import DESCRIPTION, MANIFEST, REJECTS, SetFolder, damaged
+from pipeline.distillation.sets.folder import DESCRIPTION, MANIFEST, REJECTS, SetFolder, damaged
 from pipeline.errors import DamagedSetError
 from pipeline.storage.store import join, list_entries, open_own
 

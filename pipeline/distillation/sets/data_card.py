@@ -68,7 +68,9 @@ def make_card(
         CANDIDATES: _picture(manifest, ("candidates",), "documents", shares=False),
     }
     template = _environment().from_string(
-        resources.files("pipeline.distillation").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+        resources.files("pipeline.distillation.sets")
+        .joinpath(_TEMPLATE)
+        .read_text(encoding="utf-8")
     )
     pictured = {"scores": f"{FOLDER}/{SCORES}", "candidates": f"{FOLDER}/{CANDIDATES}"}
     markdown = template.render(**data, pictures=pictured)

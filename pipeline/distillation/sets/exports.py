@@ -29,15 +29,15 @@ from pipeline.config import RayConfig
 from pipeline.distillation.formats.base import TrainingFormat
 from pipeline.distillation.formats.support.finding import build
 from pipeline.distillation.formats.support.folder_card import folder_card
-from pipeline.distillation.part_tasks import run_parts
 from pipeline.distillation.rules import canonical
-from pipeline.distillation.set_check import (
+from pipeline.distillation.sets.check import (
     list_files,
     published_manifest,
     read_part,
     refuse_damage,
 )
-from pipeline.distillation.set_folder import SetFolder
+from pipeline.distillation.sets.folder import SetFolder
+from pipeline.distillation.sets.part_tasks import run_parts
 from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.hashes import Hashes, HashSet, stable_hashes
 from pipeline.storage.store import absolute, join, list_names

@@ -17,7 +17,7 @@ Files of a unit carry its place in the teacher's plan. They are created, never r
 nothing of time, host or attempt, so a job that was killed goes on where it was and ends with the
 same bytes. JSON files and those of ``work/`` are sealed (pipeline.outputs.sealed) and say where
 they belong, so one that is damaged, or stands in the place of another, is known by itself; the
-others are known by the manifest, see :mod:`pipeline.distillation.set_check`.
+others are known by the manifest, see :mod:`pipeline.distillation.sets.check`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.distillation.rules import canonical
-from pipeline.distillation.set_check import list_files
-from pipeline.distillation.set_folder import SetFolder
+from pipeline.distillation.sets.check import list_files
+from pipeline.distillation.sets.folder import SetFolder
 
 DESCRIPTION: dict[str, Any] = {
     "set_id": "0123456789abcdef",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import RayConfig
-from pipeline.distillation.exports import export_set
+from pipeline.distillation.sets.exports import export_set
 from tests.distillation.formats.makers import item, part, query, small_set, tiny_checkpoint
 
 sentence_transformers = pytest.importorskip("sentence_transformers", reason="needs extra [train]")

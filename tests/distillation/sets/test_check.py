@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import DistillConfig, RayConfig
-from pipeline.distillation.card import write_card
-from pipeline.distillation.exports import export_set
 from pipeline.distillation.preparation import prepare_distillation
 from pipeline.distillation.run import distill
-from pipeline.distillation.set_folder import SetFolder
+from pipeline.distillation.sets.card_files import write_card
+from pipeline.distillation.sets.exports import export_set
+from pipeline.distillation.sets.folder import SetFolder
 from pipeline.errors import DamagedSetError, RerankError, RunFailedError
 from tests.distillation.teacher_runs import write_run
 from tests.makers import long_table, write

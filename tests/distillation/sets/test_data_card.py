@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipeline.distillation.data_card import CANDIDATES, SCORES, licence_notes, make_card
+from pipeline.distillation.sets.data_card import CANDIDATES, SCORES, licence_notes, make_card
 from tests.distillation.formats.makers import item, query
 
 

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import RayConfig
-from pipeline.distillation.exports import Exported, export_set
 from pipeline.distillation.formats.support.finding import names
 from pipeline.distillation.rules import canonical
-from pipeline.distillation.set_folder import SetFolder
+from pipeline.distillation.sets.exports import Exported, export_set
+from pipeline.distillation.sets.folder import SetFolder
 from pipeline.errors import ConfigurationError, DamagedSetError, NotFoundError, RunFailedError
 from tests.distillation.formats.makers import DESCRIPTION, item, part, publish_set, query
 

@@ -25,7 +25,7 @@ def folder_card(
     Args:
         name: of the format.
         form: the format as it was used.
-        summary: what ``export.json`` says, see :mod:`pipeline.distillation.exports`.
+        summary: what ``export.json`` says, see :mod:`pipeline.distillation.sets.exports`.
         files: paths of all files; the header names no pattern without one, for the loader refuses
             that.
     """
