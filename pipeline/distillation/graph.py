@@ -9,9 +9,9 @@ from typing import Any
 
 from pipeline.candidates.inputs import Input
 from pipeline.config import DistillConfig
-from pipeline.distillation.preparation import DistillUnit
 from pipeline.distillation.sets.folder import SetFolder
 from pipeline.distillation.sets.part_tasks import run_parts
+from pipeline.distillation.units import DistillUnit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,8 @@ from pipeline.distillation.formats.support.finding import names
 from pipeline.distillation.sets.check import published_manifest, read_part
 from pipeline.distillation.sets.data_card import FOLDER as PICTURES
 from pipeline.distillation.sets.data_card import make_card
-from pipeline.distillation.sets.exports import list_parts, read_summaries
+from pipeline.distillation.sets.export_parts import list_parts
+from pipeline.distillation.sets.exports import read_summaries
 from pipeline.distillation.sets.folder import SetFolder
 from pipeline.errors import NotFoundError
 from pipeline.storage.store import join, write_whole

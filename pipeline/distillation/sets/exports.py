@@ -16,14 +16,10 @@ killed goes on where it was, and an export can be made again without mining agai
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-import numpy as np
-import pyarrow as pa
 
 from pipeline.config import RayConfig
 from pipeline.distillation.formats.base import TrainingFormat
@@ -33,13 +29,19 @@ from pipeline.distillation.rules import canonical
 from pipeline.distillation.sets.check import (
     list_files,
     published_manifest,
-    read_part,
     refuse_damage,
+)
+from pipeline.distillation.sets.export_parts import (
+    Export,
+    Part,
+    first_uses,
+    list_parts,
+    write_documents,
+    write_part,
 )
 from pipeline.distillation.sets.folder import SetFolder
 from pipeline.distillation.sets.part_tasks import run_parts
 from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.hashes import Hashes, HashSet, stable_hashes
 from pipeline.storage.store import absolute, join, list_names
 
 FOLDER: Final = "exports"
@@ -64,51 +66,6 @@ class Exported:
     summary: dict[str, Any]
     parts_run: int
     already_finished: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """One part of the canonical set."""
-
-    folder: SetFolder
-    file: Mapping[str, Any]
-    split: str
-    name: str
-
-    def rows(self) -> pa.Table:
-        """Its rows, compared with the manifest of the set."""
-        return read_part(self.folder, self.file)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export:
-    """What a worker needs to know.
-
-    Attributes:
-        folder: the export's path.
-        format: its name.
-        options: as given.
-        rules: of the set.
-    """
-
-    folder: str
-    format: str
-    options: Mapping[str, Any]
-    rules: Mapping[str, Any]
-
-    @property
-    def form(self) -> TrainingFormat:
-        """The format with its options."""
-        return build(self.format, self.options, rules=self.rules)
-
-    @property
-    def files(self) -> SetFolder:
-        """Puts files, and notices where others lie."""
-        return SetFolder(self.folder)
-
-    def record(self, part: Part) -> str:
-        """Path of a part's record."""
-        return join(self.folder, "work", f"{part.split}-{part.name}.json")
 
 
 def export_set(
@@ -155,15 +112,15 @@ def export_set(
     parts = list_parts(folder, described)
     done = set(list_names(join(export.folder, "work")))
     todo = [part for part in parts if export.record(part).rsplit("/", 1)[-1] not in done]
-    run_parts(_write, [(export, part) for part in todo], ray)
+    run_parts(write_part, [(export, part) for part in todo], ray)
     records = [export.files.read_json(export.record(part)) for part in parts]
     files = [name for record in records for name in record["files"]]
     documents = 0
     if form.separate_documents:
-        wanted = [(export, part, ids) for part, ids in _first_uses(parts, records)]
+        wanted = [(export, part, ids) for part, ids in first_uses(parts, records)]
         documents = sum(len(ids) for _, _, ids in wanted)
         files += [f"documents/{part.split}-{part.name}{form.suffix}" for _, part, _ in wanted]
-        run_parts(_write_documents, wanted, ray)
+        run_parts(write_documents, wanted, ray)
     summary = _summary(export, described["set_id"], parts, records, documents)
     _finish(export, form, summary, files)
     return Exported(
@@ -179,17 +136,6 @@ def check_formats(formats: Mapping[str, Mapping[str, Any]]) -> None:
     """
     for name, options in formats.items():
         build(name, options)
-
-
-def list_parts(folder: SetFolder, manifest: Mapping[str, Any]) -> list[Part]:
-    """All parts that the manifest of a set lists, train before dev, in the order of the plan."""
-    return [
-        Part(folder=folder, file=file, split=split, name=name.removesuffix(".parquet"))
-        for split in canonical.SPLITS
-        for file in sorted(manifest["files"], key=lambda one: (len(one["key"]), one["key"]))
-        for inside, _, name in [file["key"].rpartition("/")]
-        if inside == f"canonical/{split}"
-    ]
 
 
 def read_summaries(set_path: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -225,53 +171,6 @@ def _claim(export: Export, form: TrainingFormat, set_id: str) -> None:
             f"{export.folder}: holds an export with other {' and '.join(changed)} "
             f"({there}); delete it, or export into another folder with --to"
         )
-
-
-def _write(task: tuple[Export, Part]) -> None:
-    """Write the files of one part, then its record."""
-    export, part = task
-    form = export.form
-    rows = part.rows()
-    written = form.write(rows, split=part.split, part=part.name)
-    for path, data in written.files.items():
-        export.files.put(join(export.folder, path), data)
-    record: dict[str, Any] = {
-        "files": sorted(written.files),
-        "rows": written.rows,
-        "queries": written.queries,
-        "left_out": dict(sorted(written.left_out.items())),
-    }
-    if form.separate_documents:
-        record["documents"] = base64.b64encode(stable_hashes(written.documents).tobytes()).decode()
-    export.files.put_json(export.record(part), record)
-
-
-def _write_documents(task: tuple[Export, Part, Hashes]) -> None:
-    """Write the documents that this part is the first to use."""
-    export, part, first = task
-    form = export.form
-    rows = part.rows()
-    used = form.write(rows, split=part.split, part=part.name).documents
-    mine = np.isin(stable_hashes(used), first)
-    wanted = frozenset(doc_id for doc_id, own in zip(used, mine, strict=True) if own)
-    files = form.write_documents(rows, wanted, split=part.split, part=part.name)
-    for path, data in files.items():
-        export.files.put(join(export.folder, path), data)
-
-
-def _first_uses(
-    parts: Sequence[Part], records: Sequence[Mapping[str, Any]]
-) -> list[tuple[Part, Hashes]]:
-    """For each part the documents that no part before it uses; 8 bytes per document of the set."""
-    seen = HashSet()
-    found = []
-    for part, record in zip(parts, records, strict=True):
-        hashes = np.frombuffer(base64.b64decode(record["documents"]), dtype="<u8")
-        first = np.unique(hashes.astype(np.uint64))
-        first = first[seen.add(first)]
-        if len(first):
-            found.append((part, first))
-    return found
 
 
 def _summary(

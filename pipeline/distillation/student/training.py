@@ -1,8 +1,7 @@
 """Train a small student on a set with sentence-transformers, and measure it before and after.
 
-Bi-encoders learn by ``DistillKLDivLoss``, cross-encoders by ``ListNetLoss``; both compare the
-student's distribution over a list with softmax(teacher's scores / temperature). The rows are those
-that the exports of these losses hold.
+The rows are those that the exports of the students' losses hold, see
+:mod:`pipeline.distillation.student.students`.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from io import BytesIO
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +29,7 @@ from pipeline.distillation.student.dev_lists import (
     ranking,
     read_dev_lists,
 )
+from pipeline.distillation.student.students import Student, student_of
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.ranking.comparison import Comparison, compare
 from pipeline.ranking.evaluation import Evaluation, evaluate
@@ -40,7 +39,6 @@ from pipeline.storage.store import join, write_whole
 MEASURES: Final = ("nDCG@10", "RR@10")
 BEFORE, AFTER, TEACHER = "untrained", "trained", "teacher"
 
-_COSINE_TEMPERATURE: Final = 0.05
 _LIST_FORMAT: Final = "sentence_transformers_labeled_list"
 _COLUMN_FORMAT: Final = "sentence_transformers_distill_kldiv"
 
@@ -91,7 +89,7 @@ def smoke_train(
     torch.manual_seed(seed)
     form = _COLUMN_FORMAT if config.family is None else _LIST_FORMAT
     rows = read_rows(set_path, form, config.rows)
-    student = _student(config, rows)
+    student = student_of(config, rows)
     before = student.rank(lists)
     started = time.monotonic()
     _train(student, rows, config, config.temperature or temperature or 1.0, seed)
@@ -139,89 +137,8 @@ def read_rows(set_path: str, form: str, limit: int) -> pa.Table:
     return pa.concat_tables(tables).slice(0, limit)
 
 
-@dataclass(frozen=True)
-class _BiEncoder:
-    model: Any
-
-    def rank(self, lists: Sequence[DevList]) -> list[Floats]:
-        from sentence_transformers.util import cos_sim
-
-        queries = self.model.encode([one.query for one in lists], show_progress_bar=False)
-        scores = []
-        for one, query in zip(lists, queries, strict=True):
-            documents = self.model.encode(one.texts, show_progress_bar=False)
-            scores.append(cos_sim(query, documents)[0].numpy())
-        return scores
-
-    def trainer(self, arguments: dict[str, Any], rows: Any, temperature: float) -> Any:
-        from sentence_transformers import (
-            SentenceTransformerTrainer,
-            SentenceTransformerTrainingArguments,
-        )
-        from sentence_transformers.sentence_transformer.losses import DistillKLDivLoss
-        from sentence_transformers.util import pairwise_cos_sim
-
-        loss = DistillKLDivLoss(
-            self.model,
-            similarity_fct=pairwise_cos_sim,
-            student_temperature=_COSINE_TEMPERATURE,
-            teacher_temperature=temperature,
-        )
-        return _plain(SentenceTransformerTrainer)(
-            model=self.model,
-            args=SentenceTransformerTrainingArguments(**arguments),
-            train_dataset=rows,
-            loss=loss,
-        )
-
-
-@dataclass(frozen=True)
-class _CrossEncoder:
-    model: Any
-
-    def rank(self, lists: Sequence[DevList]) -> list[Floats]:
-        scores = []
-        for one in lists:
-            pairs = [(one.query, text) for text in one.texts]
-            found = self.model.predict(pairs, show_progress_bar=False)
-            scores.append(np.asarray(found, dtype=np.float32))
-        return scores
-
-    def trainer(self, arguments: dict[str, Any], rows: Any, temperature: float) -> Any:
-        from sentence_transformers import CrossEncoderTrainer, CrossEncoderTrainingArguments
-        from sentence_transformers.cross_encoder.losses import ListNetLoss
-
-        softened = rows.map(partial(_divided, by=temperature), batched=True)
-        return _plain(CrossEncoderTrainer)(
-            model=self.model,
-            args=CrossEncoderTrainingArguments(**arguments),
-            train_dataset=softened,
-            loss=ListNetLoss(self.model),
-        )
-
-
-def _student(config: StudentConfig, rows: pa.Table) -> _BiEncoder | _CrossEncoder:
-    if config.family is None:
-        from pipeline.distillation.student.word_vectors import word_vectors
-
-        texts = (
-            text
-            for name in rows.column_names
-            if name != "scores"
-            for text in rows.column(name).to_pylist()
-        )
-        return _BiEncoder(word_vectors(texts, config))
-    if config.family == "jina_v1":
-        from pipeline.distillation.student.jina_bert import jina_bert
-
-        return _CrossEncoder(jina_bert(config))
-    from pipeline.distillation.student.cross_encoder import cross_encoder
-
-    return _CrossEncoder(cross_encoder(config))
-
-
 def _train(
-    student: _BiEncoder | _CrossEncoder,
+    student: Student,
     rows: pa.Table,
     config: StudentConfig,
     temperature: float,
@@ -249,20 +166,6 @@ def _train(
         trainer = student.trainer(arguments, Dataset(rows), temperature)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-
-
-def _plain(trainer: Any) -> Any:
-    """The trainer without its model card, which would tokenise the whole set once more."""
-
-    class Plain(trainer):  # type: ignore[misc]
-        def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-            return None
-
-    return Plain
-
-
-def _divided(batch: dict[str, Any], by: float) -> dict[str, Any]:
-    return {"scores": [[score / by for score in one] for one in batch["scores"]]}
 
 
 def _measured(
