@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.distillation.decisions import SUMMARY
-from pipeline.distillation.graph import Job
 from pipeline.distillation.rules import canonical
 from pipeline.distillation.rules.mining import Mined, mine, requests
 from pipeline.distillation.rules.rows import Chosen, reject_rows, training_rows
@@ -19,6 +18,7 @@ from pipeline.distillation.rules.statistics import histogram, list_spread
 from pipeline.distillation.rules.teachers import Moments, Scale
 from pipeline.distillation.sets.check import listed
 from pipeline.distillation.sets.folder import GRANTED, RECORDS, REQUESTS
+from pipeline.distillation.steps import Job
 from pipeline.distillation.unit_pool import UnitPool, read_pool
 from pipeline.distillation.units import DistillUnit
 from pipeline.storage.parquet import to_bytes

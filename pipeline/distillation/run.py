@@ -14,7 +14,6 @@ from pipeline import schema
 from pipeline.config import DistillConfig
 from pipeline.distillation.decisions import SUMMARY, decide
 from pipeline.distillation.grants import write_grants
-from pipeline.distillation.graph import Job, run_step
 from pipeline.distillation.judgements import write_evaluation_documents, write_judgements
 from pipeline.distillation.mine import mine_unit, request_unit
 from pipeline.distillation.preparation import Prepared
@@ -24,6 +23,7 @@ from pipeline.distillation.rules.teachers import FUSED, Moments
 from pipeline.distillation.sets.check import listed, published_manifest, refuse_damage
 from pipeline.distillation.sets.folder import RECORDS, REQUESTS, SURVEY
 from pipeline.distillation.sets.part_tasks import parts_session
+from pipeline.distillation.steps import Job, run_step
 from pipeline.distillation.survey import survey
 from pipeline.errors import InputContractError, RunFailedError
 from pipeline.execution.outcome import Outcome

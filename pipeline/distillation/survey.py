@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.distillation.graph import Job
 from pipeline.distillation.rules.calibration import sampled_others
 from pipeline.distillation.rules.near_duplicates import Sets
 from pipeline.distillation.rules.teachers import Moments
 from pipeline.distillation.rules.texts import character_shingles, mixed, normalised
 from pipeline.distillation.sets.folder import SURVEY
+from pipeline.distillation.steps import Job
 from pipeline.distillation.unit_scores import UnitScores, query_texts, read_scores
 from pipeline.distillation.units import DistillUnit
 from pipeline.hashes import stable_hashes

@@ -15,13 +15,13 @@ from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.reading import read_lists
 from pipeline.candidates.unchanged import read_unchanged
 from pipeline.distillation.decisions import SPLIT
-from pipeline.distillation.graph import Job
 from pipeline.distillation.judgements import evaluation_documents
 from pipeline.distillation.rules import canonical, reasons
 from pipeline.distillation.rules.candidates import Candidates
 from pipeline.distillation.rules.rows import Pool, split_images
 from pipeline.distillation.rules.teachers import Scale, combine, looked_up
 from pipeline.distillation.sets.folder import DECISIONS
+from pipeline.distillation.steps import Job
 from pipeline.distillation.survey import OUTSIDE
 from pipeline.distillation.unit_scores import UnitScores, read_scores
 from pipeline.distillation.units import DistillUnit

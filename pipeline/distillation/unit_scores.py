@@ -14,10 +14,10 @@ from pipeline.candidates.canonical import plain_columns
 from pipeline.candidates.grouping import run_starts
 from pipeline.candidates.reasons import duplicated, to_text
 from pipeline.candidates.unchanged import read_unchanged
-from pipeline.distillation.graph import Job
 from pipeline.distillation.rules.canonical import RELEVANCE
 from pipeline.distillation.rules.teachers import looked_up
 from pipeline.distillation.sets.folder import JUDGED
+from pipeline.distillation.steps import Job
 from pipeline.distillation.teacher_runs import RankedFile
 from pipeline.distillation.units import DistillUnit
 from pipeline.execution.run_files import read_listed
