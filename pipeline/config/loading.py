@@ -13,13 +13,8 @@ from typing import Any, Final, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config.typed_yaml import (
-    TypedYamlError,
-    alternatives,
-    member,
-    read_document,
-    read_value,
-)
+from pipeline.config.setting_types import alternatives, member
+from pipeline.config.typed_yaml import TypedYamlError, read_document, read_value
 from pipeline.errors import ConfigurationError
 from pipeline.plain_text import visible
 

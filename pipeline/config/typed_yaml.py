@@ -9,27 +9,26 @@ document of a small one.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from types import NoneType
+from typing import Any, Final
 
 import yaml
-from pydantic import BaseModel
+
+from pipeline.config.scalars import read_scalar
+from pipeline.config.setting_types import (
+    alternatives,
+    element,
+    is_text,
+    member,
+    takes_list,
+    takes_mapping,
+)
 
 #: Far more than any job file holds; aliases count as often as they are used.
 _MOST_VALUES: Final = 20_000
 _DEEPEST: Final = 50
-#: Digits of a number; Python itself refuses 4,300.
-_LONGEST: Final = 400
-
 _TAG: Final = "tag:yaml.org,2002:"
-_DECIMAL: Final = re.compile(r"[+-]?\d[\d_]*")
-_NUMBER: Final = re.compile(r"[+-]?(\d[\d_]*\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_BOOLEANS: Final = {
-    **dict.fromkeys(("true", "yes", "on"), True),
-    **dict.fromkeys(("false", "no", "off"), False),
-}
 
 
 class TypedYamlError(ValueError):
@@ -67,40 +66,18 @@ def read_value(text: str, kind: Any) -> Any:
     if (quoted := _quoted(text)) is not None:
         return quoted
     shape = text.strip()
-    if shape[:1] + shape[-1:] == "{}" and any(map(_takes_mapping, kinds)):
+    if shape[:1] + shape[-1:] == "{}" and any(map(takes_mapping, kinds)):
         return read_document(shape, kind)
-    if shape[:1] + shape[-1:] == "[]" and any(map(_takes_list, kinds)):
+    if shape[:1] + shape[-1:] == "[]" and any(map(takes_list, kinds)):
         try:
             return read_document(shape, kind)
         except TypedYamlError:
-            if not _is_text(kinds):
+            if not is_text(kinds):
                 raise
-    if _is_text(kinds):
+    if is_text(kinds):
         return text
-    plain = _scalar(shape, kinds)
+    plain = read_scalar(shape, kinds)
     return text if isinstance(plain, str) else plain
-
-
-def alternatives(kind: Any) -> tuple[Any, ...]:
-    """What a value of an annotation may be: members of unions, without ``Annotated``."""
-    origin = get_origin(kind)
-    if origin is Annotated:
-        return alternatives(get_args(kind)[0])
-    if origin in (Union, UnionType):
-        return tuple(member for part in get_args(kind) for member in alternatives(part))
-    return (kind,)
-
-
-def member(kind: Any, key: str) -> Any:
-    """The type of the value at ``key`` in a value of type ``kind``; Any where it is not known."""
-    for one in alternatives(kind):
-        if _is_model(one):
-            field = one.model_fields.get(key)
-            if field is not None:
-                return field.annotation
-        elif get_origin(one) is dict:
-            return get_args(one)[1]
-    return Any
 
 
 class _Reading:
@@ -132,8 +109,8 @@ class _Reading:
         if isinstance(node, yaml.MappingNode) and name == "map":
             return self._mapping(node, kind)
         if isinstance(node, yaml.SequenceNode) and name == "seq":
-            inner = _element(kind)
-            return [self.value(one, inner) for one in node.value]
+            inner = element(kind)
+            return [self.value(item, inner) for item in node.value]
         if isinstance(node, yaml.ScalarNode):
             return _scalar_of(node, kind)
         raise TypedYamlError(f"{_place(node)}: the tag '{node.tag}' is not accepted")
@@ -177,7 +154,7 @@ def _scalar_of(node: yaml.ScalarNode, kind: Any) -> Any:
     if name == "null":
         return None
     kinds = alternatives(kind)
-    return text if _is_text(kinds) else _scalar(text, kinds)
+    return text if is_text(kinds) else read_scalar(text, kinds)
 
 
 def _composed(text: str) -> yaml.Node | None:
@@ -189,43 +166,6 @@ def _composed(text: str) -> yaml.Node | None:
         loader.dispose()
 
 
-def _scalar(text: str, kinds: tuple[Any, ...]) -> Any:
-    """A number or boolean where the kinds take one, else the text.
-
-    Where anything goes, what YAML 1.1 reads differently from what is written stays text.
-    """
-    free = not any(one in (int, float, bool) for one in kinds)
-    if (free or bool in kinds) and text.lower() in _BOOLEANS:
-        return _BOOLEANS[text.lower()]
-    if free:
-        return _plain_number(text)
-    if int in kinds and re.fullmatch(r"0[xX][0-9a-fA-F]+", text):
-        return int(text, 16)
-    if (int in kinds or float in kinds) and _NUMBER.fullmatch(text) and len(text) < _LONGEST:
-        return _number(text, whole=int in kinds)
-    if float in kinds and text.lower().lstrip("+-") in (".inf", ".nan"):
-        return float(text.replace(".", "", 1))
-    return text
-
-
-def _number(text: str, *, whole: bool) -> Any:
-    try:
-        if whole and _DECIMAL.fullmatch(text):
-            return int(text)
-        number = float(text)
-    except ValueError:  # an underscore at a place where Python takes none
-        return text
-    return int(number) if whole and number.is_integer() else number
-
-
-def _plain_number(text: str) -> Any:
-    if re.fullmatch(r"[+-]?(0|[1-9]\d*)", text) and len(text) < _LONGEST:
-        return int(text)
-    if re.fullmatch(r"[+-]?(0|[1-9]\d*)\.\d+([eE][+-]?\d+)?", text):
-        return float(text)
-    return text
-
-
 def _quoted(text: str) -> str | None:
     """What stands between the quotes of a text that is one quoted YAML string."""
     if len(text) < 2 or text[0] not in "\"'" or text[-1] != text[0]:
@@ -235,38 +175,6 @@ def _quoted(text: str) -> str | None:
     except yaml.YAMLError:
         return None
     return str(node.value) if isinstance(node, yaml.ScalarNode) and node.style else None
-
-
-def _is_text(kinds: tuple[Any, ...]) -> bool:
-    """Whether characters stand for themselves: strings, lists of them, and sections."""
-    return any(
-        one is str
-        or _is_model(one)
-        or (get_origin(one) is Literal and all(isinstance(v, str) for v in get_args(one)))
-        or (get_origin(one) in (tuple, list) and _is_text(alternatives(_element(one))))
-        for one in kinds
-    ) and not any(one in (int, float, bool) for one in kinds)
-
-
-def _takes_list(kind: Any) -> bool:
-    return kind is Any or get_origin(kind) in (tuple, list)
-
-
-def _takes_mapping(kind: Any) -> bool:
-    if get_origin(kind) in (tuple, list):  # one section stands for a list of one
-        return any(map(_takes_mapping, alternatives(_element(kind))))
-    return kind is Any or get_origin(kind) is dict or _is_model(kind)
-
-
-def _element(kind: Any) -> Any:
-    for one in alternatives(kind):
-        if get_origin(one) in (tuple, list):
-            return get_args(one)[0]
-    return Any
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _place(node: yaml.Node) -> str:
