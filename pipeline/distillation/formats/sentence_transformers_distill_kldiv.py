@@ -9,14 +9,13 @@ scores are the teacher's raw ones: hand the set's suggested temperature to the l
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from pipeline import schema
 from pipeline.distillation.formats.base import Column, ContentOptions, TrainingFormat, Written
 from pipeline.distillation.formats.support.examples import read_examples
-from pipeline.distillation.formats.support.files import content_type, document_column, lists
+from pipeline.distillation.formats.support.files import content_type, scored_columns
 from pipeline.distillation.formats.support.rows import best_first
 
 
@@ -58,13 +57,7 @@ class DistillKLDiv(TrainingFormat):
         query, documents = best_first(examples, self.number_of_negatives(), examples.left_out)
 
         def block(at: slice) -> list[pa.Array]:
-            taken = documents[at]
-            columns = [
-                document_column(examples, taken[:, place], self.options.content)
-                for place in range(taken.shape[1])
-            ]
-            lengths = np.full(len(taken), taken.shape[1])
-            scores = lists(examples.column(schema.SCORE, taken.ravel()), lengths)
-            return [examples.query_column(schema.QUERY, query[at]), *columns, scores]
+            columns = scored_columns(examples, documents[at], self.options.content)
+            return [examples.query_column(schema.QUERY, query[at]), *columns]
 
         return self.parquet(block, examples, query, path=f"{split}/{part}")

@@ -33,6 +33,13 @@ def document_column(examples: Examples, rows: Ints, content: Content) -> pa.Arra
     )
 
 
+def scored_columns(examples: Examples, rows: Ints, content: Content) -> list[pa.Array]:
+    """A column per place of the documents at ``rows`` [R, W], then a list of the W scores."""
+    columns = [document_column(examples, rows[:, place], content) for place in range(rows.shape[1])]
+    lengths = np.full(len(rows), rows.shape[1])
+    return [*columns, lists(examples.column(schema.SCORE, rows.ravel()), lengths)]
+
+
 def lists(values: pa.Array, lengths: Ints) -> pa.Array:
     """Consecutive runs of ``values`` as lists."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
