@@ -14,7 +14,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.plain_text",),
     ("pipeline.errors", "pipeline.failpoints"),
-    ("pipeline.schema", "pipeline.resources", "pipeline.hashes", "pipeline.plugins"),
+    (
+        "pipeline.schema",
+        "pipeline.resources",
+        "pipeline.hashes",
+        "pipeline.plugins",
+        "pipeline.extras",
+    ),
     ("pipeline.config",),
     ("pipeline.storage",),
     ("pipeline.storage.parquet", "pipeline.cluster"),

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ConfigurationError
+from pipeline.extras import library
 from pipeline.ranking.evaluation import Evaluation, mean
-from pipeline.ranking.libraries import library
 
 #: Differences up to this are ties: below what the order of a float sum can change.
 TOLERANCE: Final = 1e-9
@@ -139,7 +139,7 @@ def _p_t_test(differences: npt.NDArray[np.float64]) -> float | None:
         return 1.0
     if np.ptp(differences) <= TOLERANCE:
         return None
-    return float(library("scipy.stats").ttest_1samp(differences, 0.0).pvalue)
+    return float(_stats().ttest_1samp(differences, 0.0).pvalue)
 
 
 def _p_randomization(differences: npt.NDArray[np.float64]) -> float | None:
@@ -152,7 +152,7 @@ def _p_randomization(differences: npt.NDArray[np.float64]) -> float | None:
     changed = differences[differences != 0]
     if len(changed) < 2:
         return 1.0
-    result = library("scipy.stats").permutation_test(
+    result = _stats().permutation_test(
         (changed,),
         np.mean,
         permutation_type="samples",
@@ -162,3 +162,7 @@ def _p_randomization(differences: npt.NDArray[np.float64]) -> float | None:
         rng=SEED,
     )
     return float(result.pvalue)
+
+
+def _stats() -> Any:
+    return library("scipy.stats", extra="eval", needed_by="evaluation")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pipeline.errors import ConfigurationError
-from pipeline.ranking.libraries import library
+from pipeline.extras import library
 from pipeline.ranking.qrels import MAX_RELEVANCE
 
 #: Measures of one ranking. The library has more, but those count, need Perl, or end the process
@@ -36,7 +36,7 @@ def parse_measures(names: Sequence[str]) -> list[Any]:
 
 def by_provider(measures: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
     """Measures by who computes them: the first of trec_eval and two written in Python."""
-    ir_measures = library("ir_measures")
+    ir_measures = _ir_measures()
     providers = (ir_measures.pytrec_eval, ir_measures.judged, ir_measures.msmarco)
     first = {m: next((p for p in providers if p.supports(m)), None) for m in measures}
     found = [(p, [m for m in measures if first[m] is p]) for p in providers]
@@ -46,7 +46,7 @@ def by_provider(measures: Sequence[Any]) -> list[tuple[Any, list[Any]]]:
 def _parse_measure(name: str) -> Any:
     hint = f"expected one of {', '.join(SUPPORTED)}, for example {EXAMPLES}"
     try:
-        measure = library("ir_measures").parse_measure(name.strip())
+        measure = _ir_measures().parse_measure(name.strip())
         wrong = _wrong_parameter(measure)
     except (ValueError, NameError, TypeError, KeyError, AssertionError) as error:
         raise ConfigurationError(
@@ -69,3 +69,7 @@ def _wrong_parameter(measure: Any) -> str | None:
     if any(not 0 <= gain <= MAX_RELEVANCE for gain in measure.params.get("gains", {}).values()):
         return f"gains must be from 0 to {MAX_RELEVANCE}"
     return None if by_provider([measure]) else "these parameters are not supported"
+
+
+def _ir_measures() -> Any:
+    return library("ir_measures", extra="eval", needed_by="evaluation")

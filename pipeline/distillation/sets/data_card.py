@@ -18,7 +18,7 @@ import yaml
 
 from pipeline.distillation.rules import canonical, reasons
 from pipeline.distillation.rules.left_out import LEFT_OUT
-from pipeline.errors import ConfigurationError
+from pipeline.extras import library
 
 #: Pictures by file name, beside the card.
 SCORES: Final = "scores.png"
@@ -83,8 +83,8 @@ def require_libraries() -> None:
     Raises:
         ConfigurationError: jinja2 or matplotlib is not installed.
     """
-    for library in ("jinja2", "matplotlib"):
-        _import(library)
+    for name in ("jinja2", "matplotlib"):
+        _library(name)
 
 
 def card_data(
@@ -170,7 +170,7 @@ def _picture(
     manifest: Mapping[str, Any], kinds: Sequence[str], label: str, *, shares: bool
 ) -> bytes:
     """A histogram per kind over the same bins, as PNG."""
-    _import("matplotlib")
+    _library("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -199,7 +199,7 @@ def _picture(
 
 
 def _environment() -> Any:
-    jinja2 = _import("jinja2")
+    jinja2 = _library("jinja2")
     environment = jinja2.Environment(
         autoescape=False, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -222,12 +222,5 @@ def _yaml(value: Any) -> str:
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)).rstrip()
 
 
-def _import(library: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(library)
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the data card needs {library}; install it: pip install 'rerank-pipeline[report]'"
-        ) from error
+def _library(module: str) -> Any:
+    return library(module, extra="report", needed_by="the data card")

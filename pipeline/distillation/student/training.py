@@ -30,7 +30,8 @@ from pipeline.distillation.student.dev_lists import (
     read_dev_lists,
 )
 from pipeline.distillation.student.students import Student, student_of
-from pipeline.errors import ConfigurationError, InputContractError
+from pipeline.errors import InputContractError
+from pipeline.extras import missing_error
 from pipeline.ranking.comparison import Comparison, compare
 from pipeline.ranking.evaluation import Evaluation, evaluate
 from pipeline.reports.student_table import student_json
@@ -201,7 +202,4 @@ def _require_library() -> None:
 
     missing = [n for n in ("sentence_transformers", "datasets", "accelerate") if not find_spec(n)]
     if missing:
-        raise ConfigurationError(
-            f"smoke training needs {', '.join(missing)}; install it: "
-            "pip install 'rerank-pipeline[train]'"
-        )
+        raise missing_error(missing, extra="train", needed_by="smoke training")
