@@ -89,7 +89,7 @@ def require_image(field: pa.Field, source: str, note: str = "") -> None:
     if is_text(kind):
         return
     if pa.types.is_struct(kind):
-        inner = {one.name: one.type for one in kind}
+        inner = {field.name: field.type for field in kind}
         known = [name for name in ("bytes", "path") if name in inner]
         if known and all(is_text(inner[name]) for name in known):
             return
@@ -150,7 +150,7 @@ def _not_candidates(name: str, kind: pa.DataType) -> str:
             "its entries as structs with doc_id and text"
         )
     if pa.types.is_struct(kind) and any(is_list(inner.type) for inner in kind):
-        inner = ", ".join(one.name for one in kind)
+        inner = ", ".join(field.name for field in kind)
         return (
             f"column '{name}' is a struct of lists ({inner}); the nested layout needs a list of "
             f"structs with doc_id and text: turn it around, for example in Python: "

@@ -250,7 +250,7 @@ def _candidates_column(
     for name in names:
         if name in arrow.names and holds_no_candidate(arrow.field(arrow.names.index(name)).type):
             ids = (explicit.get(schema.DOC_ID), *schema.ALIASES[schema.DOC_ID])
-            if layout == "nested" or not any(one in arrow.names for one in ids):
+            if layout == "nested" or not any(alias in arrow.names for alias in ids):
                 return name
     if layout == "nested" or schema.CANDIDATES in explicit:
         told = candidates_hint(arrow, names)

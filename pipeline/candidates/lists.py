@@ -87,8 +87,8 @@ class CandidateLists:
         """Arrow IPC stream of one row per query, the canonical nested layout."""
         arrays = [_one_array(column) for column in self.documents.columns]
         fields = [
-            one.with_type(array.type)
-            for one, array in zip(self.documents.schema, arrays, strict=True)
+            field.with_type(array.type)
+            for field, array in zip(self.documents.schema, arrays, strict=True)
         ]
         items = pa.StructArray.from_arrays(arrays, fields=fields)
         lists = pa.LargeListArray.from_arrays(pa.array(self.offsets), items)

@@ -140,21 +140,21 @@ class AdaptedCheckpoint(Checkpoint):
         rank, scale = self._scale(config)
         factors: dict[str, dict[str, torch.Tensor]] = {}
         for name, tensor in files.tensors():
-            found = _FACTOR.match(name)
-            if found is None:
+            match = _FACTOR.match(name)
+            if match is None:
                 raise ModelError(f"{self.adapter}: tensor '{name}' is neither lora_A nor lora_B")
-            if tensor.ndim != 2 or tensor.shape[0 if found["side"] == "A" else 1] != rank:
+            if tensor.ndim != 2 or tensor.shape[0 if match["side"] == "A" else 1] != rank:
                 raise ModelError(
                     f"{self.adapter}: tensor '{name}' has shape {list(tensor.shape)}, but "
                     f"adapter_config.json says r = {rank}"
                 )
-            pair = factors.setdefault(_module(found["module"]), {})
-            if found["side"] in pair:
+            pair = factors.setdefault(_module(match["module"]), {})
+            if match["side"] in pair:
                 raise ModelError(
-                    f"{self.adapter}: two tensors are lora_{found['side']} of "
-                    f"'{_module(found['module'])}', one of them '{name}'"
+                    f"{self.adapter}: two tensors are lora_{match['side']} of "
+                    f"'{_module(match['module'])}', one of them '{name}'"
                 )
-            pair[found["side"]] = tensor
+            pair[match["side"]] = tensor
         for module, pair in factors.items():
             if len(pair) != 2:
                 missing = "B" if "A" in pair else "A"
@@ -163,9 +163,9 @@ class AdaptedCheckpoint(Checkpoint):
 
     def _scale(self, config: dict[str, Any]) -> tuple[int, float]:
         where = self.adapter / "adapter_config.json"
-        found = sorted(name for name in config.keys() - _HARMLESS - _READ if config[name])
+        unsupported = sorted(name for name in config.keys() - _HARMLESS - _READ if config[name])
         if config.get("bias", "none") != "none":
-            found.append("bias")
+            unsupported.append("bias")
         start = config.get("init_lora_weights")
         if isinstance(start, str) and start.lower().startswith(_CHANGE_THE_BASE):
             raise ModelError(
@@ -173,10 +173,10 @@ class AdaptedCheckpoint(Checkpoint):
                 "adapter was trained, so it does not belong to the base as it was published; save "
                 "it again as plain LoRA (PEFT's path_initial_model_for_weight_conversion)"
             )
-        if config.get("peft_type") != "LORA" or found:
+        if config.get("peft_type") != "LORA" or unsupported:
             raise ModelError(
-                f"{where}: peft_type {config.get('peft_type')} with {', '.join(found) or 'no more'}"
-                "; only plain LoRA is merged"
+                f"{where}: peft_type {config.get('peft_type')} with "
+                f"{', '.join(unsupported) or 'no more'}; only plain LoRA is merged"
             )
         rank = whole_number(config, "r", where=where)
         alpha = number(config, "lora_alpha", where=where)

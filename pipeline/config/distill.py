@@ -24,7 +24,7 @@ def _teachers(value: Any) -> Any:
     values = [value] if isinstance(value, (str, dict)) else value
     if not isinstance(values, (list, tuple)):
         return value
-    return tuple({"run": one} if isinstance(one, str) else one for one in values)
+    return tuple({"run": teacher} if isinstance(teacher, str) else teacher for teacher in values)
 
 
 class CombinationConfig(Settings):

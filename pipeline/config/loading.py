@@ -153,17 +153,17 @@ def _parse(text: str, source: str, kind: Any) -> dict[str, Any]:
 def _holds_values(kind: Any) -> bool:
     """Whether this is a mapping from names to single values."""
     return any(
-        get_origin(one) is dict and not any(map(_may_hold_keys, alternatives(get_args(one)[1])))
-        for one in alternatives(kind)
+        get_origin(taken) is dict and not any(map(_may_hold_keys, alternatives(get_args(taken)[1])))
+        for taken in alternatives(kind)
     )
 
 
 def _may_hold_keys(kind: Any) -> bool:
     return any(
-        one is Any
-        or get_origin(one) is dict
-        or (isinstance(one, type) and issubclass(one, BaseModel))
-        for one in alternatives(kind)
+        taken is Any
+        or get_origin(taken) is dict
+        or (isinstance(taken, type) and issubclass(taken, BaseModel))
+        for taken in alternatives(kind)
     )
 
 

@@ -140,9 +140,9 @@ class _Reading:
         """What ``<<: *other`` brings in; of several, the first that has a key."""
         value = self.value(node, kind)
         several = value if isinstance(value, list) else [value]
-        if not all(isinstance(one, dict) for one in several):
+        if not all(isinstance(mapping, dict) for mapping in several):
             raise TypedYamlError(f"{_place(node)}: << takes a mapping, or a list of mappings")
-        return {key: one[key] for one in reversed(several) for key in one}
+        return {key: mapping[key] for mapping in reversed(several) for key in mapping}
 
 
 def _scalar_of(node: yaml.ScalarNode, kind: Any) -> Any:

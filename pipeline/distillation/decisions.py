@@ -124,7 +124,7 @@ def decide(
 
 
 def _scales(
-    config: DistillConfig, teachers: Sequence[Teacher], moments: Sequence[Moments], found: Surveys
+    config: DistillConfig, teachers: Sequence[Teacher], moments: Sequence[Moments], surveys: Surveys
 ) -> list[Scale]:
     kind = config.combination.scores
     if kind == "standardised":
@@ -132,7 +132,7 @@ def _scales(
     if kind == "raw":
         return [Scale() for _ in teachers]
     fits = []
-    for teacher, parts in zip(teachers, found.samples, strict=True):
+    for teacher, parts in zip(teachers, surveys.samples, strict=True):
         scores, relevant, weights = np.concatenate([np.zeros((3, 0)), *parts], axis=1)
         fits.append(log_odds(scores, relevant > 0, weights, teacher=teacher.name))
     return fits

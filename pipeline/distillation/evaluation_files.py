@@ -45,7 +45,8 @@ def evaluation_queries_of(given: GivenFiles, path: str) -> list[EvaluationQuery]
         id_type(table.schema.field(ids), path)
         query_ids = _strings(table[ids], ids, path)
     rows = zip(query_ids, _strings(table[text], text, path), strict=True)
-    return evaluation_queries([(one, value) for one, value in rows if value is not None], path)
+    queries = [(query_id, value) for query_id, value in rows if value is not None]
+    return evaluation_queries(queries, path)
 
 
 def _strings(values: pa.ChunkedArray, name: str, path: str) -> list[str | None]:

@@ -40,11 +40,11 @@ class Groups:
     def of(cls, config: DistillConfig, surveys: Surveys, given: GivenFiles) -> Groups:
         """Compare all queries with each other and with the evaluation queries."""
         evaluation = [
-            one
+            query
             for path in config.decontaminate.queries
-            for one in evaluation_queries_of(given, path)
+            for query in evaluation_queries_of(given, path)
         ]
-        normals: list[str | None] = [normalised(one.text) for one in evaluation]
+        normals: list[str | None] = [normalised(query.text) for query in evaluation]
         evaluation_keys = stable_hashes(f"text:{text}" for text in normals)
         # Every distinct text once, in the order in which it first came.
         _, first, inverse = np.unique(surveys.keys, return_index=True, return_inverse=True)

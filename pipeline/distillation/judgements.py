@@ -33,7 +33,7 @@ def write_judgements(prepared: Prepared) -> None:
     for place, hashes in enumerate(prepared.teachers[0].hashes):
         if place in done:
             continue
-        queries = [by_hash[one] for one in hashes[np.isin(hashes, judged)].tolist()]
+        queries = [by_hash[key] for key in hashes[np.isin(hashes, judged)].tolist()]
         rows = [
             {schema.QUERY_ID: query, schema.DOC_ID: doc, RELEVANCE: relevance}
             for query in queries

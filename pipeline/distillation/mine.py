@@ -36,16 +36,17 @@ REQUEST_SCHEMA = pa.schema(
 
 def request_unit(job: Job, unit: DistillUnit) -> None:
     """Write which negatives the unit's queries would take, where documents are capped."""
-    found = read_pool(job, unit, _scales(job))
+    unit_pool = read_pool(job, unit, _scales(job))
     config = job.config.negatives
-    mined = _mine_all(job, found, wanted=requests(config))
+    mined = _mine_all(job, unit_pool, wanted=requests(config))
     keys = [
-        found.keys[places[one.negatives]] for places, one in zip(found.usable, mined, strict=True)
+        unit_pool.keys[places[query.negatives]]
+        for places, query in zip(unit_pool.usable, mined, strict=True)
     ]
     table = pa.table(
         {
-            QUERY: pa.array(found.query_keys),
-            DOCUMENTS: pa.array([one.tolist() for one in keys], pa.list_(pa.uint64())),
+            QUERY: pa.array(unit_pool.query_keys),
+            DOCUMENTS: pa.array([wanted.tolist() for wanted in keys], pa.list_(pa.uint64())),
         },
         schema=REQUEST_SCHEMA,
     )
@@ -55,12 +56,12 @@ def request_unit(job: Job, unit: DistillUnit) -> None:
 def mine_unit(job: Job, unit: DistillUnit) -> None:
     """Write a unit's parts and rejects, then its record, which commits them."""
     folder = job.set_folder
-    found = read_pool(job, unit, _scales(job))
+    unit_pool = read_pool(job, unit, _scales(job))
     granted = None
     if job.config.negatives.max_per_document is not None:
         rows = folder.read_table(folder.step(GRANTED, unit.place))[DOCUMENTS].to_pylist()
-        granted = [frozenset(one) for one in rows]
-    result = _Result(job, unit, found, _mine_all(job, found, granted=granted))
+        granted = [frozenset(keys) for keys in rows]
+    result = _Result(job, unit, unit_pool, _mine_all(job, unit_pool, granted=granted))
     files: dict[str, bytes] = {}
     for split in canonical.SPLITS:
         rows = result.rows(split)
@@ -77,7 +78,7 @@ def mine_unit(job: Job, unit: DistillUnit) -> None:
 
 def _mine_all(
     job: Job,
-    found: UnitPool,
+    unit_pool: UnitPool,
     *,
     wanted: int | None = None,
     granted: Sequence[frozenset[int]] | None = None,
@@ -85,14 +86,14 @@ def _mine_all(
     """What became of every query of a unit."""
     config = job.config
     mined = []
-    for query, failure in enumerate(found.failures):
+    for query, failure in enumerate(unit_pool.failures):
         if failure is not None:
-            mined.append(Mined.left_out(failure, [None] * len(found.usable[query])))
+            mined.append(Mined.left_out(failure, [None] * len(unit_pool.usable[query])))
             continue
         taken = None if granted is None else granted[query]
-        one = found.candidates(query)
+        candidates = unit_pool.candidates(query)
         rules = config.positives, config.negatives
-        mined.append(mine(one, *rules, seed=config.seed, wanted=wanted, granted=taken))
+        mined.append(mine(candidates, *rules, seed=config.seed, wanted=wanted, granted=taken))
     return mined
 
 
@@ -102,43 +103,44 @@ class _Result:
 
     job: Job
     unit: DistillUnit
-    found: UnitPool
+    unit_pool: UnitPool
     mined: Sequence[Mined]
 
     def chosen(self, split: str) -> list[Chosen]:
         """The queries of a split with their documents, places in the unit's pool."""
         kept = []
-        for query, (places, one) in enumerate(zip(self.found.usable, self.mined, strict=True)):
-            if one.failure is None and self.found.splits[query] == split:
+        lists = zip(self.unit_pool.usable, self.mined, strict=True)
+        for query, (places, mined) in enumerate(lists):
+            if mined.failure is None and self.unit_pool.splits[query] == split:
                 kept.append(
                     Chosen(
                         query=query,
-                        positives=places[one.positives].tolist(),
-                        from_qrels=one.from_qrels,
+                        positives=places[mined.positives].tolist(),
+                        from_qrels=mined.from_qrels,
                         # Taken in the order of sampling, written best first.
-                        negatives=places[sorted(one.negatives)].tolist(),
+                        negatives=places[sorted(mined.negatives)].tolist(),
                     )
                 )
         return kept
 
     def rows(self, split: str) -> pa.Table:
         """The canonical rows of a split."""
-        return training_rows(self.found.queries, self.found.pool, self.chosen(split))
+        return training_rows(self.unit_pool.queries, self.unit_pool.pool, self.chosen(split))
 
     def counts(self, split: str) -> dict[str, int]:
         """Queries, positives and negatives of a split."""
         chosen = self.chosen(split)
         return {
             "queries": len(chosen),
-            "positives": sum(len(one.positives) for one in chosen),
-            "negatives": sum(len(one.negatives) for one in chosen),
+            "positives": sum(len(query.positives) for query in chosen),
+            "negatives": sum(len(query.negatives) for query in chosen),
         }
 
     def reasons(self) -> list[str | None]:
         """For every document of the pool why it is not in the set, None where it is."""
-        why = list(self.found.reasons)
-        for places, one in zip(self.found.usable, self.mined, strict=True):
-            for place, code in zip(places.tolist(), one.reasons, strict=True):
+        why = list(self.unit_pool.reasons)
+        for places, mined in zip(self.unit_pool.usable, self.mined, strict=True):
+            for place, code in zip(places.tolist(), mined.reasons, strict=True):
                 why[place] = code
         return why
 
@@ -147,17 +149,17 @@ class _Result:
         why = self.reasons()
         places = np.array([i for i, code in enumerate(why) if code is not None], dtype=np.int64)
         codes = [code for code in why if code is not None]
-        ids = self.found.queries.column(0).combine_chunks()
-        return reject_rows(ids, self.found.query_of, self.found.pool, places, codes)
+        ids = self.unit_pool.queries.column(0).combine_chunks()
+        return reject_rows(ids, self.unit_pool.query_of, self.unit_pool.pool, places, codes)
 
     def record(self) -> dict[str, Any]:
         """The unit's commit record: counts that add up over units."""
-        pool, summary = self.found.pool, _summary(self.job)
+        pool, summary = self.unit_pool.pool, _summary(self.job)
         edges = np.array(summary["edges"])
-        chosen = [one for split in canonical.SPLITS for one in self.chosen(split)]
-        positives = [place for one in chosen for place in one.positives]
-        negatives = [place for one in chosen for place in one.negatives]
-        judged = sum(sum(one.from_qrels) for one in chosen)
+        chosen = [query for split in canonical.SPLITS for query in self.chosen(split)]
+        positives = [place for query in chosen for place in query.positives]
+        negatives = [place for query in chosen for place in query.negatives]
+        judged = sum(sum(query.from_qrels) for query in chosen)
         scores = pool.scores.astype(np.float64)
         codes = self.reasons()
         candidates = Counter(code for code in codes if code is not None)
@@ -165,7 +167,9 @@ class _Result:
             "place": self.unit.place,
             "unit": self.unit.name,
             "moments": asdict(Moments.of(scores)),
-            "spread": asdict(list_spread(scores[[*c.positives, *c.negatives]] for c in chosen)),
+            "spread": asdict(
+                list_spread(scores[[*query.positives, *query.negatives]] for query in chosen)
+            ),
             "counts": {
                 "documents": len(pool),
                 "splits": {split: self.counts(split) for split in canonical.SPLITS},
@@ -187,9 +191,9 @@ class _Result:
 
 
 def _summary(job: Job) -> dict[str, Any]:
-    found: dict[str, Any] = job.set_folder.read_json(job.set_folder.work(SUMMARY))
-    return found
+    summary: dict[str, Any] = job.set_folder.read_json(job.set_folder.work(SUMMARY))
+    return summary
 
 
 def _scales(job: Job) -> list[Scale]:
-    return [Scale(**one) for one in _summary(job)["scales"]]
+    return [Scale(**scale) for scale in _summary(job)["scales"]]

@@ -94,7 +94,8 @@ def _set_id(config: DistillConfig, runs: tuple[TeacherRun, ...], given: GivenFil
     judged = config.positives.qrels
     parts = {
         "teachers": [
-            [run.teacher.run_id, one.weight] for run, one in zip(runs, config.teachers, strict=True)
+            [run.teacher.run_id, teacher.weight]
+            for run, teacher in zip(runs, config.teachers, strict=True)
         ],
         "rules": rules,
         "decontaminate": [clean.near_duplicates, clean.documents],

@@ -164,7 +164,7 @@ def _audited(prepared: Prepared) -> dict[str, Any]:
     _check_balance(folder.path, counts)
     rejected = to_bytes(_rejected(counts))
     folder.put(folder.file(REJECTED), rejected)
-    files = [one for record in records for one in record["files"]] + summary["files"]
+    files = [file for record in records for file in record["files"]] + summary["files"]
     files.append(listed(folder, folder.file(REJECTED), rejected))
     refuse_damage(folder, files)
     train = counts.get("splits", {}).get(canonical.TRAIN, {}).get("queries", 0)
@@ -175,7 +175,7 @@ def _audited(prepared: Prepared) -> dict[str, Any]:
             f"rejected, and why, is in {REJECTED} and rejects/"
         )
     return _manifest(prepared, records, counts, summary) | {
-        "files": sorted(files, key=lambda one: str(one["key"]))
+        "files": sorted(files, key=lambda file: str(file["key"]))
     }
 
 
@@ -197,7 +197,7 @@ def _check_parts(folder: str, records: list[dict[str, Any]]) -> None:
 
 def _check_balance(folder: str, counts: dict[str, Any]) -> None:
     """Every document is a positive, a negative, or rejected with a reason."""
-    used = sum(one["positives"] + one["negatives"] for one in counts.get("splits", {}).values())
+    used = sum(of["positives"] + of["negatives"] for of in counts.get("splits", {}).values())
     rejected = sum(counts.get("candidates_rejected", {}).values())
     if used + rejected != counts.get("documents", 0):
         raise RunFailedError(

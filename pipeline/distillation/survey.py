@@ -38,36 +38,36 @@ SURVEY_SCHEMA: Final = pa.schema(
 
 def survey(job: Job, unit: DistillUnit) -> None:
     """Write a unit's survey: query texts as hashes and shingles, moments and gaps of teachers."""
-    found = read_scores(job, unit)
-    texts = query_texts(job, unit, found.query_ids)
-    ids = ["" if one is None else one for one in found.query_ids.to_pylist()]
+    unit_scores = read_scores(job, unit)
+    texts = query_texts(job, unit, unit_scores.query_ids)
+    ids = ["" if query_id is None else query_id for query_id in unit_scores.query_ids.to_pylist()]
     normals = [None if text is None else normalised(text) for text in texts]
     keys = stable_hashes(
         [
-            "id:" + one if text is None else "text:" + text
-            for one, text in zip(ids, normals, strict=True)
+            "id:" + query_id if text is None else "text:" + text
+            for query_id, text in zip(ids, normals, strict=True)
         ]
     )
     shingles = shingle_sets(normals)
     rows = pa.table(
         {
-            schema.QUERY_ID: found.query_ids,
+            schema.QUERY_ID: unit_scores.query_ids,
             KEY: pa.array(keys),
             SHINGLES: pa.ListArray.from_arrays(
                 pa.array(shingles.offsets.astype(np.int32)), pa.array(shingles.elements)
             ),
-            OUTSIDE: pa.array(_outside(job, found), pa.list_(pa.string())),
+            OUTSIDE: pa.array(_outside(job, unit_scores), pa.list_(pa.string())),
         },
         schema=SURVEY_SCHEMA,
     )
     statistics = {
-        "candidates": len(found.doc_ids),
-        "moments": [asdict(Moments.of(row)) for row in found.scores],
-        "unscored": found.unscored,
-        "extra": found.extra,
-        "not_finite": int(found.not_finite.sum()),
-        "by_teachers": _by_teachers(found),
-        "calibration": _calibration(job, found),
+        "candidates": len(unit_scores.doc_ids),
+        "moments": [asdict(Moments.of(row)) for row in unit_scores.scores],
+        "unscored": unit_scores.unscored,
+        "extra": unit_scores.extra,
+        "not_finite": int(unit_scores.not_finite.sum()),
+        "by_teachers": _by_teachers(unit_scores),
+        "calibration": _calibration(job, unit_scores),
     }
     path = job.set_folder.step(SURVEY, unit.place)
     job.set_folder.put_table(path, rows, metadata={STATISTICS: json.dumps(statistics)})
@@ -81,35 +81,39 @@ def shingle_sets(normals: list[str | None]) -> Sets:
     return Sets(offsets=np.append(0, np.cumsum(sizes)), elements=elements)
 
 
-def _outside(job: Job, found: UnitScores) -> list[list[str]]:
+def _outside(job: Job, unit_scores: UnitScores) -> list[list[str]]:
     """For each query the ids of positives by judgement that stand in no list of it."""
     wanted: dict[str, list[str]] = {}
     if job.config.positives.source != "teacher":
-        for row in found.outside.to_pylist():
+        for row in unit_scores.outside.to_pylist():
             if row["relevance"] >= job.config.positives.min_relevance:
                 wanted.setdefault(row[schema.QUERY_ID], []).append(row[schema.DOC_ID])
-    return [wanted.get(query_id, []) for query_id in found.query_ids.to_pylist()]
+    return [wanted.get(query_id, []) for query_id in unit_scores.query_ids.to_pylist()]
 
 
-def _by_teachers(found: UnitScores) -> list[int]:
+def _by_teachers(unit_scores: UnitScores) -> list[int]:
     """How many candidates were scored by 0, 1, … teachers."""
-    counted = (~np.isnan(found.scores)).sum(axis=0)
-    return [int(n) for n in np.bincount(counted, minlength=len(found.scores) + 1)]
+    counted = (~np.isnan(unit_scores.scores)).sum(axis=0)
+    return [int(n) for n in np.bincount(counted, minlength=len(unit_scores.scores) + 1)]
 
 
-def _calibration(job: Job, found: UnitScores) -> list[dict[str, list[Any]]]:
+def _calibration(job: Job, unit_scores: UnitScores) -> list[dict[str, list[Any]]]:
     """What the logistic fit of each teacher will see of this unit."""
     if job.config.combination.scores != "calibrated":
         return []
-    relevant = found.judged & (found.relevance >= job.config.positives.min_relevance)
-    docs = stable_hashes("" if one is None else one for one in found.doc_ids.to_pylist())
-    queries = stable_hashes("" if one is None else one for one in found.query_ids.to_pylist())
-    draw = mixed(docs ^ mixed(queries)[found.query_of])
+    relevant = unit_scores.judged & (unit_scores.relevance >= job.config.positives.min_relevance)
+    docs = stable_hashes(
+        "" if doc_id is None else doc_id for doc_id in unit_scores.doc_ids.to_pylist()
+    )
+    queries = stable_hashes(
+        "" if query_id is None else query_id for query_id in unit_scores.query_ids.to_pylist()
+    )
+    draw = mixed(docs ^ mixed(queries)[unit_scores.query_of])
     samples = []
-    for scores in found.scores:
+    for scores in unit_scores.scores:
         sample: dict[str, list[Any]] = {"scores": [], "relevant": [], "weights": []}
         for start, stop in zip(
-            found.offsets[:-1].tolist(), found.offsets[1:].tolist(), strict=True
+            unit_scores.offsets[:-1].tolist(), unit_scores.offsets[1:].tolist(), strict=True
         ):
             usable = ~np.isnan(scores[start:stop])
             places, weights = sampled_others(relevant[start:stop], usable, draw[start:stop])

@@ -53,23 +53,23 @@ class Surveys:
         cls, config: DistillConfig, folder: SetFolder, units: int, given: GivenFiles
     ) -> Surveys:
         """Read the survey of every unit, one after the other."""
-        found = cls(folder, moments=[[] for _ in config.teachers])
-        found.samples = [[] for _ in config.teachers]
+        surveys = cls(folder, moments=[[] for _ in config.teachers])
+        surveys.samples = [[] for _ in config.teachers]
         judged = _evaluation_ids(config, given)
-        keys = [found.keys]
+        keys = [surveys.keys]
         for place in range(units):
             path = folder.step(SURVEY, place)
             rows = folder.read_table(path, columns=(schema.QUERY_ID, KEY, OUTSIDE))
-            found._look_for_ids(rows[schema.QUERY_ID].to_pylist(), judged)
-            found.sizes.append(rows.num_rows)
+            surveys._look_for_ids(rows[schema.QUERY_ID].to_pylist(), judged)
+            surveys.sizes.append(rows.num_rows)
             keys.append(rows[KEY].to_numpy())
             ids = rows[OUTSIDE].combine_chunks().flatten().to_pylist()
-            found.outside_pairs += len(ids)
+            surveys.outside_pairs += len(ids)
             if config.positives.corpus is not None:
-                found.outside.update(ids)
-            found._add(json.loads(rows.schema.metadata[STATISTICS.encode()]))
-        found.keys = np.concatenate(keys)
-        return found
+                surveys.outside.update(ids)
+            surveys._add(json.loads(rows.schema.metadata[STATISTICS.encode()]))
+        surveys.keys = np.concatenate(keys)
+        return surveys
 
     def _look_for_ids(self, query_ids: list[str | None], judged: dict[str, str]) -> None:
         first = sum(self.sizes)

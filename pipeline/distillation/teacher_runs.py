@@ -97,7 +97,7 @@ def open_teacher(path: str) -> TeacherRun:
         teacher=teacher,
         folder=folder.path,
         plan=plan,
-        hashes=tuple(one.query_hashes for one in counts),
+        hashes=tuple(of_unit.query_hashes for of_unit in counts),
         files=tuple(ranked[unit.name] for unit in plan.units),
     )
 

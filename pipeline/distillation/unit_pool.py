@@ -78,7 +78,7 @@ class UnitPool:
 
 def read_pool(job: Job, unit: DistillUnit, scales: Sequence[Scale]) -> UnitPool:
     """Read a unit's scores, texts and decisions, and combine the scores."""
-    found = read_scores(job, unit)
+    unit_scores = read_scores(job, unit)
     lists = read_unchanged(
         job.source,
         lambda source: read_lists(source, unit.start, unit.stop, separator=job.separator),
@@ -86,36 +86,39 @@ def read_pool(job: Job, unit: DistillUnit, scales: Sequence[Scale]) -> UnitPool:
     decisions = job.set_folder.read_table(job.set_folder.step(DECISIONS, unit.place))
     combination = job.config.combination
     scores = combine(
-        found.scores,
-        found.offsets,
+        unit_scores.scores,
+        unit_scores.offsets,
         scales=scales,
         weights=[teacher.weight for teacher in job.config.teachers],
         method=combination.method,
         coverage=combination.coverage,
         rank_constant=combination.rank_constant,
     )
-    not_finite = found.not_finite | np.isinf(scores)
+    not_finite = unit_scores.not_finite | np.isinf(scores)
     scores = np.where(not_finite, np.float32(np.nan), scores)
-    queries = _queries(found, lists)
-    texts, data, uris = _contents(found, lists)
+    queries = _queries(unit_scores, lists)
+    texts, data, uris = _contents(unit_scores, lists)
     more = _outside(decisions)
     pool = Pool(
-        doc_ids=pa.concat_arrays([found.doc_ids, more.doc_ids]),
+        doc_ids=pa.concat_arrays([unit_scores.doc_ids, more.doc_ids]),
         texts=pa.concat_arrays([texts, more.texts]),
         image_bytes=pa.concat_arrays([data, pa.nulls(len(more.doc_ids), pa.binary())]),
         image_uris=pa.concat_arrays([uris, pa.nulls(len(more.doc_ids), pa.string())]),
         scores=np.append(scores, np.full(len(more.doc_ids), np.nan, np.float32)),
-        ranks=np.append(_ranks(scores, found.query_of), np.zeros(len(more.doc_ids), np.int32)),
-        relevance=np.append(found.relevance, _relevance(found, queries, more)),
-        judged=np.append(found.judged, np.ones(len(more.doc_ids), dtype=bool)),
+        ranks=np.append(
+            _ranks(scores, unit_scores.query_of), np.zeros(len(more.doc_ids), np.int32)
+        ),
+        relevance=np.append(unit_scores.relevance, _relevance(unit_scores, queries, more)),
+        judged=np.append(unit_scores.judged, np.ones(len(more.doc_ids), dtype=bool)),
     )
-    query_of = np.append(found.query_of, more.query_of)
-    keys = stable_hashes("" if one is None else one for one in pool.doc_ids.to_pylist())
-    why = _reasons(job, found, pool, not_finite, keys)
+    query_of = np.append(unit_scores.query_of, more.query_of)
+    keys = stable_hashes("" if doc_id is None else doc_id for doc_id in pool.doc_ids.to_pylist())
+    why = _reasons(job, unit_scores, pool, not_finite, keys)
     return UnitPool(
         queries=queries,
         query_keys=stable_hashes(
-            "" if one is None else one for one in queries[schema.QUERY_ID].to_pylist()
+            "" if query_id is None else query_id
+            for query_id in queries[schema.QUERY_ID].to_pylist()
         ),
         splits=decisions[SPLIT].to_pylist(),
         failures=_failures(queries, decisions),
@@ -145,20 +148,22 @@ def _outside(decisions: pa.Table) -> _Outside:
     )
 
 
-def _relevance(found: UnitScores, queries: pa.Table, more: _Outside) -> Ints:
+def _relevance(unit_scores: UnitScores, queries: pa.Table, more: _Outside) -> Ints:
     ids = queries[schema.QUERY_ID].combine_chunks().take(pa.array(more.query_of))
-    judged = [found.outside[name].combine_chunks() for name in (schema.QUERY_ID, schema.DOC_ID)]
+    judged = [
+        unit_scores.outside[name].combine_chunks() for name in (schema.QUERY_ID, schema.DOC_ID)
+    ]
     places = looked_up(ids, more.doc_ids, *judged)
-    relevance = found.outside[canonical.RELEVANCE].to_numpy().astype(np.int64)
+    relevance = unit_scores.outside[canonical.RELEVANCE].to_numpy().astype(np.int64)
     return np.asarray(relevance[places], dtype=np.int64)
 
 
-def _queries(found: UnitScores, lists: CandidateLists) -> pa.Table:
+def _queries(unit_scores: UnitScores, lists: CandidateLists) -> pa.Table:
     """query_id, query and query_image in the order of the ranked rows."""
     ids = lists.queries[schema.QUERY_ID].combine_chunks().cast(pa.string())
-    nothing = pa.array([""] * len(ids)), pa.array([""] * len(found.query_ids))
-    places = pa.array(_or_null(looked_up(found.query_ids, nothing[1], ids, nothing[0])))
-    count = len(found.query_ids)
+    nothing = pa.array([""] * len(ids)), pa.array([""] * len(unit_scores.query_ids))
+    places = pa.array(_or_null(looked_up(unit_scores.query_ids, nothing[1], ids, nothing[0])))
+    count = len(unit_scores.query_ids)
     images = None
     if schema.IMAGE in lists.queries.column_names:
         images = lists.queries[schema.IMAGE].combine_chunks().take(places)
@@ -171,20 +176,24 @@ def _queries(found: UnitScores, lists: CandidateLists) -> pa.Table:
     )
     return pa.table(
         {
-            schema.QUERY_ID: found.query_ids,
+            schema.QUERY_ID: unit_scores.query_ids,
             schema.QUERY: lists.queries[schema.QUERY].combine_chunks().take(places),
             schema.QUERY_IMAGE: image,
         }
     )
 
 
-def _contents(found: UnitScores, lists: CandidateLists) -> tuple[pa.Array, pa.Array, pa.Array]:
+def _contents(
+    unit_scores: UnitScores, lists: CandidateLists
+) -> tuple[pa.Array, pa.Array, pa.Array]:
     """Text, image bytes and image place of every ranked row, from the input it was scored from."""
     ids = lists.queries[schema.QUERY_ID].combine_chunks().cast(pa.string())
     documents = lists.documents.combine_chunks()
     doc_ids = documents[schema.DOC_ID].combine_chunks().cast(pa.string())
     theirs = ids.take(pa.array(lists.query_of_document))
-    places = pa.array(_or_null(looked_up(found.row_queries, found.doc_ids, theirs, doc_ids)))
+    places = pa.array(
+        _or_null(looked_up(unit_scores.row_queries, unit_scores.doc_ids, theirs, doc_ids))
+    )
     images = None
     if schema.IMAGE in documents.column_names:
         images = documents[schema.IMAGE].combine_chunks().take(places)
@@ -207,12 +216,14 @@ def _ranks(scores: npt.NDArray[np.float32], query_of: Ints) -> npt.NDArray[np.in
 
 
 def _reasons(
-    job: Job, found: UnitScores, pool: Pool, not_finite: npt.NDArray[np.bool_], keys: Hashes
+    job: Job, unit_scores: UnitScores, pool: Pool, not_finite: npt.NDArray[np.bool_], keys: Hashes
 ) -> list[str | None]:
     """Why a document cannot be used at all; the first that holds."""
-    count = len(found.doc_ids)
+    count = len(unit_scores.doc_ids)
     listed = np.arange(len(pool)) < count
-    unscored = np.append(np.isnan(found.scores).all(axis=0), np.zeros(len(pool) - count, bool))
+    unscored = np.append(
+        np.isnan(unit_scores.scores).all(axis=0), np.zeros(len(pool) - count, bool)
+    )
     empty = np.logical_and.reduce(
         [
             column.is_null().to_numpy(zero_copy_only=False)

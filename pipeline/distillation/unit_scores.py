@@ -105,7 +105,7 @@ def read_scores(job: Job, unit: DistillUnit) -> UnitScores:
         doc_ids=rows.docs,
         scores=np.stack(scores),
         not_finite=np.logical_or.reduce(bad),
-        unscored=tuple(int(np.isnan(one).sum()) for one in scores),
+        unscored=tuple(int(np.isnan(of_teacher).sum()) for of_teacher in scores),
         extra=tuple(extra),
         judged=places >= 0,
         relevance=np.append(columns[2].to_numpy().astype(np.int64), 0)[places],

@@ -58,7 +58,7 @@ class _Index:
     def __init__(self, run: TeacherRun) -> None:
         self.files = run.files
         hashes = np.concatenate([np.zeros(0, np.uint64), *run.hashes])
-        sizes = [len(one) for one in run.hashes]
+        sizes = [len(of_unit) for of_unit in run.hashes]
         order = np.argsort(hashes, kind="stable")
         self.hashes = hashes[order]
         self.unit_of = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[order]
@@ -68,5 +68,5 @@ class _Index:
         if len(self.hashes) == 0:
             return ()
         places = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        found = np.unique(self.unit_of[places[self.hashes[places] == hashes]])
-        return tuple(file for place in found.tolist() for file in self.files[place])
+        units = np.unique(self.unit_of[places[self.hashes[places] == hashes]])
+        return tuple(file for place in units.tolist() for file in self.files[place])

@@ -74,10 +74,10 @@ def _ids(rows: pa.Table, name: str) -> list[str]:
 def _refuse_breaks(query_ids: list[str], doc_ids: list[str]) -> None:
     for query_id, doc_id in zip(query_ids, doc_ids, strict=True):
         for name, value in ((schema.QUERY_ID, query_id), (schema.DOC_ID, doc_id)):
-            found = _BREAKS.search(value)
-            if value and found is None:
+            match = _BREAKS.search(value)
+            if value and match is None:
                 continue
-            why = "is empty" if found is None else f"holds {found[0]!r}"
+            why = "is empty" if match is None else f"holds {match[0]!r}"
             where = f" of query {query_id!r}" if name == schema.DOC_ID else ""
             raise _refused(f"{_WHAT[name]} {value!r}{where} {why}")
 

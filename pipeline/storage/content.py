@@ -108,9 +108,9 @@ def verified_bytes(data: bytes, expected: FileIdentity) -> BinaryIO:
         InputContractError: it is not the expected one.
     """
     file = io.BytesIO(data)
-    found = hash_whole(file)
-    if found != expected.version:
-        raise changed(expected.path, f"version {expected.version} -> {found}")
+    version = hash_whole(file)
+    if version != expected.version:
+        raise changed(expected.path, f"version {expected.version} -> {version}")
     file.seek(0)
     return file
 

@@ -99,31 +99,31 @@ class Filesystem(Backend):
 
         Otherwise what the file system says of it is compared, once, when it is opened.
         """
-        found = self.stat(path)
-        if found is None:
+        file = self.stat(path)
+        if file is None:
             return None
         if expected is not None and is_whole_hash(expected.version):
-            return self._whole(path, expected, found)
-        if expected is not None and (found.size, found.token) != (expected.size, expected.token):
-            raise changed(path, f"version {expected.token} -> {found.token}")
+            return self._whole(path, expected, file)
+        if expected is not None and (file.size, file.token) != (expected.size, expected.token):
+            raise changed(path, f"version {expected.token} -> {file.token}")
         fs, name = resolve(path)
         try:
-            return self._reader(fs, name, found)
+            return self._reader(fs, name, file)
         except PermissionError as error:
             raise denied(path, error) from error
 
-    def _reader(self, fs: Any, name: str, found: FileIdentity) -> BinaryIO:
+    def _reader(self, fs: Any, name: str, file: FileIdentity) -> BinaryIO:
         """A reader of what :meth:`stat` found."""
         return cast(BinaryIO, fs.open(name, "rb"))
 
-    def _whole(self, path: str, expected: FileIdentity, found: FileIdentity) -> BinaryIO | None:
+    def _whole(self, path: str, expected: FileIdentity, file: FileIdentity) -> BinaryIO | None:
         # Units of one file follow one another; the file is small, see input.hash_mib.
         kept = self._last
-        if kept is None or kept[0] != (expected, found):
+        if kept is None or kept[0] != (expected, file):
             read = self.read(path)
             if read is None:
                 return None
-            kept = self._last = ((expected, found), verified_bytes(read[0], expected).read())
+            kept = self._last = ((expected, file), verified_bytes(read[0], expected).read())
         return io.BytesIO(kept[1])
 
     @_told
@@ -147,12 +147,12 @@ class Filesystem(Backend):
     @_told
     def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:
         """Content and version, from two requests."""
-        found = self.stat(path)
-        if found is None:
+        file = self.stat(path)
+        if file is None:
             return None
-        refuse_size(path, found.size, most_bytes)
+        refuse_size(path, file.size, most_bytes)
         fs, name = resolve(path)
-        return bytes(fs.cat_file(name)), found.version
+        return bytes(fs.cat_file(name)), file.version
 
     @_told
     def write(self, path: str, data: bytes) -> None:

@@ -40,9 +40,9 @@ class GoogleStorage(Filesystem):
         """Upload with ``ifGenerationMatch``."""
         return self._put_if(path, data, version)
 
-    def _reader(self, fs: Any, name: str, found: FileIdentity) -> BinaryIO:
+    def _reader(self, fs: Any, name: str, file: FileIdentity) -> BinaryIO:
         """Ranged reads of one generation; it is gone once the object is overwritten."""
-        return cast(BinaryIO, _OneGeneration(fs, name, found))
+        return cast(BinaryIO, _OneGeneration(fs, name, file))
 
     def _put_if(self, path: str, data: bytes, generation: str) -> str | None:
         """Write where ``generation`` is the current one; the new one, or None."""
@@ -74,9 +74,9 @@ class GoogleStorage(Filesystem):
 class _OneGeneration(AbstractBufferedFile):  # type: ignore[misc]
     """A seekable reader of one generation of an object."""
 
-    def __init__(self, fs: Any, name: str, found: FileIdentity) -> None:
-        self._found = found
-        super().__init__(fs, name, size=found.size, block_size=_READ_AHEAD)
+    def __init__(self, fs: Any, name: str, file: FileIdentity) -> None:
+        self._found = file
+        super().__init__(fs, name, size=file.size, block_size=_READ_AHEAD)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         version = self._found.version

@@ -40,19 +40,19 @@ class LocalDisk(Backend):
         """Size, times and inode."""
         with explained(path):
             try:
-                found = Path(path).stat()
+                status = Path(path).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return None if stat.S_ISDIR(found.st_mode) else identity_of(path, found)
+        return None if stat.S_ISDIR(status.st_mode) else identity_of(path, status)
 
     def settled(self, path: str) -> FileIdentity | None:
         """Waits for the clock of the file system to tick, where the file is that young."""
         with explained(path):
             try:
-                found = wait_until_settled(lambda: Path(path).stat())
+                status = wait_until_settled(lambda: Path(path).stat())
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return None if stat.S_ISDIR(found.st_mode) else identity_of(path, found)
+        return None if stat.S_ISDIR(status.st_mode) else identity_of(path, status)
 
     def is_folder(self, path: str) -> bool:
         """Whether it is a directory."""
@@ -118,9 +118,9 @@ class LocalDisk(Backend):
         if (expected.version, now.token) in self._verified:
             return
         now = identity_of(path, wait_until_settled(lambda: os.fstat(number)))
-        found = hash_whole(file)
-        if found != expected.version or identity_of(path, os.fstat(number)) != now:
-            raise changed(path, f"version {expected.version} -> {found}")
+        version = hash_whole(file)
+        if version != expected.version or identity_of(path, os.fstat(number)) != now:
+            raise changed(path, f"version {expected.version} -> {version}")
         self._verified.add((expected.version, now.token))
         file.seek(0)
 

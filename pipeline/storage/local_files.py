@@ -93,12 +93,12 @@ def regular(path: str, folder: int) -> os.stat_result | None:
         DamagedRunError: something else has it.
     """
     try:
-        found = os.stat(Path(path).name, dir_fd=folder, follow_symlinks=False)
+        status = os.stat(Path(path).name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(found.st_mode):
-        raise not_ours(path, kind_of(found.st_mode))
-    return found
+    if not stat.S_ISREG(status.st_mode):
+        raise not_ours(path, kind_of(status.st_mode))
+    return status
 
 
 def open_regular(path: str) -> BinaryIO | None:

@@ -18,12 +18,12 @@ _TICK_NS: Final = 20_000_000
 _COARSE_TICK_NS: Final = 2 * _SECOND_NS
 
 
-def identity_of(path: str, found: os.stat_result) -> FileIdentity:
+def identity_of(path: str, status: os.stat_result) -> FileIdentity:
     """A file by what ``stat`` found: size, times and inode."""
     # The kernel sets the change time, nobody else can. Device numbers are not the same on every
     # machine that mounts a file system, inodes are.
-    token = f"{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"
-    return FileIdentity(path=path, size=found.st_size, version=token, token=token)
+    token = f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+    return FileIdentity(path=path, size=status.st_size, version=token, token=token)
 
 
 def wait_until_settled(look: Callable[[], os.stat_result]) -> os.stat_result:
@@ -33,9 +33,9 @@ def wait_until_settled(look: Callable[[], os.stat_result]) -> os.stat_result:
     its time may be read only after the tick.
     """
     while True:
-        found = look()
-        tick = _TICK_NS if found.st_ctime_ns % _SECOND_NS else _COARSE_TICK_NS
-        age = time.time_ns() - found.st_ctime_ns
+        status = look()
+        tick = _TICK_NS if status.st_ctime_ns % _SECOND_NS else _COARSE_TICK_NS
+        age = time.time_ns() - status.st_ctime_ns
         if not 0 <= age < tick:
-            return found
+            return status
         time.sleep((tick - age) / _SECOND_NS)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,9 +77,9 @@ def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
         NotFoundError: nothing matches.
     """
     store, path = _place(pattern)
-    found = store.stat(path)
-    if found is not None:
-        return [found]
+    file = store.stat(path)
+    if file is not None:
+        return [file]
     # A folder may have brackets in its name; what is there is not taken for a pattern.
     if glob.has_magic(path) and not store.is_folder(path):
         files = store.glob(path)
@@ -96,11 +97,11 @@ def distinct_files(files: Iterable[FileIdentity]) -> list[FileIdentity]:
     It is kept by its own path where that is among them, else by the first one.
     """
     kept: dict[str, FileIdentity] = {}
-    for file in sorted({file.path: file for file in files}.values(), key=lambda one: one.path):
+    for file in sorted({file.path: file for file in files}.values(), key=attrgetter("path")):
         place = file.path if "://" in file.path else os.path.realpath(file.path)
         if place not in kept or file.path == place:
             kept[place] = file
-    return sorted(kept.values(), key=lambda one: one.path)
+    return sorted(kept.values(), key=attrgetter("path"))
 
 
 def list_names(folder: str) -> list[str]:
@@ -132,10 +133,10 @@ def identify(path: str) -> FileIdentity:
         NotFoundError: the file is gone.
     """
     store, name = _place(path)
-    found = store.stat(name)
-    if found is None:
+    file = store.stat(name)
+    if file is None:
         raise NotFoundError(f"{path}: no such file")
-    return found
+    return file
 
 
 def exists(path: str) -> bool:

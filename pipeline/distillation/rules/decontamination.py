@@ -62,7 +62,7 @@ def evaluation_queries(rows: Iterable[tuple[str | None, str]], path: str) -> lis
     Raises:
         InputContractError: there are none.
     """
-    found = [EvaluationQuery(file=path, query_id=one, text=text) for one, text in rows]
+    found = [EvaluationQuery(file=path, query_id=query_id, text=text) for query_id, text in rows]
     if not found:
         raise InputContractError(f"{path}: no evaluation query found")
     return found

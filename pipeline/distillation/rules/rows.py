@@ -93,11 +93,11 @@ def training_rows(queries: pa.Table, pool: Pool, chosen: Sequence[Chosen]) -> pa
         pool: its documents.
         chosen: the queries to write, in order.
     """
-    places = pa.array([one.query for one in chosen], pa.int64())
+    places = pa.array([query.query for query in chosen], pa.int64())
     taken = queries.take(places).combine_chunks()
-    positives = [one.positives for one in chosen]
-    negatives = [one.negatives for one in chosen]
-    judged = np.array([flag for one in chosen for flag in one.from_qrels], dtype=bool)
+    positives = [query.positives for query in chosen]
+    negatives = [query.negatives for query in chosen]
+    judged = np.array([flag for query in chosen for flag in query.from_qrels], dtype=bool)
     columns = {name: taken.column(name) for name in queries.column_names}
     columns[canonical.POSITIVES] = _lists(pool, positives, judged)
     flat = sum(len(one) for one in negatives)

@@ -40,11 +40,11 @@ def list_files(folder: SetFolder, paths: Iterable[str]) -> list[Listed]:
         DamagedSetError: one is missing.
     """
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(lambda path: _measured(folder, path), sorted(paths)))
-    for path, one in zip(sorted(paths), found, strict=True):
-        if one is None:
+        files = list(pool.map(lambda path: _measured(folder, path), sorted(paths)))
+    for path, file in zip(sorted(paths), files, strict=True):
+        if file is None:
             raise damaged(path, "it is missing")
-    return [one for one in found if one is not None]
+    return [file for file in files if file is not None]
 
 
 def refuse_damage(folder: SetFolder, files: Sequence[Listed]) -> None:
@@ -53,12 +53,12 @@ def refuse_damage(folder: SetFolder, files: Sequence[Listed]) -> None:
     Raises:
         DamagedSetError: some are missing or another content; names them.
     """
-    paths = [join(folder.path, one["key"]) for one in files]
+    paths = [join(folder.path, file["key"]) for file in files]
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(lambda path: _measured(folder, path), paths))
+        measured = list(pool.map(lambda path: _measured(folder, path), paths))
     wrong = [
         f"  {path}: {'missing' if is_there is None else 'another content than was written'}"
-        for path, wanted, is_there in zip(paths, files, found, strict=True)
+        for path, wanted, is_there in zip(paths, files, measured, strict=True)
         if is_there != wanted
     ]
     if wrong:
@@ -83,7 +83,7 @@ def published_manifest(folder: SetFolder, *, read_back: bool) -> dict[str, Any]:
     if folder.read_json(folder.file(DESCRIPTION)) is None:
         raise damaged(folder.file(DESCRIPTION), "it is missing")
     files: list[Listed] = manifest["files"]
-    known = {one["key"] for one in files}
+    known = {file["key"] for file in files}
     visible = {
         f"{inside}/{entry.name}"
         for inside in (*(f"canonical/{split}" for split in canonical.SPLITS), REJECTS)

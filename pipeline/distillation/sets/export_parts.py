@@ -69,7 +69,7 @@ def list_parts(folder: SetFolder, manifest: Mapping[str, Any]) -> list[Part]:
     return [
         Part(folder=folder, file=file, split=split, name=name.removesuffix(".parquet"))
         for split in canonical.SPLITS
-        for file in sorted(manifest["files"], key=lambda one: (len(one["key"]), one["key"]))
+        for file in sorted(manifest["files"], key=lambda file: (len(file["key"]), file["key"]))
         for inside, _, name in [file["key"].rpartition("/")]
         if inside == f"canonical/{split}"
     ]

@@ -145,10 +145,10 @@ def read_summaries(set_path: str, names: Iterable[str]) -> dict[str, dict[str, A
         DamagedSetError: one is not as it was written.
     """
     folders = {name: SetFolder(join(absolute(set_path), FOLDER, name)) for name in names}
-    found = {name: folder.read_json(folder.file(SUMMARY)) for name, folder in folders.items()}
+    summaries = {name: folder.read_json(folder.file(SUMMARY)) for name, folder in folders.items()}
     return {
         name: {key: value for key, value in summary.items() if key != "files"}
-        for name, summary in found.items()
+        for name, summary in summaries.items()
         if summary is not None
     }
 
@@ -189,7 +189,7 @@ def _summary(
             splits[part.split][key] = total + record[key]
         left_out.update(record["left_out"])
     form = export.form
-    found = {
+    summary = {
         "set_id": set_id,
         "format": export.format,
         "consumer": form.consumer,
@@ -197,7 +197,7 @@ def _summary(
         "splits": splits,
         "left_out": dict(sorted(left_out.items())),
     }
-    return found | ({"documents": documents} if form.separate_documents else {})
+    return summary | ({"documents": documents} if form.separate_documents else {})
 
 
 def _finish(

@@ -52,8 +52,8 @@ def run_parts(
 
     with parts_session(ray, len(items)):
         try:
-            for number, found in enumerate(_rows(task, items, ray), start=1):
-                raise_if_failed(found)
+            for number, result in enumerate(_rows(task, items, ray), start=1):
+                raise_if_failed(result)
                 if report is not None:
                     report(number)
         except RerankError:

@@ -43,30 +43,30 @@ def read_dev_lists(set_path: str, limit: int) -> list[DevList]:
     Raises:
         InputContractError: there is none, so nothing could be measured.
     """
-    found = []
-    for one in _lists(set_path):
-        found.append(one)
-        if len(found) == limit:
+    lists = []
+    for dev in _lists(set_path):
+        lists.append(dev)
+        if len(lists) == limit:
             break
-    if not found:
+    if not lists:
         raise InputContractError(
             f"{set_path}: the dev split has no query with texts to rank; set split.dev_fraction "
             "above 0 and make the set again"
         )
-    return found
+    return lists
 
 
 def judgements(lists: Sequence[DevList]) -> dict[str, dict[str, int]]:
     """Relevance by query and document, as evaluation reads it."""
-    return {one.query_id: one.relevance for one in lists}
+    return {dev.query_id: dev.relevance for dev in lists}
 
 
 def ranking(name: str, lists: Sequence[DevList], scores: Sequence[Floats]) -> Run:
     """The lists in the order of some scores; what ties is ordered by document id."""
     rankings = {}
-    for one, values in zip(lists, scores, strict=True):
-        pairs = sorted(zip(-values.astype(np.float64), one.doc_ids, strict=True))
-        rankings[one.query_id] = [doc_id for _, doc_id in pairs]
+    for dev, values in zip(lists, scores, strict=True):
+        pairs = sorted(zip(-values.astype(np.float64), dev.doc_ids, strict=True))
+        rankings[dev.query_id] = [doc_id for _, doc_id in pairs]
     return Run(name, rankings)
 
 

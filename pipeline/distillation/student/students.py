@@ -47,10 +47,10 @@ class _BiEncoder:
     def rank(self, lists: Sequence[DevList]) -> list[Floats]:
         from sentence_transformers.util import cos_sim
 
-        queries = self.model.encode([one.query for one in lists], show_progress_bar=False)
+        queries = self.model.encode([dev.query for dev in lists], show_progress_bar=False)
         scores = []
-        for one, query in zip(lists, queries, strict=True):
-            documents = self.model.encode(one.texts, show_progress_bar=False)
+        for dev, query in zip(lists, queries, strict=True):
+            documents = self.model.encode(dev.texts, show_progress_bar=False)
             scores.append(cos_sim(query, documents)[0].numpy())
         return scores
 
@@ -82,10 +82,10 @@ class _CrossEncoder:
 
     def rank(self, lists: Sequence[DevList]) -> list[Floats]:
         scores = []
-        for one in lists:
-            pairs = [(one.query, text) for text in one.texts]
-            found = self.model.predict(pairs, show_progress_bar=False)
-            scores.append(np.asarray(found, dtype=np.float32))
+        for dev in lists:
+            pairs = [(dev.query, text) for text in dev.texts]
+            predicted = self.model.predict(pairs, show_progress_bar=False)
+            scores.append(np.asarray(predicted, dtype=np.float32))
         return scores
 
     def trainer(self, arguments: dict[str, Any], rows: Any, temperature: float) -> Any:
@@ -141,4 +141,4 @@ def _plain(trainer: Any) -> Any:
 
 
 def _divided(batch: dict[str, Any], by: float) -> dict[str, Any]:
-    return {"scores": [[score / by for score in one] for one in batch["scores"]]}
+    return {"scores": [[score / by for score in scores] for scores in batch["scores"]]}

@@ -179,18 +179,18 @@ def _measured(
     saved: str | None,
 ) -> Trained:
     judged = judgements(lists)
-    found = {
+    evaluations = {
         name: evaluate(ranking(name, lists, scores), judged, MEASURES)
         for name, scores in (
-            (BEFORE, before), (AFTER, after), (TEACHER, [one.teacher for one in lists]),
+            (BEFORE, before), (AFTER, after), (TEACHER, [dev.teacher for dev in lists]),
         )
     }  # fmt: skip
     return Trained(
-        comparison=compare(found[BEFORE], found[AFTER]),
-        teacher=found[TEACHER],
+        comparison=compare(evaluations[BEFORE], evaluations[AFTER]),
+        teacher=evaluations[TEACHER],
         rows=rows,
         dev_queries=len(lists),
-        documents=float(np.mean([len(one.doc_ids) for one in lists])),
+        documents=float(np.mean([len(dev.doc_ids) for dev in lists])),
         seconds=seconds,
         saved=saved,
     )

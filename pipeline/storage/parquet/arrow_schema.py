@@ -27,8 +27,8 @@ def safe_schema(value: bytes) -> bytes | None:
         if not decoded or len(base64.b64encode(decoded)) != len(value):
             return None
         given = pa.ipc.read_schema(pa.py_buffer(decoded))
-        plain = [one.with_type(_stored_type(one.type)) for one in given]
-        if any(one.type != before.type for one, before in zip(plain, given, strict=True)):
+        plain = [field.with_type(_stored_type(field.type)) for field in given]
+        if any(field.type != before.type for field, before in zip(plain, given, strict=True)):
             made = pa.schema(plain, metadata=given.metadata).serialize().to_pybytes()
             if len(made) > len(decoded):
                 return None
@@ -51,8 +51,8 @@ def _stored_type(kind: pa.DataType) -> pa.DataType:
     if not kind.num_fields:
         return kind
     inner = [
-        one.with_type(_stored_type(one.type))
-        for one in (kind.field(place) for place in range(kind.num_fields))
+        field.with_type(_stored_type(field.type))
+        for field in (kind.field(place) for place in range(kind.num_fields))
     ]
     if pa.types.is_struct(kind):
         return pa.struct(inner)

@@ -155,8 +155,9 @@ def _parse(data: bytes, file_size: int) -> ParquetFooter:
             value, place = read_value(data, place, kind)
             if last == 5:
                 entries = value
-    rows, *rest = (np.frombuffer(one, dtype=np.int64) for one in numbers)
-    starts, stored, unpacked, values, codecs = (one.reshape(len(rows), len(leaves)) for one in rest)
+    rows, *of_chunks = (np.frombuffer(flat, dtype=np.int64) for flat in numbers)
+    shape = (len(rows), len(leaves))
+    starts, stored, unpacked, values, codecs = (flat.reshape(shape) for flat in of_chunks)
     _refuse_nonsense(rows, starts, stored, unpacked, values, file_size)
     return ParquetFooter(
         plain=_plain(data, entries), leaves=leaves, rows=rows, starts=starts,
@@ -226,7 +227,7 @@ def _add_group(numbers: Sequence[array[int]], group: Fields, leaves: int) -> Non
 def _refuse_nonsense(
     rows: Ints, starts: Ints, stored: Ints, unpacked: Ints, values: Ints, file_size: int
 ) -> None:
-    if any(bool((one < 0).any()) for one in (rows, starts, stored, unpacked, values)):
+    if any(bool((sizes < 0).any()) for sizes in (rows, starts, stored, unpacked, values)):
         raise FooterError("the footer is damaged: it holds negative sizes")
     # Compared without a sum, which could run over.
     if bool(((starts > file_size) | (stored > file_size - starts)).any()):

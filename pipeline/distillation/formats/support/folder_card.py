@@ -69,7 +69,9 @@ def folder_card(
 def columns_markdown(form: TrainingFormat) -> str:
     """The columns in the order of the file, as a table."""
     rows = ["| column | type | meaning |", "|---|---|---|"]
-    rows += [f"| `{one.name}` | `{one.type}` | {one.meaning} |" for one in form.columns()]
+    rows += [
+        f"| `{column.name}` | `{column.type}` | {column.meaning} |" for column in form.columns()
+    ]
     return "\n".join(rows)
 
 
