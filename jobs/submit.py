@@ -18,14 +18,12 @@ from typing import Annotated
 import typer
 
 from jobs.command import AllowCode, Limit, Overrides, allowed, command, console, read_config
-from pipeline.cluster.job_server import (
-    JobEnd,
-    JobLog,
-    JobServer,
+from pipeline.cluster.job_request import (
     command_line,
     job_environment,
     refuse_paths_of_this_machine,
 )
+from pipeline.cluster.job_server import JobEnd, JobLog, JobServer
 from pipeline.cluster.job_server_access import check_job_server
 from pipeline.config import JobConfig
 from pipeline.engine.families import module_of

@@ -45,7 +45,7 @@ class Checkpoint:
         folder: where it is.
         expected: hex sha256 of every file that matters, by its name, as :attr:`files` gave them
             when the run was planned; whatever else is read is refused. None reads what is there.
-        hashed: the same, just taken by who made this object; None takes them when asked for.
+        hashed: the same, as computed by the maker of this object; None: computed on first use.
         copy: whether the folder is a copy of ours, which may be fetched again.
     """
 

@@ -1,4 +1,4 @@
-"""The address of the cluster that a run joins, tried before Ray does, which retries for minutes."""
+"""The address of the cluster that a run joins; tried here first, for Ray retries for minutes."""
 
 from __future__ import annotations
 

@@ -57,10 +57,10 @@ Look = Callable[[], str | None]
 
 
 class RayWatch:
-    """A thread that looks after Ray while a session lasts.
+    """A thread that checks Ray's processes while a session lasts.
 
     Attributes:
-        lost: what of Ray died; None as long as all is well.
+        lost: what of Ray died; None while everything runs.
 
     Args:
         look: says what died; never raises.

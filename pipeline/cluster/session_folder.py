@@ -90,7 +90,7 @@ class SessionFolder:
 
     def __init__(self, base: str) -> None:
         base = os.path.realpath(base)  # as the kernel names the files that processes hold open
-        _forget_old(base)
+        _remove_old(base)
         try:
             self.path = tempfile.mkdtemp(prefix=PREFIX, dir=base)  # mode 700
         except OSError as error:
@@ -172,7 +172,7 @@ def base_for_sockets(below: int) -> str:
     return base if len(os.fsencode(base)) <= room else "/tmp"
 
 
-def _forget_old(base: str) -> None:
+def _remove_old(base: str) -> None:
     """Remove folders of sessions of ours that failed long ago."""
     for folder in Path(base).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):

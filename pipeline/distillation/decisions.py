@@ -1,4 +1,4 @@
-"""Second step, in the driver: what the whole set decides about each unit, and writes it down.
+"""Second step, in the driver: what takes the whole set to decide, written for each unit.
 
 Memory is about 100 bytes per query, and with near duplicates about 30 bytes per character of its
 text on top; units are read one after the other.

@@ -1,4 +1,4 @@
-"""Files that a set is made of beside its teachers: as they were when the set got its name."""
+"""Files that a set is made of beside its teachers, unchanged since its id was computed."""
 
 from __future__ import annotations
 

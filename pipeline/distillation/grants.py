@@ -1,4 +1,4 @@
-"""Where documents are capped: what the units' queries asked for becomes what they may take."""
+"""The cap on uses of a document: requests of the units' queries become grants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which queries say the same, and which say what an evaluation query says."""
+"""Queries with the same or nearly the same text, among themselves and as evaluation queries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Which queries say the same, and which say what an evaluation query says.
+    """Clusters of queries with nearly the same text, and matches with evaluation queries.
 
     Attributes:
         cluster_of: int64 [N].

@@ -83,7 +83,7 @@ def _mine_all(
     wanted: int | None = None,
     granted: Sequence[frozenset[int]] | None = None,
 ) -> list[Mined]:
-    """What became of every query of a unit."""
+    """The result of mining for every query of a unit."""
     config = job.config
     mined = []
     for query, failure in enumerate(unit_pool.failures):

@@ -57,7 +57,7 @@ class UnitPool:
     reasons: list[str | None]
 
     def candidates(self, query: int) -> Candidates:
-        """What the miner sees of one query."""
+        """The candidates of one query."""
         places, pool = self.usable[query], self.pool
         taken = pa.array(places)
         images = zip(

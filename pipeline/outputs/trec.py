@@ -1,8 +1,8 @@
 """TREC runs: ``query_id Q0 doc_id rank score tag``, as trec_eval and its relatives read them.
 
-A field ends at white space and there is no way to quote any, so an id with white space in it would
-be read as another line or another id. Such an id is refused by name, never changed: whoever joins
-the run with judgements joins by exactly these ids.
+Fields end at white space and cannot be quoted, so an id with white space in it would be read as
+another line or another id. Such an id is refused by name, never changed: whoever joins the run with
+judgements joins by exactly these ids.
 
 What was not scored is left out. A line needs a score, and none that the model did not give is
 written; those candidates stand in ``ranked/`` with a null score, and in ``quarantine/``.

@@ -1,4 +1,4 @@
-"""What identifies the content of a file where its store has no name for it.
+"""What identifies the content of a file where its store has no version for it.
 
 A file of up to a stated size is hashed whole. Of a larger one the Parquet footer and blocks spread
 over the file are, and what its store says of it (times, inode) joins them, for a change between the

@@ -1,4 +1,4 @@
-"""What went wrong between this process and its stores, and was made good: counts for the report."""
+"""Counts of storage faults that this process recovered from, for the run's report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store says about the things that lie in it."""
+"""What a store says about its files, folders and unfinished uploads."""
 
 from __future__ import annotations
 

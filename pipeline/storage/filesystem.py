@@ -25,11 +25,11 @@ R = TypeVar("R")
 _NAMED = ("generation", "ETag", "etag")
 
 
-def _told(method: Callable[..., R]) -> Callable[..., R]:
-    """What the library of a store raises, as an error that names the path."""
+def _explained(method: Callable[..., R]) -> Callable[..., R]:
+    """Turn what the library of a store raises into an error that names the path."""
 
     @functools.wraps(method)
-    def told(self: Any, path: Any, *others: Any, **named: Any) -> R:
+    def explained(self: Any, path: Any, *others: Any, **named: Any) -> R:
         try:
             return method(self, path, *others, **named)
         except RerankError:
@@ -41,7 +41,7 @@ def _told(method: Callable[..., R]) -> Callable[..., R]:
             place = getattr(path, "path", path)
             raise StorageError(f"{place}: {type(error).__name__}: {said}") from error
 
-    return told
+    return explained
 
 
 class Filesystem(Backend):
@@ -51,7 +51,7 @@ class Filesystem(Backend):
         #: The file that was read whole last: what it had to be, what it was, and its content.
         self._last: tuple[tuple[FileIdentity, FileIdentity], bytes] | None = None
 
-    @_told
+    @_explained
     def stat(self, path: str) -> FileIdentity | None:
         """Size, and what the file system has for a version."""
         fs, name = resolve(path)
@@ -61,26 +61,26 @@ class Filesystem(Backend):
             return None
         return None if info["type"] == "directory" else _identity(fs, info)
 
-    @_told
+    @_explained
     def is_folder(self, path: str) -> bool:
         """What the file system calls a directory."""
         fs, name = resolve(path)
         return bool(fs.isdir(name))
 
-    @_told
+    @_explained
     def find(self, folder: str) -> list[FileIdentity]:
         """Recursive listing."""
         fs, name = resolve(folder)
         return [_identity(fs, info) for info in fs.find(name, detail=True).values()]
 
-    @_told
+    @_explained
     def glob(self, pattern: str) -> list[FileIdentity]:
         """The file system's own."""
         fs, name = resolve(pattern)
         found = fs.glob(name, detail=True).values()
         return [_identity(fs, info) for info in found if info["type"] == "file"]
 
-    @_told
+    @_explained
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         """One listing."""
         fs, name = resolve(folder)
@@ -93,7 +93,7 @@ class Filesystem(Backend):
             names[info["type"]].append(info["name"].rstrip("/").rpartition("/")[2])
         return names["file"], names["directory"]
 
-    @_told
+    @_explained
     def open(self, path: str, expected: FileIdentity | None) -> BinaryIO | None:
         """Where the content is known, it is read whole and checked before anything is parsed.
 
@@ -126,7 +126,7 @@ class Filesystem(Backend):
             kept = self._last = ((expected, file), verified_bytes(read[0], expected).read())
         return io.BytesIO(kept[1])
 
-    @_told
+    @_explained
     def entries(self, folder: str) -> list[Entry]:
         """One listing."""
         fs, name = resolve(folder)
@@ -144,7 +144,7 @@ class Filesystem(Backend):
             if info["name"].rstrip("/") != name.rstrip("/")  # some list the folder itself as well
         ]
 
-    @_told
+    @_explained
     def read(self, path: str, most_bytes: int | None = None) -> tuple[bytes, str] | None:
         """Content and version, from two requests."""
         file = self.stat(path)
@@ -154,7 +154,7 @@ class Filesystem(Backend):
         fs, name = resolve(path)
         return bytes(fs.cat_file(name)), file.version
 
-    @_told
+    @_explained
     def write(self, path: str, data: bytes) -> None:
         """``pipe_file``."""
         fs, name = resolve(path)
@@ -163,7 +163,7 @@ class Filesystem(Backend):
         except PermissionError as error:
             raise denied(path, error) from error
 
-    @_told
+    @_explained
     def create(self, path: str, data: bytes) -> bool:
         """``pipe_file`` in mode ``create``."""
         fs, name = resolve(path)
@@ -175,7 +175,7 @@ class Filesystem(Backend):
             raise denied(path, error) from error
         return True
 
-    @_told
+    @_explained
     def replace(self, path: str, data: bytes, version: str) -> str | None:
         """Refused: fsspec has no compare-and-swap."""
         scheme = path.partition("://")[0]
@@ -184,7 +184,7 @@ class Filesystem(Backend):
             "a local disk"
         )
 
-    @_told
+    @_explained
     def delete(self, path: str) -> None:
         """``rm_file``."""
         fs, name = resolve(path)
@@ -195,7 +195,7 @@ class Filesystem(Backend):
         except PermissionError as error:
             raise denied(path, error) from error
 
-    @_told
+    @_explained
     def fetch(self, file: FileIdentity, target: Path) -> None:
         """``get_file``."""
         fs, name = resolve(file.path)

@@ -29,9 +29,9 @@ def set_retry_policy(settings: StorageConfig) -> None:
 
 
 def pause(backoff_s: float, failures: int) -> float:
-    """Seconds to wait after the ``failures``-th failure: half of it fixed, half of it chance.
+    """Seconds to wait after the ``failures``-th failure: half of it fixed, half of it random.
 
-    It doubles from ``backoff_s`` up to :data:`LONGEST_PAUSE_S`. The chance keeps clients that
+    It doubles from ``backoff_s`` up to :data:`LONGEST_PAUSE_S`. The random half keeps clients that
     were refused together from coming back together.
     """
     # An exponent past 40 is over the longest pause for any backoff worth the name.

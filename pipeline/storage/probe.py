@@ -1,4 +1,4 @@
-"""Whether a store keeps its word: conditional writes tried for real, before a run relies on them.
+"""Whether conditional writes of a store work: tried with many writers before a run relies on them.
 
 Some stores accept the conditions and ignore them, or check them first and write later; both lose
 units and leases without an error. What is written here has names of its own and is removed.

@@ -1,8 +1,8 @@
 """S3 and what speaks its protocol: conditional writes, verified reads, listings.
 
-A conditional write carries an id of its own in the object's metadata, so an answer that was lost is
-no riddle: the store is asked whose object is there before anything is sent again. A request that is
-still on its way when it is sent again does no harm, since both carry that id.
+A conditional write carries an id of its own in the object's metadata: where its answer is lost, the
+store is asked whose object is there before anything is sent again. A request that is still on its
+way when it is sent again does no harm, since both carry that id.
 """
 
 from __future__ import annotations

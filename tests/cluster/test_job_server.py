@@ -1,4 +1,4 @@
-"""What a job prints is understood by the one who follows it."""
+"""What a job prints, and how it ends, is understood by the one who follows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.rerank import show_plan
-from pipeline.cluster.job_server import JobLog
+from pipeline.cluster.job_server import JobEnd, JobLog
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from tests.makers import long_table, write
@@ -29,3 +29,18 @@ def test_the_folder_that_a_run_prints_is_found_in_its_log(
     for start in range(0, len(text), piece):
         log._look(text[start : start + piece])
     assert log.folder == prepared.folder.path
+
+
+@pytest.mark.parametrize(
+    ("status", "exit_code", "code"),
+    [
+        ("SUCCEEDED", 0, 0),
+        ("FAILED", 6, 6),
+        ("FAILED", None, 5),
+        ("FAILED", -9, 137),
+        ("STOPPED", None, 143),
+        ("STOPPED", 0, 143),
+    ],
+)
+def test_the_code_is_that_of_the_job(status: str, exit_code: int | None, code: int) -> None:
+    assert JobEnd(status=status, exit_code=exit_code, message="", folder=None).code == code

@@ -1,0 +1,83 @@
+"""What a job is sent with: its environment, its command, and paths that exist where it runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pipeline.config import JobConfig
+from pipeline.errors import ConfigurationError
+
+#: What a job's environment shows to everybody who may see the dashboard must hold no secret.
+_SECRET: Final = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|API_KEY", re.I)
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def job_environment(
+    assignments: Sequence[str], *, grace_s: int, local: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The environment of a job: what was asked for, and nothing else of this process's.
+
+    Args:
+        assignments: ``NAME=VALUE``, or ``NAME`` for the value of this environment.
+        grace_s: seconds between SIGTERM and SIGKILL when the job is stopped.
+        local: this environment.
+
+    Raises:
+        ConfigurationError: no name, nothing to copy, or a secret, which Ray would show to others.
+    """
+    environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(grace_s)}
+    for text in assignments:
+        name, assigned, value = text.partition("=")
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(f"--env {name}: give NAME=VALUE, or NAME to copy it from here")
+        if _SECRET.search(name):
+            raise ConfigurationError(
+                f"--env {name}: a job's environment is shown by Ray's dashboard and logs, so no "
+                "secret goes there; give the nodes an instance role, or set it where they start"
+            )
+        if not assigned and name not in local:
+            raise ConfigurationError(f"--env {name}: not set here; give NAME=VALUE")
+        environment[name] = value if assigned else local[name]
+    return environment
+
+
+def refuse_paths_of_this_machine(config: JobConfig, *, uploaded: bool) -> None:
+    """Refuse relative paths: a job runs elsewhere, in a folder that is removed with it.
+
+    Raises:
+        ConfigurationError: a path is relative; the input's may be, where a folder is ``uploaded``.
+    """
+    named = [("output.path", config.output.path)]
+    if not uploaded:
+        named += [("input.path", path) for path in config.input.path]
+    for setting, path in named:
+        if "://" not in path and not Path(path).is_absolute():
+            raise ConfigurationError(
+                f"'{setting}': '{path}' is relative, but the job runs on another machine; give a "
+                "URI (s3://...) or an absolute path that the nodes share"
+            )
+
+
+def command_line(
+    python: str,
+    file: str,
+    overrides: Sequence[str],
+    *,
+    limit: int | None = None,
+    allow_code: Collection[str] = (),
+) -> str:
+    """What the head of the cluster runs, quoted for its shell."""
+    words = [python, "-m", "jobs.rerank", "-c", file]
+    for override in overrides:
+        words += ["--set", override]
+    if limit is not None:
+        words += ["--limit", str(limit)]
+    for module in sorted(allow_code):
+        words += ["--allow-code", module]
+    return shlex.join(words)

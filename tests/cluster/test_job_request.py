@@ -1,0 +1,52 @@
+"""A job gets the environment and the command that were asked for, and no secret."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from pipeline.cluster.job_request import command_line, job_environment
+from pipeline.errors import ConfigurationError
+
+
+def test_the_environment_holds_what_was_asked_for_and_no_secret() -> None:
+    local = {"AWS_ENDPOINT_URL": "http://store", "AWS_SECRET_ACCESS_KEY": "canary"}
+    found = job_environment(["AWS_ENDPOINT_URL", "A=b=c", "EMPTY="], grace_s=7, local=local)
+    assert found == {
+        "RAY_JOB_STOP_WAIT_TIME_S": "7",
+        "AWS_ENDPOINT_URL": "http://store",
+        "A": "b=c",
+        "EMPTY": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("AWS_SECRET_ACCESS_KEY", "no secret goes there"),
+        ("AWS_ACCESS_KEY_ID=x", "no secret goes there"),
+        ("HF_TOKEN=x", "no secret goes there"),
+        ("db_password=x", "no secret goes there"),
+        ("NOT_SET_HERE", "not set here; give NAME=VALUE"),
+        ("=x", "give NAME=VALUE"),
+        ("a b=x", "give NAME=VALUE"),
+    ],
+)
+def test_what_must_not_be_in_an_environment(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        job_environment([assignment], grace_s=1, local={"AWS_SECRET_ACCESS_KEY": "canary"})
+
+
+def test_the_command_line_is_quoted_for_a_shell() -> None:
+    line = command_line(
+        "python", "a b.yaml", ["output.columns=[title, lang]"], limit=3, allow_code={"b.c", "a.b"}
+    )
+    spoken = subprocess.run(
+        ["/bin/sh", "-c", line.replace("python", "printf '%s\\n'", 1)],
+        capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert spoken == [
+        "-m", "jobs.rerank", "-c", "a b.yaml", "--set", "output.columns=[title, lang]",
+        "--limit", "3", "--allow-code", "a.b", "--allow-code", "b.c",
+    ]  # fmt: skip
