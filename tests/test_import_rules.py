@@ -73,7 +73,7 @@ OWNERS = {
     "sentence_transformers": ("pipeline.distillation.student",),
     "ray": (
         "pipeline.cluster.job_server",
-        "pipeline.cluster.ray_session",
+        "pipeline.cluster.ray_start",
         "pipeline.cluster.ray_watch",
         "pipeline.distillation.sets.part_tasks",
         "pipeline.execution.graph",

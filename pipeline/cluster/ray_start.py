@@ -1,0 +1,151 @@
+"""Starts Ray on this machine or joins a cluster, and keeps Ray's own output off the terminal."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from pipeline.config import RayConfig, ReplicasConfig
+from pipeline.errors import (
+    ConfigurationError,
+    NotFoundError,
+    RerankError,
+    RunFailedError,
+)
+
+#: Ray's folder within the one that is ours.
+_RAYS_OWN: Final = "r"
+
+#: Bytes that the path of Ray's longest socket takes below the folder for temporary files.
+BELOW_BASE: Final = len(
+    f"/rerank-12345678/{_RAYS_OWN}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+)
+
+#: Ray Data stops a run in which no task finishes for this long; a unit of long documents on a
+#: small machine takes far longer than its default of 30 minutes.
+_NO_PROGRESS_S = 6 * 3600
+
+#: Ray declares a node dead that answers late because the machine is busy or swaps, and then ends
+#: the driver. Where there is only one node, its process shows whether it lives.
+_PATIENT: Final = {"health_check_failure_threshold": 1000}
+
+#: Replicas that die in a row before one of them starts (killed for memory, or with their node)
+#: before the run gives up. A model that cannot be loaded is reported at once, by its own message.
+_DEATHS_AT_START = 4
+
+
+class RayJob(Protocol):
+    """What a session needs to know of a job's configuration."""
+
+    @property
+    def ray(self) -> RayConfig:
+        """Which Ray, and what its tasks take."""
+
+    @property
+    def replicas(self) -> ReplicasConfig:
+        """What its actors take."""
+
+
+@contextmanager
+def stderr_held_back(folder: str) -> Iterator[None]:
+    """Keep what Ray's C++ code writes while it starts, and show it only when starting fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile(dir=folder) as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def start(config: RayJob, folder: str) -> None:
+    """Start Ray below ``folder``.
+
+    Raises:
+        ConfigurationError: Ray refuses the size of its object store.
+        RunFailedError: it does not start.
+    """
+    import ray
+
+    memory = config.ray.object_store_gib
+    try:
+        ray.init(
+            # Without this, Ray would join whatever cluster was started last on this machine.
+            address="local",
+            num_cpus=_logical_cpus(config),
+            num_gpus=None if config.replicas.num_gpus else 0,
+            include_dashboard=False,
+            object_store_memory=None if memory is None else int(memory * 2**30),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            # Ray opens this folder to everybody; the one around it is ours alone.
+            _temp_dir=f"{folder}/{_RAYS_OWN}",
+            _system_config=_PATIENT,
+        )
+    except RerankError:
+        raise
+    except Exception as error:  # Ray raises plain Exception when its processes do not come up
+        if isinstance(error, ValueError) and "object store" in str(error).lower():
+            raise ConfigurationError(
+                f"ray.object_store_gib: Ray refuses {memory or 'its default'} on this machine "
+                f"({_first_line(error)})"
+            ) from None
+        raise RunFailedError(
+            f"Ray did not start on this machine ({_first_line(error)}). Where the machine was only "
+            f"busy, run the same command again; else see Ray's logs, which are kept in {folder}, "
+            "or set ray.mode to in_process"
+        ) from None
+
+
+def join(address: str) -> None:
+    """Join the cluster at ``address``.
+
+    Raises:
+        NotFoundError: it does not answer, or refuses this process.
+    """
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
+        raise NotFoundError(
+            f"ray.address: cannot join the cluster at '{address}' ({error}); start one with "
+            "`ray start --head`, or set ray.address to null for a local run. Where the cluster "
+            "asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _logical_cpus(config: RayJob) -> int:
+    """Slots of a local Ray: at least every replica and two tasks, or the run could never start."""
+    needed = config.replicas.most * config.replicas.num_cpus + 2 * config.ray.read_cpus
+    return max(os.cpu_count() or 1, math.ceil(needed))
+
+
+def quiet() -> None:
+    """Set Ray Data up for runs of long units, without output of its own."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = _NO_PROGRESS_S
+    context.max_consecutive_actor_init_deaths = _DEATHS_AT_START
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
