@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Literal
 
 import pyarrow as pa
 
 from pipeline import schema
 from pipeline.candidates.column_types import (
-    candidates_hint,
     carried_type,
-    holds_no_candidate,
-    is_list_of_structs,
     partition_hint,
     require_image,
     require_number,
     require_text,
 )
+from pipeline.candidates.layouts import Layout, candidate_fields, candidates_column
 from pipeline.candidates.named_columns import Level, NamedColumns
 from pipeline.errors import ConfigurationError, InputContractError
-
-Layout = Literal["long", "nested"]
-
-_OF_CANDIDATES: Final = (
-    schema.DOC_ID,
-    schema.TITLE,
-    schema.TEXT,
-    schema.IMAGE,
-    schema.FIRST_STAGE_SCORE,
-    schema.FIRST_STAGE_RANK,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +94,12 @@ def map_columns(
         raise ConfigurationError(
             f"input.columns: unknown column '{unknown[0]}'; known: {', '.join(schema.ALIASES)}"
         )
-    listed = _candidates_column(arrow, explicit, layout, source)
+    listed = candidates_column(arrow, explicit, layout, source)
     outer = NamedColumns(source, explicit, arrow, "query", listed, uuids)
     inner = outer
     if listed is not None:
         outer.check(listed)
-        fields = _fields_of(arrow, listed, explicit, [*(text_columns or ()), *pass_through])
+        fields = candidate_fields(arrow, listed, explicit, [*(text_columns or ()), *pass_through])
         inner = NamedColumns(source, explicit, fields, "candidate", listed, uuids)
     query = _query_columns(outer)
     candidate = {schema.DOC_ID: inner.require(schema.DOC_ID)}
@@ -136,19 +123,6 @@ def map_columns(
         carried=_carried(query, candidate, passed, outer, inner),
         uuids=outer.uuids() | inner.uuids(),
     )
-
-
-def _fields_of(
-    arrow: pa.Schema, listed: str, explicit: Mapping[str, str], wanted: Sequence[str]
-) -> pa.Schema:
-    """The fields of candidates; of lists without items those that are wanted, all null."""
-    kind = arrow.field(listed).type
-    if not holds_no_candidate(kind):
-        return pa.schema(list(kind.value_type))
-    names = [explicit.get(name, name) for name in (schema.DOC_ID, schema.TEXT)]
-    names += [explicit.get(name, name) for name in wanted if name not in arrow.names]
-    names += [own for ours, own in explicit.items() if ours in _OF_CANDIDATES]
-    return pa.schema([pa.field(name, pa.null()) for name in dict.fromkeys(names)])
 
 
 def _query_columns(outer: NamedColumns) -> dict[str, str]:
@@ -235,30 +209,3 @@ def _carried(
         kind = columns.fields.field(name)
         carried[name] = carried_type(kind, uuid=columns.is_uuid(name))
     return carried
-
-
-def _candidates_column(
-    arrow: pa.Schema, explicit: Mapping[str, str], layout: str, source: str
-) -> str | None:
-    if layout == "long":
-        return None
-    aliases = schema.ALIASES[schema.CANDIDATES]
-    names = (explicit[schema.CANDIDATES],) if schema.CANDIDATES in explicit else aliases
-    for name in names:
-        if name in arrow.names and is_list_of_structs(arrow.field(arrow.names.index(name)).type):
-            return name
-    for name in names:
-        if name in arrow.names and holds_no_candidate(arrow.field(arrow.names.index(name)).type):
-            ids = (explicit.get(schema.DOC_ID), *schema.ALIASES[schema.DOC_ID])
-            if layout == "nested" or not any(alias in arrow.names for alias in ids):
-                return name
-    if layout == "nested" or schema.CANDIDATES in explicit:
-        told = candidates_hint(arrow, names)
-        raise InputContractError(
-            f"{source}: {told}"
-            if told
-            else f"{source}: the nested layout needs a list-of-structs column called "
-            f"{' or '.join(names)}; columns found: {', '.join(arrow.names)}; map yours with "
-            "--set input.columns.candidates=YOUR_COLUMN"
-        )
-    return None

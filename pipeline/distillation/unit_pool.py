@@ -11,18 +11,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.reading import read_lists
 from pipeline.candidates.unchanged import read_unchanged
 from pipeline.distillation.decisions import SPLIT
 from pipeline.distillation.judgements import evaluation_documents
 from pipeline.distillation.rules import canonical, reasons
 from pipeline.distillation.rules.candidates import Candidates
-from pipeline.distillation.rules.rows import Pool, split_images
+from pipeline.distillation.rules.rows import Pool
 from pipeline.distillation.rules.teachers import Scale, combine, looked_up
 from pipeline.distillation.sets.folder import DECISIONS
 from pipeline.distillation.steps import Job
 from pipeline.distillation.survey import OUTSIDE
+from pipeline.distillation.unit_contents import contents_of, queries_of
 from pipeline.distillation.unit_scores import UnitScores, read_scores
 from pipeline.distillation.units import DistillUnit
 from pipeline.hashes import Hashes, stable_hashes
@@ -96,8 +96,8 @@ def read_pool(job: Job, unit: DistillUnit, scales: Sequence[Scale]) -> UnitPool:
     )
     not_finite = unit_scores.not_finite | np.isinf(scores)
     scores = np.where(not_finite, np.float32(np.nan), scores)
-    queries = _queries(unit_scores, lists)
-    texts, data, uris = _contents(unit_scores, lists)
+    queries = queries_of(unit_scores, lists)
+    texts, data, uris = contents_of(unit_scores, lists)
     more = _outside(decisions)
     pool = Pool(
         doc_ids=pa.concat_arrays([unit_scores.doc_ids, more.doc_ids]),
@@ -156,53 +156,6 @@ def _relevance(unit_scores: UnitScores, queries: pa.Table, more: _Outside) -> In
     places = looked_up(ids, more.doc_ids, *judged)
     relevance = unit_scores.outside[canonical.RELEVANCE].to_numpy().astype(np.int64)
     return np.asarray(relevance[places], dtype=np.int64)
-
-
-def _queries(unit_scores: UnitScores, lists: CandidateLists) -> pa.Table:
-    """query_id, query and query_image in the order of the ranked rows."""
-    ids = lists.queries[schema.QUERY_ID].combine_chunks().cast(pa.string())
-    nothing = pa.array([""] * len(ids)), pa.array([""] * len(unit_scores.query_ids))
-    places = pa.array(_or_null(looked_up(unit_scores.query_ids, nothing[1], ids, nothing[0])))
-    count = len(unit_scores.query_ids)
-    images = None
-    if schema.IMAGE in lists.queries.column_names:
-        images = lists.queries[schema.IMAGE].combine_chunks().take(places)
-    data, uris = split_images(images, count)
-    missing = (data.is_null().to_numpy(zero_copy_only=False)) & (
-        uris.is_null().to_numpy(zero_copy_only=False)
-    )
-    image = pa.StructArray.from_arrays(
-        [data, uris], fields=list(canonical.QUERY_IMAGE_TYPE), mask=pa.array(missing)
-    )
-    return pa.table(
-        {
-            schema.QUERY_ID: unit_scores.query_ids,
-            schema.QUERY: lists.queries[schema.QUERY].combine_chunks().take(places),
-            schema.QUERY_IMAGE: image,
-        }
-    )
-
-
-def _contents(
-    unit_scores: UnitScores, lists: CandidateLists
-) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Text, image bytes and image place of every ranked row, from the input it was scored from."""
-    ids = lists.queries[schema.QUERY_ID].combine_chunks().cast(pa.string())
-    documents = lists.documents.combine_chunks()
-    doc_ids = documents[schema.DOC_ID].combine_chunks().cast(pa.string())
-    theirs = ids.take(pa.array(lists.query_of_document))
-    places = pa.array(
-        _or_null(looked_up(unit_scores.row_queries, unit_scores.doc_ids, theirs, doc_ids))
-    )
-    images = None
-    if schema.IMAGE in documents.column_names:
-        images = documents[schema.IMAGE].combine_chunks().take(places)
-    texts = documents[schema.TEXT].combine_chunks().take(places)
-    return (texts, *split_images(images, len(texts)))
-
-
-def _or_null(places: Ints) -> pa.Array:
-    return pa.array(places, mask=places < 0)
 
 
 def _ranks(scores: npt.NDArray[np.float32], query_of: Ints) -> npt.NDArray[np.int32]:
