@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -35,6 +34,7 @@ from tests.support.fault_proxy import (
     CutAnswer,
     CutRequest,
     Drip,
+    ExpiredUnless,
     FaultProxy,
     Hang,
     LoseAnswer,
@@ -457,26 +457,10 @@ def test_rotated_credentials_are_taken_up(
     s3_server: S3Server,
     fault_proxy: FaultProxy,
     s3_folder: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    rotate: Callable[[str], None],
 ) -> None:
-    """Keys in a file that somebody else renews, as a role's are: the process need not restart."""
-
-    class OnlyWith(Action):
-        async def answer(self, request: Any, upstream: Any) -> bytes:
-            if b"Credential=" + s3_server.access_key.encode() + b"/" in request.head:
-                return await upstream.answer(request)
-            return await Status(403, "ExpiredToken").answer(request, upstream)
-
-    def rotate(key: str) -> None:
-        lines = ("[default]", f"aws_access_key_id={key}", f"aws_secret_access_key={secret}")
-        (tmp_path / "credentials").write_text("\n".join(lines))
-
-    secret = s3_server.secret_key
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    fault_proxy.add(Rule(OnlyWith()))
+    """The process need not restart."""
+    fault_proxy.add(Rule(ExpiredUnless(s3_server.access_key)))
     rotate("old")
     with pytest.raises(AccessDeniedError, match="have expired"):
         store.list_names(s3_folder)

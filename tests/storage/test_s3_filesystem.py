@@ -8,7 +8,6 @@ import pickle
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from pipeline.storage.counters import take
 from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.s3_filesystem import filesystem
 from tests.fixtures_s3 import BUCKET, s3_client
-from tests.support.fault_proxy import SLOW_DOWN, Action, FaultProxy, Hang, LoseAnswer, Rule, Status
+from tests.support.fault_proxy import SLOW_DOWN, ExpiredUnless, FaultProxy, Hang, LoseAnswer, Rule
 from tests.support.s3_server import S3Server
 
 #: Methods that s3fs has, and what they answer in a folder that holds "a" and "deep/b".
@@ -123,26 +122,12 @@ def test_expired_keys_are_read_again_once_for_all_that_noticed(
     s3_server: S3Server,
     fault_proxy: FaultProxy,
     s3_folder: str,
-    tmp_path: Path,
+    rotate: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class OnlyWithNewKeys(Action):
-        async def answer(self, request: Any, upstream: Any) -> bytes:
-            if b"Credential=" + s3_server.access_key.encode() + b"/" in request.head:
-                return await upstream.answer(request)
-            await asyncio.sleep(0.05)  # so that all are on their way with the old ones
-            return await Status(403, "ExpiredToken").answer(request, upstream)
-
-    def rotate(key: str) -> None:
-        secret = f"aws_secret_access_key={s3_server.secret_key}"
-        lines = ("[default]", f"aws_access_key_id={key}", secret)
-        (tmp_path / "credentials").write_text("\n".join(lines))
-
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     rotate("old")
-    fault_proxy.add(Rule(OnlyWithNewKeys()))
+    # All requests are on their way with the old keys before the first one is refused.
+    fault_proxy.add(Rule(ExpiredUnless(s3_server.access_key, seconds=0.05)))
     filesystem().connect()
     rotate(s3_server.access_key)
     made: list[str] = []

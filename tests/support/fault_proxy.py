@@ -114,6 +114,25 @@ SLOW_DOWN = Status(503, "SlowDown")
 
 
 @dataclass(frozen=True)
+class ExpiredUnless(Action):
+    """Only requests that are signed with an access key are answered, others after a while refused.
+
+    Attributes:
+        access_key: the one whose requests the server gets.
+        seconds: before the others hear that their keys have expired.
+    """
+
+    access_key: str
+    seconds: float = 0.0
+
+    async def answer(self, request: Request, upstream: Upstream) -> bytes:
+        if f"Credential={self.access_key}/".encode() in request.head:
+            return await upstream.answer(request)
+        await asyncio.sleep(self.seconds)
+        return _error(request, 403, "ExpiredToken")
+
+
+@dataclass(frozen=True)
 class Latency(Action):
     """The server hears of the request late."""
 
