@@ -23,6 +23,25 @@ _IGNORED: Final = ("*.rotary_emb.inv_freq",)
 _OUTPUT: Final = "lm_head"
 
 
+def can_pack(config: Mapping[str, Any]) -> bool:
+    """Whether a decoder runs without padding, by its config.json.
+
+    transformers runs the others, padded.
+    """
+    rotary = config.get("rope_parameters") or config.get("rope_scaling")
+    kind = rotary.get("rope_type", rotary.get("type")) if isinstance(rotary, Mapping) else None
+    return (
+        config.get("model_type") in PACKABLE
+        and config.get("hidden_act", "silu") == "silu"
+        and not turns_by_batch(str(kind))
+    )
+
+
+def turns_by_batch(rope_type: str) -> bool:
+    """Whether rotary angles depend on the longest sequence of a batch, as transformers has them."""
+    return "dynamic" in rope_type or rope_type == "longrope"
+
+
 def can_share(config: Mapping[str, Any]) -> bool:
     """Whether every layer of a decoder sees all that came before, by its config.json."""
     if config.get("model_type") == "mistral":

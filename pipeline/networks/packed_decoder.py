@@ -79,9 +79,10 @@ class PackedDecoder(nn.Module):
         """
         tables = self.rotary_tables(positions, states.dtype)
         added: torch.Tensor | None = None
-        for layer in self.layers[:-1]:
+        *before, last = self.layers
+        for layer in before:
             added, states = layer(added, states, tables, plan)
-        added, states = self.layers[-1](added, states, tables, plan, reading)
+        added, states = last(added, states, tables, plan, reading)
         normed: torch.Tensor = self.norm(added, states)[0]
         return normed
 
@@ -89,7 +90,7 @@ class PackedDecoder(nn.Module):
         """[T, head_dim / 2] of cos and of sin in ``dtype``, computed in float32."""
         angles = positions[..., None].float() * self.inverse_frequencies
         if self.shape.sections is not None:  # each part turns with an axis of its own
-            parts = torch.split(angles, self.shape.sections, dim=-1)
+            parts = torch.split(angles, list(self.shape.sections), dim=-1)
             angles = torch.cat([part[axis] for axis, part in enumerate(parts)], dim=-1)
         scale = self.shape.table_scale
         return (angles.cos() * scale).to(dtype), (angles.sin() * scale).to(dtype)
@@ -212,9 +213,9 @@ class Attention(Heads):
     def forward(self, normed: torch.Tensor, tables: Tables, plan: Plan) -> torch.Tensor:
         """[T, hidden]."""
         queries, keys = self.shape.heads, self.shape.key_heads
-        heads, value = torch.split(self.split(self.qkv_proj(normed)), (queries + keys, keys), dim=1)
+        heads, value = torch.split(self.split(self.qkv_proj(normed)), [queries + keys, keys], dim=1)
         placed = self.placed(heads, tables, queries=queries)
-        query, key = torch.split(placed, (queries, keys), dim=1)
+        query, key = torch.split(placed, [queries, keys], dim=1)
         mixed = attend(query, key, value, plan, scale=self.scale, window=self.window)
         projected: torch.Tensor = self.o_proj(mixed.flatten(1))
         return projected

@@ -10,6 +10,7 @@ import torch
 
 from pipeline.checkpoints.values import number, whole_number
 from pipeline.errors import ModelError
+from pipeline.networks.decoders import turns_by_batch
 
 #: Which halves of a head turn with time, row and column where Qwen2-VL's file says nothing;
 #: arXiv:2409.12191.
@@ -129,7 +130,7 @@ def rotary_frequencies(config: Any, head_dim: int, where: Path) -> tuple[torch.T
     if kind == "default":
         steps = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
         frequencies, scale = 1.0 / parameters["rope_theta"] ** steps, 1.0
-    elif "dynamic" in kind or kind == "longrope" or kind not in ROPE_INIT_FUNCTIONS:
+    elif turns_by_batch(kind) or kind not in ROPE_INIT_FUNCTIONS:
         raise ModelError(
             f"{where}: rope_type '{kind}' is not one whose angles depend on a token's position "
             f"alone{_OTHERWISE}"

@@ -15,10 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers.models.qwen2_vl.modeling_qwen2_vl import (
-    Qwen2VisionTransformerPretrainedModel,
-    apply_rotary_pos_emb_vision,
-)
+from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
 
 from pipeline.networks.attention import attend
 from pipeline.networks.attention_plan import Plan, Segments
@@ -26,6 +23,7 @@ from pipeline.networks.packed import pack
 from pipeline.networks.packed_decoder import PackedDecoder
 from pipeline.networks.packed_decoder_shape import DecoderShape
 from pipeline.networks.padding import pad
+from pipeline.networks.pointwise import rotate_heads
 from pipeline.prompts.image_places import place_images
 
 if TYPE_CHECKING:
@@ -78,10 +76,12 @@ class ImageAttention(nn.Module):
         **__: Any,
     ) -> torch.Tensor:
         """[P, vision width]."""
-        inner = self.attention
-        query, key, value = inner.qkv(hidden).unflatten(-1, (3, inner.num_heads, -1)).unbind(1)
-        query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
-        mixed = attend(query, key, value, plan, scale=inner.scaling)
+        inner, count = self.attention, self.attention.num_heads
+        heads = inner.qkv(hidden).unflatten(-1, (3 * count, -1))
+        # Both halves of a head turn by the same angles, so the tables repeat themselves.
+        cos, sin = (table.chunk(2, dim=-1)[0] for table in position_embeddings)
+        query, key = rotate_heads(heads[:, : 2 * count], cos, sin).chunk(2, dim=1)
+        mixed = attend(query, key, heads[:, 2 * count :], plan, scale=inner.scaling)
         projected: torch.Tensor = inner.proj(mixed.flatten(1))
         return projected
 

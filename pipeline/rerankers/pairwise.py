@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError
-from pipeline.networks.decoders import PACKABLE, can_share, load_log_odds, read_log_odds
+from pipeline.networks.decoders import can_pack, can_share, load_log_odds, read_log_odds
 from pipeline.prompts import preference
 from pipeline.prompts.chat import (
     ChatSettings,
@@ -74,7 +74,7 @@ class Pairwise(WeightedReranker):
     def __init__(self, *, checkpoint: Checkpoint, settings: PairwiseSettings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.kind = str(checkpoint.config.get("model_type"))
-        self.can_pack = self.kind in PACKABLE
+        self.can_pack = can_pack(checkpoint.config)
         self.shares_prefixes = can_share(checkpoint.config)
         self.tokenizer = PromptTokenizer(checkpoint, settings)
         words = list(preference.PROMPT)

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.networks.decoders import can_share, load_log_odds, read_log_odds
+from pipeline.networks.decoders import can_pack, can_share, load_log_odds, read_log_odds
 from pipeline.prompts.long_documents import (
     LongDocumentSettings,
     Pieces,
@@ -78,7 +78,6 @@ class Qwen3Reranker(WeightedReranker):
 
     Settings = Qwen3RerankerSettings
     pointwise = True
-    can_pack = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: Qwen3RerankerSettings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
@@ -89,6 +88,7 @@ class Qwen3Reranker(WeightedReranker):
                 f"{checkpoint.folder}/config.json: model_type '{kind}'; the qwen3_reranker family "
                 "runs qwen3. See `rerank models` for the family of your checkpoint"
             )
+        self.can_pack = can_pack(self.config)
         self.shares_prefixes = can_share(self.config)
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
         self.tokenizer = TextTokenizer(checkpoint)

@@ -11,12 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, Qwen2VLTextConfig, Qwen2VLTextModel
 
 from pipeline.engine.packing import gather, packed_batches
 from pipeline.errors import ModelError
 from pipeline.networks.cpu_linears import BlockedLinear, block_linears
 from pipeline.networks.decoders import PACKABLE, read_decoder
+from pipeline.networks.packed import pack
 from pipeline.networks.packed_decoder import PackedDecoder
 from pipeline.networks.packed_decoder_shape import DecoderShape
 from pipeline.sequences.batch import Batch
@@ -76,26 +77,36 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def upstream(name: str, dtype: torch.dtype = torch.float32) -> Any:
-    """transformers' body, with every number drawn: norms and biases begin as ones and zeros."""
+    """transformers' body."""
     kind, changes = KINDS[name]
     torch.manual_seed(3)
     config = AutoConfig.for_model(kind, **(SIZES | changes))
     body = AutoModel.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    return drawn(body).to(dtype)
+
+
+def drawn(body: Any) -> Any:
+    """Norms and biases begin as ones and zeros, which would hide where they are left out."""
     for parameter in body.parameters():
         if parameter.dim() == 1:
             parameter.data.add_(0.3 * torch.randn_like(parameter))
-    return body.to(dtype).eval().requires_grad_(False)
+    return body.eval().requires_grad_(False)
 
 
 def packed(name: str, body: Any, dtype: torch.dtype = torch.float32) -> PackedDecoder:
     shape = DecoderShape.of(body.config, kind=KINDS[name][0], where=WHERE)
     decoder = PackedDecoder(shape, dtype=dtype)
-    state = decoder.state_dict()
-    stored = body.state_dict()
+    copy_weights(body, decoder)
+    return decoder
+
+
+def copy_weights(body: Any, decoder: PackedDecoder) -> None:
+    """The state dict of one is in the layout of the other."""
+    decoder.eval().requires_grad_(False)
+    state, stored = decoder.state_dict(), body.state_dict()
     assert state.keys() == stored.keys()
     for key, tensor in stored.items():
         state[key].copy_(tensor)
-    return decoder.eval().requires_grad_(False)
 
 
 BODIES = {name: upstream(name) for name in KINDS}
@@ -159,6 +170,47 @@ def test_a_shared_beginning_is_as_good_as_a_copy(
         once = by_readout(PACKED[name], unit, budget)
         copied = by_readout(PACKED[name], unit.unshared(), budget)
     torch.testing.assert_close(once, copied, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("sections", [[2, 1, 1], [1, 1, 2]])
+def test_positions_of_three_axes(sections: list[int]) -> None:
+    """The text of Qwen2-VL, where tokens of an image stand at rows and columns."""
+    config = Qwen2VLTextConfig(
+        **SIZES,
+        bos_token_id=None,
+        eos_token_id=None,
+        rope_parameters={"rope_type": "default", "mrope_section": sections},
+    )
+    body = drawn(Qwen2VLTextModel(config))
+    decoder = PackedDecoder(
+        DecoderShape.of(config, kind="qwen2_vl", where=WHERE), dtype=torch.float32
+    )
+    copy_weights(body, decoder)
+    batch = whole_batch(sequences([7, 9], last=True))
+    flat = pack(batch, causal=True)
+    positions = torch.randint(0, 40, (3, 16), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = [
+            body(
+                input_ids=flat.input_ids[:, a:b], position_ids=positions[:, None, a:b]
+            ).last_hidden_state[0, -1]
+            for a, b in pairwise(batch.offsets.tolist())
+        ]
+        states = decoder.embed_tokens(flat.input_ids[0])
+        out = decoder(states, positions, flat.plan, flat.reading)
+    torch.testing.assert_close(out, torch.stack(wanted), **TOLERANCE)
+
+
+@pytest.mark.parametrize("sections", [[2, 2], [2, 2, 2]])
+def test_axes_that_do_not_make_up_a_head_are_refused(sections: list[int]) -> None:
+    config = Qwen2VLTextConfig(
+        **SIZES,
+        bos_token_id=None,
+        eos_token_id=None,
+        rope_parameters={"rope_type": "default", "mrope_section": sections},
+    )
+    with pytest.raises(ModelError, match=r"mrope_section is .*half of a head's 8"):
+        DecoderShape.of(config, kind="qwen2_vl", where=WHERE)
 
 
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3"])
