@@ -20,13 +20,17 @@ Rerank = Callable[..., Outcome]
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """One real local Ray for every test of the session; a run joins it instead of starting one."""
+    """One real local Ray for every test of the session; a run joins it instead of starting one.
+
+    It is told of a GPU, so that replicas of families that compute on the CPU wherever they stand
+    can be run as replicas with a GPU are: with two units in each.
+    """
     import logging
 
     import ray
 
     ray.init(
-        num_cpus=4, num_gpus=0, include_dashboard=False, log_to_driver=False,
+        num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False,
         logging_level=logging.ERROR, object_store_memory=512 * 2**20,
     )  # fmt: skip
     yield

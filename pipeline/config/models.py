@@ -187,7 +187,7 @@ class UnitsConfig(Settings):
         3_600.0,
         gt=0,
         description="Seconds that a unit may spend in one stage before its worker is taken for "
-        "hung and killed.",
+        "hung and killed; two units in one replica have the time of both.",
     )
 
 

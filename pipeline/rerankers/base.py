@@ -91,13 +91,18 @@ class Reranker(ABC):
 
         Methods that decide what to ask next from what they were told (sliding windows,
         tournaments) carry their state in the links of the sequences they return; decode sees the
-        last round only. The engine interleaves the rounds of all queries of a unit.
+        last round only. The engine interleaves the rounds of all queries of a unit. Pure: another
+        thread may be in :meth:`forward` with another unit.
         """
         return None
 
     @abstractmethod
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
-        """float32 [N]: one raw score per document from readouts [R, D]; NaN where there is none."""
+        """float32 [N]: one raw score per document from readouts [R, D]; NaN where there is none.
+
+        In a run ``sequences`` have lengths, readouts and links, and no tokens, images or parents
+        any more, see :meth:`Sequences.without_tokens`.
+        """
 
 
 class WeightedReranker(Reranker):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +14,7 @@ from pipeline.config import EngineConfig
 from pipeline.engine.build import build_engine
 from pipeline.engine.engine import Engine
 from pipeline.engine.scoring import document_scores
-from pipeline.engine.statistics import padding_waste
+from pipeline.engine.statistics import Statistics, padding_waste
 from pipeline.errors import ConfigurationError
 from pipeline.rerankers.base import Reranker
 from pipeline.sequences.arrays import Floats
@@ -158,6 +162,72 @@ def test_the_float32_twin_is_made_once_and_only_when_it_is_needed() -> None:
     assert scores(13) == [-13]
     assert len(made) == 1
     assert (made[0].calls, engine.statistics.rescored) == (3, 3)
+
+
+class Held(Hungry):
+    """Is on the device from ``begun`` until it is let ``go``; ``inside`` says how many are."""
+
+    def __init__(self) -> None:
+        super().__init__(10_000)
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        self.begun.set()
+        assert self.go.wait(60)
+        return super().forward(batch)
+
+
+def test_a_round_is_prepared_while_the_device_has_another() -> None:
+    reranker = Held()
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=100)
+    units = [CandidateLists.from_texts("q", ["x" * n for n in sizes]) for sizes in ((5, 3), (7,))]
+    first, second = (reranker.encode(lists) for lists in units)
+    with ThreadPoolExecutor(1) as pool:
+        scored = pool.submit(engine.score, first, lambda: units[0])
+        assert reranker.begun.wait(60)
+        counted = Statistics(units=1)
+        prepared = engine.prepare(second, counted)
+        assert not scored.done(), "the device is still held"
+        reranker.go.set()
+        readouts = engine.collect(engine.launch(prepared, counted), counted)
+    assert readouts.values[:, 0].tolist() == [7]
+    assert scored.result().readouts.values[:, 0].tolist() == [5, 3]
+    assert (counted.tokens, scored.result().statistics.tokens) == (7, 8)
+
+
+def test_units_of_several_threads_have_statistics_of_their_own() -> None:
+    reranker = Hungry(40)
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=40)
+    sizes = [[n, n, 13, 50][: n % 5] for n in range(1, 40)]
+
+    def score(lengths: list[int]) -> tuple[list[float], Statistics]:
+        lists = CandidateLists.from_texts("q", ["x" * n for n in lengths])
+        done = engine.score(reranker.encode(lists), lambda: lists)
+        return done.readouts.values[:, 0].tolist(), done.statistics
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(score, sizes))
+    for lengths, (values, counted) in zip(sizes, found, strict=True):
+        wanted = [math.nan if n in (13, 50) else n for n in lengths]
+        assert values == pytest.approx(wanted, nan_ok=True)
+        assert counted.units == 1
+        assert counted.too_large == sum(n > 40 for n in lengths)
+        assert counted.rescored == sum(n == 13 for n in lengths)
+    totals = engine.statistics.as_dict()
+    for name in totals:
+        assert totals[name] == pytest.approx(sum(counted.as_dict()[name] for _, counted in found))
+
+
+def test_a_round_that_was_prepared_before_its_batches_were_known_not_to_fit_is_cut_anew() -> None:
+    reranker = Hungry(40)
+    lists = CandidateLists.from_texts("q", ["x" * 10] * 16)
+    engine = Engine(reranker, device=torch.device("cpu"), token_budget=160)
+    counted = Statistics()
+    prepared = engine.prepare(reranker.encode(lists), counted)
+    engine.run(lists, reranker.encode(lists))
+    readouts = engine.collect(engine.launch(prepared, counted), counted)
+    assert readouts.values[:, 0].tolist() == [10] * 16
+    assert (counted.halved, counted.batches) == (0, 4)
 
 
 def test_no_documents_give_no_scores() -> None:

@@ -178,3 +178,8 @@ def test_sequences_survive_the_journey_as_ipc() -> None:
     assert again.segment_ids is None
     assert again.links["document"].tolist() == [[1, 2], [3, 4]]
     assert [image.shape for image in again.images] == [(2, 3, 3), (1, 1, 3)]
+    read = Sequences.from_ipc(again.without_tokens().to_ipc())
+    assert (len(read.token_ids), read.images, read.rejected) == (0, (), sequences.rejected)
+    assert read.lengths.tolist() == [4]
+    assert read.readout_offsets.tolist() == [0, 1]
+    assert read.links["document"].tolist() == [[1, 2], [3, 4]]

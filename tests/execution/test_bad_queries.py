@@ -139,6 +139,37 @@ def test_on_ray_a_query_that_kills_its_worker_costs_itself_only(
     assert kept(files_below(output)) == kept(files_below(str(Path(outcome.folder).parent)))
 
 
+def test_on_ray_a_unit_is_not_blamed_for_the_one_beside_it(
+    rerank: Rerank, drivers: Drivers, tmp_path: Path
+) -> None:
+    """A replica with a GPU dies with both of its units inside; only one of them is at fault."""
+    words = {"q003": "abortincompany"}
+    table = with_words(long_table(queries=12), words)
+    path = write(tmp_path / "in.parquet", table, row_group_size=20)
+    plain, deaths = str(tmp_path / "plain"), tmp_path / "deaths"
+    assert drivers.run(lexical_job(path, plain)) == 0
+    settings = {"runs": str(tmp_path / "runs"), "deaths": str(deaths)}
+    outcome = rerank(
+        path,
+        model={"family": f"{FAMILIES}.accompanied", "settings": settings},
+        units={"documents": 25},
+        replicas={"num_gpus": 1, "num_cpus": 0.5},
+        quarantine={"max_error_rate": 1.0, "max_crashes": 50},
+    )
+    first, *later = [line.split() for line in deaths.read_text().splitlines()]
+    assert len({mark.partition(".")[0] for mark in first}) == 2, "both slots were full"
+    # The neighbour keeps the mark of that one death; the culprit is alone from then on.
+    marked = [mark for line in later for mark in line]
+    assert {mark for mark in marked if not mark.endswith("-1.json")} == {
+        mark for mark in marked if mark.endswith(("-2.json", "-3.json"))
+    }
+    suspected = report(str(Path(outcome.folder).parent))["units_suspected"]
+    [culprit] = suspected
+    assert {m.partition(".")[0] for m in marked if m.endswith("-3.json")} == {culprit}
+    check(str(Path(outcome.folder).parent), plain, table, words)
+    assert not list(Path(outcome.folder, "attempts").iterdir())
+
+
 def test_workers_that_only_crash_stop_the_run_with_their_last_words(
     rerank: Rerank, tmp_path: Path
 ) -> None:
