@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
 
 
 def ranker(**options: Any) -> Ranker:
-    return load(str(GOLDEN), family="jina_m0", image_base=str(GOLDEN), **options)
+    return load(str(GOLDEN), family="jina_m0", device="cpu", image_base=str(GOLDEN), **options)
 
 
 @pytest.fixture(scope="module")
@@ -407,7 +407,13 @@ class TestLoading:
                     tensors[f"model.{name}"] = tensors.pop(name)
 
         case = next(case for case in CASES if case["id"] == "mixed_candidates")
-        model = load(edited(nest), family="jina_m0", image_base=str(GOLDEN), max_length=2_048)
+        model = load(
+            edited(nest),
+            family="jina_m0",
+            device="cpu",
+            image_base=str(GOLDEN),
+            max_length=2_048,
+        )
         scores = model.score_lists(listed(case["query"], case["documents"]))
         np.testing.assert_allclose(scores, case["expected"]["scores"], atol=2e-5, rtol=0)
 

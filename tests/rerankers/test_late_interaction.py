@@ -24,7 +24,12 @@ BY_NAME = {case["case"]: case for case in CASES}
 
 def load(folder: Path = GOLDEN, budget: int | None = None, **options: Any) -> api.Ranker:
     return api.load(
-        str(folder), family="late_interaction", dtype="float32", token_budget=budget, **options
+        str(folder),
+        family="late_interaction",
+        device="cpu",
+        dtype="float32",
+        token_budget=budget,
+        **options,
     )
 
 

@@ -64,6 +64,7 @@ def load(folder: Path, budget: int | None = None, **options: Any) -> api.Ranker:
     return api.load(
         str(folder),
         family="listwise_generation",
+        device="cpu",
         dtype="float32",
         token_budget=budget,
         **options,

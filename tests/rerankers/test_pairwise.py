@@ -63,7 +63,14 @@ def library() -> Any:
 
 
 def load(folder: Path, budget: int | None = None, **options: Any) -> api.Ranker:
-    return api.load(str(folder), family="pairwise", dtype="float32", token_budget=budget, **options)
+    return api.load(
+        str(folder),
+        family="pairwise",
+        device="cpu",
+        dtype="float32",
+        token_budget=budget,
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +351,7 @@ def test_any_causal_model_of_transformers_serves(tmp_path: Path, kind: str) -> N
     listwise = api.load(
         str(tmp_path),
         family="listwise_generation",
+        device="cpu",
         dtype="float32",
         **{**settings, "window": 3, "stride": 1},
     )

@@ -25,7 +25,12 @@ Pairs = list[list[str]]
 
 def load(folder: Path = GOLDEN, budget: int | None = None, **settings: Any) -> api.Ranker:
     return api.load(
-        str(folder), family="qwen3_reranker", dtype="float32", token_budget=budget, **settings
+        str(folder),
+        family="qwen3_reranker",
+        device="cpu",
+        dtype="float32",
+        token_budget=budget,
+        **settings,
     )
 
 
