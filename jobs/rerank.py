@@ -70,6 +70,7 @@ def show_plan(prepared: Prepared) -> None:
         f"{prepared.source.columns.layout} layout"
     )
     console.say(f"plan       {len(plan.units)} units, about {plan.documents:,} documents")
+    console.say(f"units      up to {prepared.size.documents:,} documents: {prepared.size.reason}")
     console.say(f"{FOLDER_LINE}{prepared.folder.path}")
 
 

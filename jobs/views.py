@@ -60,7 +60,8 @@ def plan(
         ]
         if as_json:
             described = {"run_id": prepared.plan.run_id, "folder": prepared.folder.path}
-            typer.echo(json.dumps(described | {"units": rows}, indent=2))
+            size = {"size": asdict(prepared.size)}
+            typer.echo(json.dumps(described | size | {"units": rows}, indent=2))
             return
         show_plan(prepared)
         table = Table("unit", "rows", "documents", "state", box=None, pad_edge=False)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import schema
-from pipeline.bench.flops import image_flops, text_flops
 from pipeline.bench.preparing import PAGES, Prepared
+from pipeline.networks.flops import image_flops, text_flops
 from pipeline.sequences.sequences import Sequences
 
 

@@ -95,7 +95,12 @@ class Plan:
 
 
 def plan_units(
-    source: Input, *, documents: int, fingerprint: str, limit: int | None = None
+    source: Input,
+    *,
+    documents: int,
+    first: int | None = None,
+    fingerprint: str,
+    limit: int | None = None,
 ) -> Plan:
     """Cut the input into units of about ``documents`` candidates.
 
@@ -104,46 +109,73 @@ def plan_units(
     Args:
         source: the opened input.
         documents: target size of a unit.
+        first: target size of the first unit, from which units grow to ``documents``: each is as
+            large as all before it together. None: all are of one size.
         fingerprint: digest of everything that changes scores.
         limit: only the rows of the first ``limit`` queries.
     """
     rows = source.rows
     if limit is not None:
         rows = read_unchanged(source, lambda opened: count_rows_of_queries(opened, limit))
+    targets = _Targets(documents if first is None else first, documents)
     units = []
-    for start, stop, size in _merged(_pieces(source, rows, documents), documents):
+    for start, stop, size in _merged(_pieces(source, rows, targets), targets):
         name = _digest([fingerprint, rows == source.rows or rows, *_touched(source, start, stop)])
         units.append(Unit(name=name[:24], start=start, stop=stop, documents=size))
     run_id = _digest([fingerprint, *(unit.name for unit in units)])[:16]
     return Plan(run_id=run_id, fingerprint=fingerprint, units=tuple(units))
 
 
-def _pieces(source: Input, rows: int, documents: int) -> Iterator[tuple[int, int, int]]:
-    """Row groups as (start, stop, documents), the large ones cut into equal parts."""
+@dataclass(frozen=True)
+class _Targets:
+    """Documents that a unit is to have, by how many stand before it: small ones first."""
+
+    first: int
+    most: int
+
+    def after(self, documents: int) -> int:
+        return min(self.most, max(self.first, documents))
+
+
+def _pieces(source: Input, rows: int, targets: _Targets) -> Iterator[tuple[int, int, int]]:
+    """Row groups as (start, stop, documents), those that are larger than a unit cut.
+
+    While units grow, what they need is cut off; the rest of a row group falls into equal parts.
+    """
+    done = 0
     for file in source.files:
         start = file.first
         for count, size in zip(file.row_groups, file.documents, strict=True):
-            stop = min(start + count, rows)
-            if start < stop:
-                kept = round(size * (stop - start) / count)
-                parts = min(stop - start, max(1, -(-kept // documents)))
-                edges = [start + (stop - start) * i // parts for i in range(parts + 1)]
+            lower, stop = start, min(start + count, rows)
+            while lower < stop:
+                kept = round(size * (stop - lower) / count)
+                target = targets.after(done)
+                if target < min(targets.most, kept):
+                    edges = [lower, min(stop, lower + max(1, round(target * count / size)))]
+                else:
+                    parts = min(stop - lower, max(1, -(-kept // target)))
+                    edges = [lower + (stop - lower) * i // parts for i in range(parts + 1)]
                 for lower, upper in pairwise(edges):
-                    yield lower, upper, round(size * (upper - lower) / count)
+                    piece = round(size * (upper - lower) / count)
+                    yield lower, upper, piece
+                    done += piece
+                lower = edges[-1]
             start += count
 
 
 def _merged(
-    pieces: Iterable[tuple[int, int, int]], documents: int
+    pieces: Iterable[tuple[int, int, int]], targets: _Targets
 ) -> Iterator[tuple[int, int, int]]:
     """Neighbouring pieces joined while they fit the target together."""
     current: tuple[int, int, int] | None = None
+    done = 0
     for start, stop, size in pieces:
-        if current is not None and current[2] + size <= documents:
+        if current is not None and current[2] + size <= targets.after(done):
             current = (current[0], stop, current[2] + size)
             continue
         if current is not None:
             yield current
+            done += current[2]
         current = (start, stop, size)
     if current is not None:
         yield current

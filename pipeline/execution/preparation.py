@@ -17,6 +17,7 @@ from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.execution.identity import ModelIdentity, fingerprint, model_identity
 from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.unit_size import UnitSize, unit_size
 from pipeline.outputs import finding
 from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.store import absolute, join
@@ -33,6 +34,7 @@ class Prepared:
         model: identity of the model.
         source: the opened input.
         plan: the units.
+        size: how large units are, and why.
         folder: where the run is or will be.
         allow_code: modules outside this package that the user allows to be imported; never
             written down, so that a run's folder cannot say it.
@@ -42,6 +44,7 @@ class Prepared:
     model: ModelIdentity
     source: Input
     plan: Plan
+    size: UnitSize
     folder: RunFolder
     allow_code: frozenset[str] = frozenset()
 
@@ -54,16 +57,23 @@ class Prepared:
             "config": self.config.model_dump(mode="json"),
             "input": [f.identity.described() | {"rows": f.rows} for f in self.source.files],
             "layout": self.source.columns.layout,
+            "units": asdict(self.size),
             "versions": _versions(),
         }
 
 
-def prepare(config: JobConfig, *, allow_code: frozenset[str] = frozenset()) -> Prepared:
+def prepare(
+    config: JobConfig,
+    *,
+    allow_code: frozenset[str] = frozenset(),
+    size: UnitSize | None = None,
+) -> Prepared:
     """Resolve the model, open the input, cut it into units.
 
     Args:
         config: the job.
         allow_code: modules outside this package that the user allows to be imported.
+        size: how the input was cut before; None: as the job says.
 
     Raises:
         ConfigurationError, NotFoundError, ModelError, InputContractError: see their classes.
@@ -74,9 +84,12 @@ def prepare(config: JobConfig, *, allow_code: frozenset[str] = frozenset()) -> P
     reranker = build_reranker(config.model, allow_code=allow_code)
     model = model_identity(config, reranker)
     source = open_input(config.input, pass_through=config.output.columns)
+    if size is None:
+        size = unit_size(config, source, reranker)
     plan = plan_units(
         source,
-        documents=config.units.documents,
+        documents=size.documents,
+        first=size.first,
         fingerprint=fingerprint(config, model),
         limit=config.limit,
     )
@@ -86,6 +99,7 @@ def prepare(config: JobConfig, *, allow_code: frozenset[str] = frozenset()) -> P
         model=model,
         source=source,
         plan=plan,
+        size=size,
         folder=folder,
         allow_code=allow_code,
     )
@@ -122,10 +136,19 @@ def prepare_again(
     )
     here = config.output.model_copy(update={"path": folder.path.rpartition("/")[0]})
     config = config.model_copy(update={"output": here})
-    prepared = prepare(config, allow_code=allow_code)
+    prepared = prepare(config, allow_code=allow_code, size=_size_before(described, config))
     if prepared.plan.run_id != described["run_id"]:
         _refuse_changed(folder, described, prepared)
     return prepared
+
+
+def _size_before(described: dict[str, Any], config: JobConfig) -> UnitSize | None:
+    """How the run was cut; None where that is not written down, or is to be changed."""
+    units = described.get("units")
+    before = described["config"].get("units", {}).get("documents")
+    if units is None or before != config.units.documents:
+        return None
+    return UnitSize(**{name: units[name] for name in ("documents", "first", "reason", "seconds")})
 
 
 def _refuse_changed(folder: RunFolder, described: dict[str, Any], prepared: Prepared) -> None:

@@ -57,6 +57,17 @@ class InputPart(BaseModel):
     version: str
 
 
+class UnitsPart(BaseModel):
+    """How the input of ``run.json`` was cut, see :class:`pipeline.execution.unit_size.UnitSize`."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    documents: int = Field(ge=1)
+    first: int = Field(ge=1)
+    reason: str
+    seconds: float | None
+
+
 class Description(Record):
     """``run.json``: what the run is of."""
 
@@ -68,6 +79,7 @@ class Description(Record):
     config: dict[str, Any]
     input: list[InputPart]
     versions: dict[str, str]
+    units: UnitsPart | None = None  # runs planned before units were sized by time have none
 
 
 class FilePart(BaseModel):

@@ -112,6 +112,11 @@ class WeightedReranker(Reranker):
         checkpoint: its files; the constructor reads small ones, :meth:`load_network` the weights.
     """
 
+    @property
+    def readout_width(self) -> int:
+        """Numbers of a readout (D); more than a few where readouts are vectors."""
+        return 1
+
     def __init__(self, *, checkpoint: Checkpoint, settings: Any) -> None:
         """Take a checkpoint and settings.
 

@@ -99,6 +99,11 @@ class BiEncoder(WeightedReranker):
         )
         self.network: Any = None
 
+    @property
+    def readout_width(self) -> int:
+        """The vector of a text."""
+        return int(self.config.get("hidden_size", 1))
+
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build transformers' own encoder for the checkpoint's ``model_type``."""
         from transformers import AutoModel

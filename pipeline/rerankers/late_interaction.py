@@ -99,6 +99,11 @@ class LateInteraction(WeightedReranker):
         )
         self.network: Any = None
 
+    @property
+    def readout_width(self) -> int:
+        """The vector of a token."""
+        return self.metadata.dim
+
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """transformers' own encoder, and the projection in float32."""
         import torch

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pipeline.sequences.sequences import Sequences
 
-_CAUSAL: Final = ("qwen3", "qwen2_vl")
+_CAUSAL: Final = ("llama", "mistral", "qwen2", "qwen2_vl", "qwen3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,12 @@ class Network:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Network:
-        """The text network of a config.json."""
+        """The text network of a config.json.
+
+        Raises:
+            KeyError: the configuration does not state a size under the name that BERT, RoBERTa and
+                the decoders give it.
+        """
         hidden, inner = config["hidden_size"], config["intermediate_size"]
         layers, heads = config["num_hidden_layers"], config["num_attention_heads"]
         width = heads * config.get("head_dim", hidden // heads)
