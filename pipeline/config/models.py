@@ -203,8 +203,8 @@ class EngineConfig(Settings):
     token_budget: int | None = Field(
         None,
         ge=1,
-        description="Tokens per forward pass; default: on CPU what suits its caches, on GPU what "
-        "memory_fraction allows, measured when the replica starts.",
+        description="Tokens per forward pass; default: on CPU what suits its caches, on GPU the "
+        "fewest that are as fast as any within memory_fraction, timed when the replica starts.",
     )
     memory_fraction: float = Field(
         0.85, gt=0, le=1, description="Share of a GPU's memory that a replica may fill."
