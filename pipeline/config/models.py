@@ -268,10 +268,11 @@ class ReplicasConfig(Settings):
 class RayConfig(Settings):
     """Which Ray runs the job."""
 
-    mode: Literal["cluster", "in_process"] = Field(
-        "cluster",
+    mode: Literal["auto", "cluster", "in_process"] = Field(
+        "auto",
         description="cluster: Ray; in_process: one unit after the other in this process, without "
-        "Ray, for debugging and very small inputs.",
+        "Ray, for debugging; auto: Ray, but a single worker process where that is sooner done: "
+        "one replica, nothing that needs Ray, and one unit or minutes of a CPU's work.",
     )
     address: str | None = Field(
         None,

@@ -1,8 +1,9 @@
-"""Workers that may be lost, for units that killed theirs: a child process, or an actor of Ray."""
+"""Workers that may be lost: a child process, or, for units that killed theirs, an actor of Ray."""
 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import socket
 import sys
@@ -18,6 +19,27 @@ from pipeline.cluster.session_folder import SessionFolder, temporary_base
 from pipeline.execution.attempts import stderr_path, stderr_tail
 from pipeline.execution.replica import IsolatedReplica
 from pipeline.execution.stages import Job
+from pipeline.execution.unit_tasks import commit_unit, encode_unit
+
+#: What takes seconds to import and every replica with a network needs.
+_HEAVY = ("torch", "transformers.modeling_utils")
+
+
+def prepare_processes(*, network: bool) -> None:
+    """Start the server that child processes are forked from, which imports what they need.
+
+    It does so beside this process, so the earlier this is called the sooner the first child is
+    ready. Nothing is done where it runs already.
+
+    Args:
+        network: whether they will load one, and so need torch.
+    """
+    # Asking CUDA itself whether there is a GPU would make it useless in forked processes.
+    # https://docs.pytorch.org/docs/stable/notes/cuda.html#environment-variables
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*(_HEAVY if network else ()), __name__])
+    multiprocessing.forkserver.ensure_running()
 
 
 class IsolatedProcess:
@@ -45,6 +67,11 @@ class IsolatedProcess:
     ) -> pa.Table | None:
         """The status row; None when the child died."""
         done: pa.Table | None = self._call("attempt", number, list(crashed), put, limit_s)
+        return done
+
+    def unit(self, number: int) -> pa.Table | None:
+        """A unit through every stage as on Ray, with its marks; None when the child died."""
+        done: pa.Table | None = self._call("unit", number)
         return done
 
     def close(self) -> None:
@@ -77,8 +104,8 @@ class IsolatedProcess:
             self._folder = SessionFolder(temporary_base())
         self._stderr = Path(self._folder.path, "stderr")
         # Forked from a server without threads, which imports torch once for all children.
+        prepare_processes(network=bool(self._job.model.digest))
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", __name__])
         self._pipe, theirs = context.Pipe()
         self._child = context.Process(target=_serve, args=(self._job, theirs, self._stderr))
         self._child.start()
@@ -90,13 +117,19 @@ def _serve(job: Job, pipe: Connection, stderr: Path) -> None:
     with stderr.open("w") as file:
         os.dup2(file.fileno(), 2)
     sys.stderr = os.fdopen(2, "w")
-    replica = IsolatedReplica(job)
+    replica = _ProcessReplica(job)
     while True:
         try:
             method, arguments = pipe.recv()
         except EOFError:
             return
         pipe.send(getattr(replica, method)(*arguments))
+
+
+class _ProcessReplica(IsolatedReplica):
+    def unit(self, number: int) -> pa.Table:
+        encoded = encode_unit(pa.table({"id": [number]}), job=self.job)
+        return commit_unit(self(encoded), job=self.job)
 
 
 class IsolatedActor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -13,11 +14,13 @@ from pipeline.candidates.reasons import OF_QUERIES
 from pipeline.errors import QuarantineError, RunFailedError
 from pipeline.execution import rows
 from pipeline.execution.device_time import DeviceTime
+from pipeline.execution.placement import Place
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.rows import Statistics, SuspectUnit
 from pipeline.execution.run_files import read_sealed
 from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.startup import REPLICA, Startup
 from pipeline.execution.unit_counts import UnitCounts, query_hashes, total_reasons
 from pipeline.hashes import HashSet
 from pipeline.schema import QUERY_ID
@@ -36,6 +39,8 @@ class Ledger:
         units: counts by unit.
         suspects: units set aside because they killed their workers or made the model raise.
         progress: the counters that are shown.
+        startup: when each phase of the start was reached.
+        place: where units were worked on last; None before that.
     """
 
     def __init__(self, prepared: Prepared) -> None:
@@ -44,6 +49,9 @@ class Ledger:
         self.progress = Progress(
             units=len(prepared.plan.units), documents_planned=prepared.plan.documents
         )
+        self.startup = Startup(prepared.begun)
+        self.place: Place | None = None
+        self._budgets: Counter[int] = Counter()
         self._folder: RunFolder = prepared.folder
         self._limits = prepared.config.quarantine
         self._queries = HashSet()
@@ -76,6 +84,9 @@ class Ledger:
     def note(self, unit: str, stats: Statistics) -> None:
         """Add what the workers noted about a unit that this session finished."""
         self._failures = 0
+        if replica := stats.pop(rows.REPLICA, None):
+            self.startup.reached(REPLICA, at=replica[rows.READY])
+            self._budgets[int(replica[rows.TOKEN_BUDGET])] += 1
         self._totals = rows.added(self._totals, stats)
         self._device_time.add(stats)
         self._unit_seconds.append(sum(stats.get(rows.SECONDS, {}).values(), 0.0))
@@ -160,6 +171,9 @@ class Ledger:
             "engine": {name: round(v, 3) for name, v in totals.get(rows.ENGINE, {}).items()},
             "device_busy": None if busy is None else round(busy, 3),
             "rescored_in_float32": int(totals.get(rows.UNIT_EVENTS, {}).get("rescored", 0)),
+            "units_by_token_budget": {str(n): units for n, units in self._budgets.items()},
+            "place": self.place,
+            "startup": self.startup.seconds,
             "quarantined": total_reasons(self.units.values()),
         }
 

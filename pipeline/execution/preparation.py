@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +37,7 @@ class Prepared:
         plan: the units.
         size: how large units are, and why.
         folder: where the run is or will be.
+        begun: when planning began, by :func:`time.time`.
         allow_code: modules outside this package that the user allows to be imported; never
             written down, so that a run's folder cannot say it.
     """
@@ -46,6 +48,7 @@ class Prepared:
     plan: Plan
     size: UnitSize
     folder: RunFolder
+    begun: float
     allow_code: frozenset[str] = frozenset()
 
     def description(self) -> dict[str, Any]:
@@ -78,6 +81,7 @@ def prepare(
     Raises:
         ConfigurationError, NotFoundError, ModelError, InputContractError: see their classes.
     """
+    begun = time.time()
     set_retry_policy(config.storage)
     finding.find_all(config.output.formats)  # a wrong name is said before anything is opened
     config = config.model_copy(update={"model": cards.resolve(config.model)})
@@ -101,6 +105,7 @@ def prepare(
         plan=plan,
         size=size,
         folder=folder,
+        begun=begun,
         allow_code=allow_code,
     )
 

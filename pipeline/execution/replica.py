@@ -63,6 +63,7 @@ class Replica:
         except RerankError as error:
             # An actor that dies in its constructor is started again, and its reason is lost.
             self.failure = error
+        self.ready = time.time()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """An encoded unit -> the same row with readouts."""
@@ -80,7 +81,11 @@ class Replica:
         scored = pack_readouts(batch, done.sequences, done.readouts)
         engine = done.statistics.as_dict()
         rescored, busy_s = engine.pop("rescored"), engine["device_s"]
-        noted: rows.Statistics = {rows.ENGINE: engine, rows.UNIT_EVENTS: {"rescored": rescored}}
+        noted: rows.Statistics = {
+            rows.ENGINE: engine,
+            rows.UNIT_EVENTS: {"rescored": rescored},
+            rows.REPLICA: {rows.READY: self.ready, rows.TOKEN_BUDGET: self.engine.token_budget},
+        }
         window = DeviceTime.of_unit(self.name, began=began, ended=time.time(), busy_s=busy_s)
         return rows.with_statistics(scored, noted | window)
 

@@ -33,6 +33,12 @@ BEGAN: Final = "began"
 ENDED: Final = "ended"
 BUSY: Final = "busy"
 
+#: The one section that is of a replica, not of its units, and is never added up: when it had its
+#: network, by :func:`time.time`, and its token budget.
+REPLICA: Final = "replica"
+READY: Final = "ready"
+TOKEN_BUDGET: Final = "token_budget"
+
 #: Numbers by section and name.
 Statistics = dict[str, dict[str, float]]
 

@@ -8,9 +8,11 @@ from typing import Any
 from pipeline import failpoints
 from pipeline.errors import InputContractError, RunFailedError
 from pipeline.execution import attempts
+from pipeline.execution.isolated_workers import prepare_processes
 from pipeline.execution.lease import NoLease
 from pipeline.execution.listing import Problem, error_of, strange_names
 from pipeline.execution.outcome import Outcome
+from pipeline.execution.placement import place_of
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.publication import publish, refuse_damaged_pointer
 from pipeline.execution.scoring import score
@@ -48,6 +50,9 @@ def execute(prepared: Prepared, *, repair: bool = False) -> Outcome:
     before = _problems(prepared, repair)
     if before == []:
         return _finished(prepared)
+    plan = prepared.plan
+    if place_of(prepared.config, prepared.size, plan.units, plan.documents) == "process":
+        prepare_processes(network=bool(prepared.model.digest))  # imports while the lease is taken
     with driven(prepared, repair=repair) as session:
         problems = _problems(prepared, repair)
         if problems == []:  # by the driver that we waited for, or by taking the lease

@@ -8,8 +8,9 @@ from contextlib import closing
 from typing import Any
 
 from pipeline.candidates.planning import Unit
-from pipeline.execution import attempts, rows
+from pipeline.execution import attempts, rows, startup
 from pipeline.execution.isolation import isolate
+from pipeline.execution.placement import place_of
 from pipeline.execution.progress import Reporter, reporter
 from pipeline.execution.rows import SuspectUnit
 from pipeline.execution.session import Session
@@ -31,12 +32,16 @@ def score(session: Session, todo: Sequence[Unit]) -> None:
     """
     if not todo:
         return
-    config = session.prepared.config
+    prepared = session.prepared
+    config, ledger = prepared.config, session.ledger
+    place = place_of(config, prepared.size, todo, prepared.plan.documents)
+    ledger.place = place
     job = _job(session, todo)
     with (
-        open_workers(config, session.termination) as workers,
-        reporter(session.ledger.progress, config.progress.interval_s) as report,
+        open_workers(place, config, session.termination) as workers,
+        reporter(ledger.progress, config.progress.interval_s) as report,
     ):
+        ledger.startup.reached(startup.WORKERS)
         _stream(session, workers.rows(job), report)
         _isolate_suspects(session, workers, job, report)
 
@@ -73,6 +78,7 @@ def _count_row(session: Session, row: dict[str, Any], report: Reporter) -> str:
         session.ledger.set_aside(suspect)
         return suspect.unit
     counts = UnitCounts.from_metadata(row[rows.COUNTS])
+    session.ledger.startup.reached(startup.COMMITTED)
     session.ledger.note(counts.unit, stats)
     session.ledger.add(counts)
     report.update(session.ledger.progress)

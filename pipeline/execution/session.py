@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline import failpoints
 from pipeline.errors import ConfigurationError, RerankError
-from pipeline.execution import records
+from pipeline.execution import records, startup
 from pipeline.execution.lease import Lease, NoLease, take
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.preparation import Prepared
@@ -48,7 +48,9 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
         repair: replace a lease that is damaged, once nobody is seen to renew it.
     """
     ledger = Ledger(prepared)
+    ledger.startup.reached(startup.PLANNED)
     lease = _lease(prepared, ledger, repair)
+    ledger.startup.reached(startup.LEASED)
     termination = Termination(
         grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=lease.release
     )

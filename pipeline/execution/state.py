@@ -127,6 +127,8 @@ def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"{report['documents_per_s']:,.0f} documents/s; p50 {seconds['p50']:.1f} s, "
         f"p95 {seconds['p95']:.1f} s a unit",
     )
+    if report.get("startup"):
+        yield "start", f"seconds until {_pairs(report['startup'])}"
     yield "CPU seconds", _pairs(report["cpu_seconds"])
     if report.get("device_busy") is not None:
         yield "device", f"busy {report['device_busy']:.0%} of the time from first to last unit"

@@ -1,4 +1,4 @@
-"""What takes the units of a run through their stages: Ray, or this process."""
+"""What takes the units of a run through their stages: Ray, a worker process, or this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from pipeline.config import JobConfig
-from pipeline.errors import RerankError
+from pipeline.errors import RerankError, RunFailedError
+from pipeline.execution.attempts import MOST
 from pipeline.execution.isolated_workers import IsolatedActor, IsolatedProcess
 from pipeline.execution.isolation import IsolatedWorker
+from pipeline.execution.placement import Place
 from pipeline.execution.replica import Replica
 from pipeline.execution.stages import Job
 from pipeline.execution.termination import Termination
@@ -30,10 +32,10 @@ class Workers(Protocol):
 
 
 @contextmanager
-def open_workers(config: JobConfig, termination: Termination) -> Iterator[Workers]:
-    """The workers that ``ray.mode`` asks for, while the body runs."""
-    if config.ray.mode == "in_process":
-        yield _InProcess()
+def open_workers(place: Place, config: JobConfig, termination: Termination) -> Iterator[Workers]:
+    """The workers of a place, while the body runs."""
+    if place != "cluster":
+        yield _InProcess() if place == "in_process" else _OneProcess()
         return
     from pipeline.cluster.ray_session import ray_session
 
@@ -59,6 +61,35 @@ class _InProcess:
 
     def isolated(self, job: Job) -> IsolatedWorker:
         return IsolatedProcess(job)
+
+
+class _OneProcess:
+    def rows(self, job: Job) -> Iterator[dict[str, Any]]:
+        """One unit after the other, in a child process that is replaced when it dies."""
+        with closing(IsolatedProcess(job)) as worker:
+            for number in range(len(job.units)):
+                yield from _finished(worker, number).to_pylist()
+
+    def isolated(self, job: Job) -> IsolatedWorker:
+        return IsolatedProcess(job)
+
+
+def _finished(worker: IsolatedProcess, number: int) -> pa.Table:
+    """The status row of a unit, however often its process dies.
+
+    Marks count deaths at work on it, and set it aside in the end.
+
+    Raises:
+        RunFailedError: the process dies before it begins.
+    """
+    for _ in range(MOST + 1):
+        done = worker.unit(number)
+        if done is not None:
+            return done
+    raise RunFailedError(
+        f"a worker process died {MOST + 1} times before it began a unit. Committed units are kept: "
+        f"run the same command again to resume. Last words:\n{worker.stderr_tail or '(none)'}"
+    )
 
 
 class _OnRay:

@@ -1,0 +1,67 @@
+"""Where a run's units are worked on when ``ray.mode`` is ``auto``: Ray, or one worker process.
+
+Starting Ray and its workers takes seconds (about five on a laptop, more on a large machine) and
+ending it one more. What it gives is several replicas, several nodes, and reading, encoding and
+committing beside scoring. Where one replica has little to do, that is not worth the wait: one child
+process takes the units through all stages, and is replaced when it dies, as a worker of Ray is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from pipeline.candidates.planning import Unit
+from pipeline.config import JobConfig
+from pipeline.engine.device import device_kind
+from pipeline.execution.unit_size import UnitSize
+
+Place = Literal["cluster", "process", "in_process"]
+
+#: Seconds of one replica, by :data:`pipeline.execution.unit_size.RATES`, up to which Ray's start
+#: costs more than its overlap of stages wins: a tenth of the time at most on CPU, where scoring is
+#: nearly all of the work; on GPU encoding takes as long as scoring, and Ray spreads it over CPUs.
+LITTLE_S: Final = {"cpu": 200.0, "cuda": 1.5}
+
+
+def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], planned: int) -> Place:
+    """Where to work.
+
+    Args:
+        config: the job.
+        size: of its units, with an estimate of the time that all of them take.
+        todo: the units that are left.
+        planned: documents of all units.
+    """
+    if config.ray.mode != "auto":
+        return config.ray.mode
+    if needs_ray(config):
+        return "cluster"
+    if len(todo) <= 1:
+        return "process"
+    if size.seconds is None or not planned:
+        return "cluster"
+    left = size.seconds * sum(unit.documents for unit in todo) / planned
+    return "process" if left <= LITTLE_S[device_kind(config.replicas.num_gpus)] else "cluster"
+
+
+def needs_ray(config: JobConfig) -> bool:
+    """Whether a job asks for what only Ray has, or for a Ray that runs already.
+
+    A cluster to join, several replicas, more than one GPU for a replica, labels of nodes, or the
+    size of an object store.
+    """
+    ray, replicas = config.ray, config.replicas
+    joined = ray.address or os.environ.get("RAY_ADDRESS")
+    running = "ray" in sys.modules and sys.modules["ray"].is_initialized()
+    return bool(
+        joined
+        or running
+        or replicas.most > 1
+        or replicas.num_gpus > 1
+        or replicas.labels
+        or ray.task_labels
+        or ray.object_store_gib
+    )
