@@ -21,7 +21,6 @@ import typer
 
 from jobs import bench as common
 from jobs.command import command, console, run_job
-from pipeline.bench.options import UNIT_DOCUMENTS
 from pipeline.errors import ConfigurationError
 
 Engine = Annotated[

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
-from pipeline.candidates.inputs import Input, read_unchanged
+from pipeline.candidates.inputs import Input
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.reading import read_lists
+from pipeline.candidates.unchanged import read_unchanged
 
 #: Row groups that are looked into, evenly over the input: files are often sorted by something.
 _SPOTS: Final = 4
