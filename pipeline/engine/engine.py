@@ -137,10 +137,11 @@ class Engine:
         began = time.perf_counter()
         budget = self.token_budget
         pending: list[tuple[npt.NDArray[np.int64], Batch | None]] = []
-        sent = 0
+        left = _AHEAD
         for leaves in self._batches(sequences, budget):
-            batch = self._gather(sequences, leaves) if sent < _AHEAD else None
-            sent += 0 if batch is None else len(batch.token_ids)
+            batch = gather(sequences, leaves, self.device) if left > 0 else None
+            if batch is not None:
+                left = left - len(batch.token_ids) if self._send(batch) else 0
             pending.append((leaves, batch))
         counted.prepare_s += time.perf_counter() - began
         return PreparedRound(sequences=sequences, token_budget=budget, pending=pending[::-1])
@@ -203,7 +204,7 @@ class Engine:
         """float32 [r, D]: one leaf's readouts in float32; None where it does not fit."""
         import torch
 
-        batch = self._gather(sequences, np.array([leaf]))
+        batch = gather(sequences, np.array([leaf]), self.device)
         with torch.inference_mode(), self._on_device:
             exact = self._in_float32()
             with Stopwatch(self.device) as watch:
@@ -230,7 +231,7 @@ class Engine:
         while pending:
             leaves, batch = pending.pop()
             if batch is None:
-                batch = self._gather(prepared.sequences, leaves)
+                batch = gather(prepared.sequences, leaves, self.device)
             values = self._forward(batch, counted)
             if values is not None:
                 done.append((leaves, values))
@@ -246,9 +247,20 @@ class Engine:
             return packed_batches(sequences, budget)
         return padded_batches(sequences.lengths, budget)
 
-    def _gather(self, sequences: Sequences, leaves: npt.NDArray[np.int64]) -> Batch:
-        batch = gather(sequences, leaves, self.device)
-        return batch.sent() if self.reranker.packed else batch
+    def _send(self, batch: Batch) -> bool:
+        """Whether the batch is on its way to the device, where the network takes it as it is.
+
+        While another unit fills the memory there may be none left even for this. It is then sent in
+        its turn, and halved where it does not fit.
+        """
+        import torch
+
+        try:
+            if self.reranker.packed:
+                batch.send()
+        except torch.OutOfMemoryError:
+            return False
+        return True
 
     def _forward(self, batch: Batch, counted: Statistics) -> torch.Tensor | None:
         """Readouts of a batch, or None when it does not fit in memory."""

@@ -71,10 +71,9 @@ class Batch:
         """int64 [b]: tokens of each sequence."""
         return np.diff(self.offsets)
 
-    def sent(self) -> Batch:
-        """This batch, its tensors on their way to the device."""
+    def send(self) -> None:
+        """Begin the copy to the device, which is else begun by whoever asks for the tensors."""
         _ = self.tensors
-        return self
 
     @cached_property
     def tensors(self) -> BatchTensors:
