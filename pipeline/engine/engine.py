@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 #: How an allocation failure of torch's CPU allocator reads; CUDA has a class of its own.
 _CPU_OUT_OF_MEMORY: Final = "DefaultCPUAllocator"
 
-#: Tokens of a round that are sent to the device before its turn comes: about 30 MB there. The
-#: others follow while the device is busy with these.
-_AHEAD: Final = 2**20
+#: Tokens of a round that are sent to the device before its turn comes: 70 MB there. The others
+#: follow while the device is busy with these.
+_AHEAD: Final = 2**22
 
 
 @dataclass(frozen=True, kw_only=True)
