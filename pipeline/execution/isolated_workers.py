@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -21,8 +21,9 @@ from pipeline.execution.replica import IsolatedReplica
 from pipeline.execution.stages import Job
 from pipeline.execution.unit_tasks import commit_unit, encode_unit
 
-#: What takes seconds to import and every replica with a network needs.
-_HEAVY = ("torch", "transformers.modeling_utils")
+#: What takes seconds to import: the engine needs the first, networks the second as well.
+_ENGINE: Final = "torch"
+_NETWORK: Final = "transformers.modeling_utils"
 
 
 def prepare_processes(*, network: bool) -> None:
@@ -32,13 +33,13 @@ def prepare_processes(*, network: bool) -> None:
     ready. Nothing is done where it runs already.
 
     Args:
-        network: whether they will load one, and so need torch.
+        network: whether they will load one.
     """
     # Asking CUDA itself whether there is a GPU would make it useless in forked processes.
     # https://docs.pytorch.org/docs/stable/notes/cuda.html#environment-variables
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*(_HEAVY if network else ()), __name__])
+    context.set_forkserver_preload([_ENGINE, *([_NETWORK] if network else []), __name__])
     multiprocessing.forkserver.ensure_running()
 
 
