@@ -43,7 +43,7 @@ def load_causal_lm(
     """
     from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
-    from pipeline.networks.cpu_linears import block_linears
+    from pipeline.networks.linears import convert_linears
     from pipeline.networks.network_config import network_config
 
     kind = str(checkpoint.config.get("model_type"))
@@ -66,13 +66,12 @@ def load_causal_lm(
         checkpoint,
         ignore=_IGNORED,
         optional=tuple(network._tied_weights_keys or ()) if tied else (),
-        blocked=False,
+        converted=False,
         device=device,
     )
     if rows is not None:
         keep_rows(network, rows)
-    if device.type == "cpu":
-        block_linears(network)
+    convert_linears(network, device)
     return network
 
 

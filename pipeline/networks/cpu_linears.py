@@ -2,7 +2,8 @@
 
 torch gives float32 products to MKL, which uses half of the vector width on processors that Intel
 did not make; oneDNN asks the processor what it can. Same arithmetic, in another order of addition.
-An exact GELU behind a product is done on its way out, while the numbers are in the cache.
+In bfloat16 torch asks oneDNN as well, and lays the weights out anew in each product. An exact GELU
+behind a product is done on its way out, while the numbers are in the cache.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
+from pipeline.networks.linears import places
+
 #: For how many rows at a time the layout is chosen; any number works.
 _ROWS: Final = 1024
 
@@ -20,7 +23,7 @@ class BlockedLinear(nn.Module):
     """A linear layer whose weight lies in oneDNN's blocks.
 
     Args:
-        linear: float32, on the CPU.
+        linear: float32 or bfloat16, on the CPU.
         activation: what is done to every number of the product.
     """
 
@@ -43,39 +46,15 @@ class BlockedLinear(nn.Module):
 def block_linears(network: nn.Module) -> None:
     """Replace the linear layers of a network in place, where oneDNN can take them over.
 
-    Left alone are layers that are not float32, those whose weight is also another module's (output
-    layers tied to embeddings) and those with hooks (heads that upcast their input).
+    Left alone are layers of other dtypes than float32 and bfloat16, the latter also where oneDNN
+    has no kernel for this processor, and what :func:`pipeline.networks.linears.places` leaves out.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
-    owners: dict[int, int] = {}
-    for module in network.modules():
-        for parameter in module.parameters(recurse=False):
-            owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-
-    def blocks(child: object) -> bool:
-        return (
-            type(child) is nn.Linear
-            and child.weight.dtype == torch.float32
-            and owners[id(child.weight)] == 1
-            and not (child._forward_pre_hooks or child._forward_hooks)
-        )
-
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if blocks(child):
-                setattr(parent, name, BlockedLinear(child))  # type: ignore[arg-type]
-            elif _is_gelu_of_linear(child) and blocks(child.dense):
-                setattr(parent, name, BlockedLinear(child.dense, activation="gelu"))  # type: ignore[arg-type]
-
-
-def _is_gelu_of_linear(module: nn.Module) -> bool:
-    """Whether a module is the first half of BERT's feed-forward layer, with the exact GELU."""
-    from transformers.activations import GELUActivation
-
-    activation = getattr(module, "intermediate_act_fn", None)
-    return (
-        isinstance(activation, GELUActivation)
-        and activation.act is nn.functional.gelu
-        and [name for name, _ in module.named_children()] == ["dense", "intermediate_act_fn"]
-    )
+    known = {torch.float32}
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        known.add(torch.bfloat16)
+    for place in places(network):
+        if place.linear.weight.dtype in known:
+            activation: Literal["none", "gelu"] = "gelu" if place.gelu else "none"
+            place.replace(BlockedLinear(place.linear, activation=activation))

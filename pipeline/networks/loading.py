@@ -95,7 +95,7 @@ def load_weights(
     ignore: Sequence[str] = (),
     optional: Sequence[str] = (),
     heads: Sequence[str] = (),
-    blocked: bool = True,
+    converted: bool = True,
     device: torch.device,
 ) -> None:
     """Copy a checkpoint into a network, in place, then move it to the device for inference.
@@ -107,7 +107,8 @@ def load_weights(
         ignore: patterns of stored names that carry nothing (old buffers).
         optional: patterns of network names that the file may lack (tied weights).
         heads: modules that run in float32; their inputs are upcast.
-        blocked: whether linear layers on the CPU may give up their weights for oneDNN's layout.
+        converted: whether linear layers may give up their weights for another form, see
+            :func:`pipeline.networks.linears.convert_linears`; else the caller does it.
         device: target.
 
     Raises:
@@ -116,7 +117,7 @@ def load_weights(
     """
     import torch
 
-    from pipeline.networks.cpu_linears import block_linears
+    from pipeline.networks.linears import convert_linears
 
     for name in heads:
         _in_float32(network.get_submodule(name))
@@ -150,8 +151,8 @@ def load_weights(
     network.to(device)
     network.eval()
     network.requires_grad_(False)
-    if blocked and device.type == "cpu":
-        block_linears(network)
+    if converted:
+        convert_linears(network, device)
 
 
 def _renamed(
