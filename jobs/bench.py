@@ -42,7 +42,10 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the texts.")]
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu or cuda; default: cuda where there is one.")
 ]
-Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Dtype = Annotated[
+    str,
+    typer.Option("--dtype", help="auto, float32, bfloat16, float16, int8 (CPU) or float8 (GPU)."),
+]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Of torch on CPU; default: torch's own.")
 ]

@@ -21,7 +21,7 @@ def verify_model(
         str | None, typer.Option("--weights", help="Where the checkpoint lies, if not on a hub.")
     ] = None,
     revision: Annotated[str | None, typer.Option("--revision", help="Commit of a hub id.")] = None,
-    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16.")] = "float32",
+    dtype: Annotated[str, typer.Option("--dtype", help="As engine.dtype of a job.")] = "float32",
 ) -> None:
     """Score the published example of a model and compare with the published scores."""
     with command():

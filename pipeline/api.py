@@ -80,11 +80,17 @@ class Ranker:
         """float32 [N] raw scores of many lists at once, in document order; NaN where rejected.
 
         Equal pairs of a query and a document have equal scores where the family is pointwise.
+
+        Raises:
+            ConfigurationError: int8 or float8 order the first documents too differently, see
+                ``min_overlap`` of :func:`load`.
         """
         reranker = self.engine.reranker
         scoreable = Scoreable.of(lists, reranker)
         sequences = reranker.encode(scoreable.lists)
         sequences, readouts = self.engine.run(scoreable.lists, sequences)
+        if self.engine.agreement is not None:
+            self.engine.agreement.check(self.engine, scoreable.lists, sequences, readouts)
         scores = np.full(lists.documents.num_rows, np.nan, dtype=np.float32)
         scores[scoreable.documents], _ = scoreable.expand(reranker, sequences, readouts)
         return scores
@@ -132,6 +138,7 @@ def load(
     token_budget: int | None = None,
     packing: str = "auto",
     share_prefixes: bool = True,
+    min_overlap: float = 0.9,
     **settings: Any,
 ) -> Ranker:
     """Load a model for use in this process.
@@ -148,6 +155,8 @@ def load(
         token_budget: as ``engine.token_budget`` of a job.
         packing: as ``engine.packing`` of a job.
         share_prefixes: as ``engine.share_prefixes`` of a job.
+        min_overlap: as ``engine.min_overlap`` of a job; int8 and float8 are compared on the first
+            documents that are scored.
         **settings: the family's settings, such as ``max_length``.
 
     Raises:
@@ -160,6 +169,7 @@ def load(
         "token_budget": token_budget,
         "packing": packing,
         "share_prefixes": share_prefixes,
+        "min_overlap": min_overlap,
     }
     engine = validate(EngineConfig, asked, prefix="engine")
     name = _model_name(model)

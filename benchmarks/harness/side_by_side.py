@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness.agreement import agreement
 from benchmarks.harness.contender import Contender
 from benchmarks.harness.peaks import PRODUCTS, Peak, matmul_peak
 from benchmarks.harness.preparing import PreparedComparison
@@ -27,9 +26,12 @@ from pipeline.bench.engines import FORWARD, BenchEngine
 from pipeline.bench.machine import load_average
 from pipeline.bench.passes import Passes, figures
 from pipeline.bench.run import end_to_end, facts, warm_up
+from pipeline.ranking.agreement import agreement
 
 #: Largest difference of two scores for which speeds are compared, by precision.
-TOLERANCE: Final = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
+TOLERANCE: Final = {
+    "float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2, "int8": 1e-1, "float8": 1e-1,
+}  # fmt: skip
 
 Floats = npt.NDArray[np.float32]
 

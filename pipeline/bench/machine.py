@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Final
 
 import pipeline
+from pipeline.engine import processor
 
-_CPUINFO: Final = Path("/proc/cpuinfo")
 _PACKAGES: Final = (
     "torch",
     "transformers",
@@ -24,11 +23,13 @@ _VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELI
 
 
 def machine(kind: str) -> dict[str, Any]:
-    """Processor, memory, threads and, for ``cuda``, the GPU."""
+    """Processor and its low-precision instructions, memory, threads and, for ``cuda``, the GPU."""
     import torch
 
     found: dict[str, Any] = {
-        "cpu": cpu_name(),
+        "cpu": processor.name(),
+        "cpu_model": processor.model(),
+        "low_precision": processor.low_precision(),
         "logical_cpus": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "memory_gib": _memory_gib(),
@@ -41,15 +42,6 @@ def machine(kind: str) -> dict[str, Any]:
         found["gpu_memory_gib"] = round(gpu.total_memory / 2**30, 1)
         found["cuda"] = torch.version.cuda
     return found
-
-
-def cpu_name() -> str:
-    """The processor's name, where the system tells it."""
-    if _CPUINFO.exists():
-        for line in _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def versions(*others: str) -> dict[str, str]:

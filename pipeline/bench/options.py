@@ -12,7 +12,7 @@ from pipeline.errors import ConfigurationError
 
 Asked = Literal["auto", "packed", "padded"]
 Device = Literal["cpu", "cuda"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8", "float8"]
 
 #: Documents of a unit in a pass of the engine alone, unless asked otherwise.
 UNIT_DOCUMENTS: Final = 5_000

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.bench.checkpoints import checkpoint_folder, twin_folder
 from pipeline.bench.shapes import Scale, Shape
 from pipeline.config import ModelConfig
+from pipeline.engine.device import torch_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +52,5 @@ class Subject:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The precision as torch has it."""
-        import torch
-
-        dtype: torch.dtype = getattr(torch, self.dtype)
-        return dtype
+        """What torch computes in; where linear layers are quantised, all but these."""
+        return torch_dtype(self.dtype)

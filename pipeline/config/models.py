@@ -197,8 +197,19 @@ class UnitsConfig(Settings):
 class EngineConfig(Settings):
     """How sequences become batches on the device."""
 
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: bfloat16 on GPU, float32 on CPU. Heads always run in float32."
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "float8"] = Field(
+        "auto",
+        description="auto: bfloat16 on GPU, float32 on CPU. int8 (CPU) and float8 (GPU of compute "
+        "capability 8.9 or later) quantise the weights and inputs of linear layers. Heads always "
+        "run in float32.",
+    )
+    min_overlap: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="With int8 and float8, the share of each list's best documents that float32 "
+        "(on GPU bfloat16) must also name, in a sample of the first unit of each replica; a run "
+        "below it is refused. 0 refuses nothing.",
     )
     token_budget: int | None = Field(
         None,

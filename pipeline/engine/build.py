@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.checkpoints.locating import locate
 from pipeline.config import EngineConfig, ModelConfig
+from pipeline.engine.agreement import AgreementCheck
 from pipeline.engine.device import (
+    AROUND,
     DEFAULT_TOKEN_BUDGET,
+    check_precision,
     dtype_name,
     kind_of_place,
+    quantised,
     torch_device,
     torch_dtype,
     use_deterministic_kernels,
@@ -20,12 +24,17 @@ from pipeline.engine.engine import Engine
 from pipeline.engine.families import find, parse_settings
 from pipeline.engine.memory import token_budget
 from pipeline.errors import ConfigurationError, ModelError
+from pipeline.networks.linears import products_in
 from pipeline.rerankers.base import Reranker, WeightedReranker
 
 if TYPE_CHECKING:
     import torch
 
     from pipeline.checkpoints.checkpoint import Checkpoint
+
+#: Tokens of a forward pass of what quantised engines are compared with: little beside what the
+#: engine itself has been given of a GPU's memory, and what suits a CPU.
+_REFERENCE_BUDGET: Final = 2_048
 
 
 def build_reranker(
@@ -74,15 +83,15 @@ def build_engine(
 
     Args:
         reranker: from :func:`build_reranker`.
-        config: precision, packing and token budget.
+        config: precision, packing, token budget and least agreement.
         kind: ``cpu``, ``cuda`` or ``cuda:N``.
         rebuild: :func:`build_reranker` with the same model section and consent, given the hashes
             of the checkpoint's files. An engine of lower precision calls it when a sequence first
             has to be scored in float32, so that both score with the same weights.
 
     Raises:
-        ConfigurationError: ``cuda`` is asked for and torch sees no GPU, or packing is asked for and
-            the family or the device cannot.
+        ConfigurationError: ``cuda`` is asked for and torch sees no GPU, or packing or a precision
+            is asked for and the family or the device cannot.
         ModelError: a tensor is missing, unexpected or of the wrong shape.
     """
 
@@ -91,12 +100,19 @@ def build_engine(
         exact = config.model_copy(update={"dtype": "float32", "token_budget": 1})
         return build_engine(rebuild(files), exact, kind, rebuild=rebuild)
 
+    def reference() -> Engine:
+        wide = {"dtype": AROUND[dtype], "token_budget": _REFERENCE_BUDGET}
+        return build_engine(rebuild(files), config.model_copy(update=wide), kind, rebuild=rebuild)
+
     # A family without a network computes on the CPU wherever its replica stands.
     checkpoint = reranker.checkpoint if isinstance(reranker, WeightedReranker) else None
     device = torch_device("cpu" if checkpoint is None else kind)
     if config.deterministic:
         use_deterministic_kernels()
     dtype = dtype_name(config.dtype, kind_of_place(kind))
+    if checkpoint is not None:
+        check_precision(dtype, device)
+    products = quantised(dtype) if checkpoint is not None else None
     # Taken before the network is read: known already in a run, hashed now where nothing is planned.
     lower = dtype != "float32"
     files = checkpoint.files if lower and checkpoint is not None else None
@@ -106,8 +122,13 @@ def build_engine(
             f"engine.packing: the family of this model ({type(reranker).__name__}) cannot take "
             "sequences of different lengths without padding; use auto or padded"
         )
-    with _what_it_reads(type(reranker), checkpoint):
+    with _what_it_reads(type(reranker), checkpoint), products_in(products) as conversion:
         reranker.load(device=device, dtype=torch_dtype(dtype), packed=packed)
+    if products is not None and not conversion.quantised:
+        raise ConfigurationError(
+            f"engine.dtype: the family of this model ({type(reranker).__name__}) loads no linear "
+            f"layer that can be {products}; take {AROUND[products]}"
+        )
     return Engine(
         reranker,
         device=device,
@@ -115,6 +136,14 @@ def build_engine(
         share_prefixes=config.share_prefixes,
         deterministic=config.deterministic,
         float32_twin=float32_twin if lower else None,
+        agreement=None
+        if products is None
+        else AgreementCheck(
+            precision=products,
+            reference_precision=AROUND[products],
+            reference=reference,
+            min_overlap=config.min_overlap,
+        ),
     )
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
+from pipeline.engine import processor
 from pipeline.errors import ConfigurationError
+from pipeline.networks.linears import Products
 
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger("pipeline")
+
 #: Tokens per forward pass. On CPU small batches stay in cache; on GPU large ones fill it.
 DEFAULT_TOKEN_BUDGET: Final = {"cpu": 2_048, "cuda": 131_072}
+
+#: Precisions of quantised linear layers, and what everything around them computes in. bfloat16
+#: around int8 was measured to be no faster.
+AROUND: Final = {"int8": "float32", "float8": "bfloat16"}
+
+#: Compute capability from which on NVIDIA GPUs multiply float8 (Ada; Hopper is 9.0).
+_FLOAT8_CAPABILITY: Final = (8, 9)
 
 
 def device_kind(num_gpus: float) -> str:
@@ -28,11 +40,27 @@ def best_device_kind() -> str:
 def dtype_name(asked: str, kind: str) -> str:
     """The precision of the network's body: bfloat16 on GPU and float32 on CPU unless asked.
 
-    bfloat16 on CPU runs at about 0.3 times the speed of float32 and is used only where asked for.
+    On CPU nothing below float32 is the default: it changes scores by 1e-2, and what it saves
+    depends on the processor (see docs/benchmarks.md).
+
+    Raises:
+        ConfigurationError: such a device does not compute in the precision that is asked for.
     """
-    if asked != "auto":
-        return asked
-    return "bfloat16" if kind == "cuda" else "float32"
+    if asked == "auto":
+        return "bfloat16" if kind == "cuda" else "float32"
+    if asked == "int8" and kind == "cuda":
+        raise ConfigurationError(
+            "engine.dtype: int8 is for CPUs, and these replicas have GPUs; take float8 on a GPU "
+            "of compute capability 8.9 or later, bfloat16 on an older one, or set "
+            "replicas.num_gpus to 0 (in Python: device='cpu')"
+        )
+    if asked == "float8" and kind == "cpu":
+        raise ConfigurationError(
+            "engine.dtype: float8 is for GPUs of compute capability 8.9 or later, and these "
+            "replicas have none; take int8 on a CPU, or set replicas.num_gpus (in Python: "
+            "device='cuda')"
+        )
+    return asked
 
 
 def kind_of_place(place: str) -> str:
@@ -74,11 +102,17 @@ def use_deterministic_kernels() -> None:
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """The torch object of a precision's name."""
+    """What a network is loaded in for a precision; where linear layers are quantised, the rest."""
     import torch
 
-    dtype: torch.dtype = getattr(torch, name)
+    dtype: torch.dtype = getattr(torch, AROUND.get(name, name))
     return dtype
+
+
+def quantised(name: str) -> Products:
+    """What a precision quantises linear layers to; None where it does not."""
+    known: dict[str, Products] = {"int8": "int8", "float8": "float8"}
+    return known.get(name)
 
 
 def torch_device(place: str) -> torch.device:
@@ -106,3 +140,40 @@ def torch_device(place: str) -> torch.device:
             f"device: '{place}' does not exist; torch sees {seen}, counted from cuda:0"
         )
     return torch.device(place)
+
+
+def check_precision(name: str, device: torch.device) -> None:
+    """Refuse a precision that this processor or GPU does not compute in; warn of a slow one.
+
+    Raises:
+        ConfigurationError: int8 without instructions for sums of 8-bit products, or float8 on a
+            GPU without them.
+    """
+    if device.type == "cuda":
+        if name == "float8":
+            _check_float8(device)
+        return
+    if name == "int8" and not processor.has_int8():
+        raise ConfigurationError(
+            f"engine.dtype: int8 needs a processor with {processor.named(processor.INT8)}, which "
+            f"{processor.name()} is not: without them sums of 8-bit products are cut off at 16 "
+            "bits. Take float32"
+        )
+    if name == "bfloat16" and not processor.has_bfloat16():
+        logger.warning(
+            "engine.dtype: bfloat16 on %s, which has none of %s: it takes about three times as "
+            "long as float32, and scores are less exact; float32 is better in both",
+            processor.name(),
+            processor.named(processor.BFLOAT16),
+        )
+
+
+def _check_float8(device: torch.device) -> None:
+    import torch
+
+    found = torch.cuda.get_device_capability(device)
+    if found < _FLOAT8_CAPABILITY:
+        raise ConfigurationError(
+            f"engine.dtype: float8 needs a GPU of compute capability 8.9 or later, and "
+            f"{torch.cuda.get_device_name(device)} has {found[0]}.{found[1]}; take bfloat16"
+        )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.candidates.lists import CandidateLists
+    from pipeline.engine.agreement import AgreementCheck
     from pipeline.sequences.arrays import Floats
     from pipeline.sequences.batch import Batch
     from pipeline.sequences.sequences import Sequences
@@ -67,6 +68,7 @@ class Engine:
         token_budget: tokens of one forward pass (padded ones, where batches are padded). Shrinks
             when a batch does not fit in memory, unless batches must stay as they are.
         statistics: what was done since the engine was built.
+        agreement: for whoever runs a quantised engine to call on what was scored; else None.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Engine:
         share_prefixes: bool = True,
         deterministic: bool = False,
         float32_twin: Callable[[], Engine] | None = None,
+        agreement: AgreementCheck | None = None,
     ) -> None:
         """Take a loaded model.
 
@@ -90,6 +93,7 @@ class Engine:
             deterministic: whether batches stay as they are when one did not fit in memory.
             float32_twin: makes an engine of the same model that computes in float32; called when
                 it is first needed, and never again. None where this engine computes in float32.
+            agreement: compares what a quantised engine scores first; None for others.
         """
         self.reranker = reranker
         self.device = device
@@ -97,6 +101,7 @@ class Engine:
         self.share_prefixes = share_prefixes and reranker.packed and reranker.shares_prefixes
         self.deterministic = deterministic
         self.statistics = Statistics()
+        self.agreement = agreement
         self._make_twin = float32_twin
         self._twin: Engine | None = None
         self._on_device = threading.Lock()  # held by who calls the network

@@ -87,6 +87,8 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
         parts["formats"] = {name: sink.version for name, sink in others.items()}
         parts["name"] = model.name  # which a format may write into its files
     if config.engine.deterministic:
-        parts["batches"] = config.engine.model_dump(exclude={"dtype", "memory_fraction"})
+        parts["batches"] = config.engine.model_dump(
+            exclude={"dtype", "memory_fraction", "min_overlap"}
+        )
         parts["threads"] = config.replicas.num_cpus
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

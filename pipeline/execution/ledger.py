@@ -60,6 +60,7 @@ class Ledger:
         self._unit_seconds: list[float] = []
         self._different: list[str] = []
         self._repaired: list[str] = []
+        self._agreement: dict[str, float] | None = None
         self._failures = 0
         counters.take()  # what happened before this session is not its own
         self._cpu_before = time.process_time()
@@ -87,6 +88,9 @@ class Ledger:
         if replica := stats.pop(rows.REPLICA, None):
             self.startup.reached(REPLICA, at=replica[rows.READY])
             self._budgets[int(replica[rows.TOKEN_BUDGET])] += 1
+        agreement = stats.pop(rows.AGREEMENT, None)  # no number of which sums mean anything
+        if agreement is not None:
+            self._note_agreement(agreement)
         self._totals = rows.added(self._totals, stats)
         self._device_time.add(stats)
         self._unit_seconds.append(sum(stats.get(rows.SECONDS, {}).values(), 0.0))
@@ -174,6 +178,7 @@ class Ledger:
             "units_by_token_budget": {str(n): units for n, units in self._budgets.items()},
             "place": self.place,
             "startup": self.startup.seconds,
+            "agreement": self._agreement,
             "quarantined": total_reasons(self.units.values()),
         }
 
@@ -187,6 +192,24 @@ class Ledger:
                 longest,
                 _LONG_UNIT_S,
             )
+
+    def _note_agreement(self, found: dict[str, float]) -> None:
+        """Keep the worst of all replicas, number by number; of documents how many they compared."""
+        logger.info(
+            "a replica's quantised scores and the reference's, on %d documents: largest difference "
+            "%.2g, overlap of the best %.3f, Kendall's tau %.3f",
+            found["documents"],
+            found["most"],
+            found["overlap"],
+            found["tau"],
+        )
+        worst = self._agreement or {"documents": 0, "most": 0.0, "overlap": 1.0, "tau": 1.0}
+        self._agreement = {
+            "documents": worst["documents"] + found["documents"],
+            "most": max(worst["most"], found["most"]),
+            "overlap": min(worst["overlap"], found["overlap"]),
+            "tau": min(worst["tau"], found["tau"]),
+        }
 
     def _query_id(self, counts: UnitCounts, wanted: np.uint64) -> object:
         """The query of a unit that has a hash; one without candidates is in its quarantine."""

@@ -171,6 +171,7 @@ class Report(Record):
     units_not_deterministic: list[str]
     rescored_in_float32: int
     device_busy: float | None = None
+    agreement: dict[str, float] | None = None
 
 
 class LeaseRecord(Record):

@@ -6,14 +6,16 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
 from pipeline import failpoints
+from pipeline.candidates.lists import CandidateLists
 from pipeline.config import JobConfig
 from pipeline.engine.build import build_engine, build_reranker
 from pipeline.engine.device import device_kind, use_threads
+from pipeline.engine.engine import ScoredUnit
 from pipeline.errors import RerankError
 from pipeline.execution import rows, stages
 from pipeline.execution.admission import Admission
@@ -77,6 +79,7 @@ class Replica:
         lists, sequences = unpack(batch, self.engine.reranker)
         with model_code():
             done = self.engine.score(sequences, lists)
+            agreement = self._agreement(lists, done)
         failpoints.reached("unit.scored")
         scored = pack_readouts(batch, done.sequences, done.readouts)
         engine = done.statistics.as_dict()
@@ -86,8 +89,19 @@ class Replica:
             rows.UNIT_EVENTS: {"rescored": rescored},
             rows.REPLICA: {rows.READY: self.ready, rows.TOKEN_BUDGET: self.engine.token_budget},
         }
+        if agreement is not None:
+            noted[rows.AGREEMENT] = agreement
         window = DeviceTime.of_unit(self.name, began=began, ended=time.time(), busy_s=busy_s)
         return rows.with_statistics(scored, noted | window)
+
+    def _agreement(
+        self, lists: Callable[[], CandidateLists], done: ScoredUnit
+    ) -> dict[str, float] | None:
+        """How far a quantised engine agrees with the reference, where it is still being checked."""
+        check = self.engine.agreement
+        if check is None:
+            return None
+        return check.check(self.engine, lists(), done.sequences, done.readouts)
 
 
 class IsolatedReplica(Replica):

@@ -21,12 +21,14 @@ SUSPECT: Final = "suspect"
 SKIPPED: Final = "skipped"
 
 #: Sections of a row's statistics: wall and CPU seconds by stage, the engine's totals, what happened
-#: between workers and stores, and what became of the unit's scores and files.
+#: between workers and stores, what became of the unit's scores and files, and how far a quantised
+#: engine agrees with the reference.
 SECONDS: Final = "seconds"
 CPU_SECONDS: Final = "cpu_seconds"
 ENGINE: Final = "engine"
 STORAGE: Final = "storage"
 UNIT_EVENTS: Final = "unit_events"
+AGREEMENT: Final = "agreement"
 
 #: Sections with a number for the replica that scored the unit, see :mod:`.device_time`.
 BEGAN: Final = "began"

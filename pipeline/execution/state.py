@@ -142,6 +142,14 @@ def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     }
     if any(trouble.values()):
         yield "trouble", _pairs({name: number for name, number in trouble.items() if number})
+    agreement = report.get("agreement")
+    if agreement:
+        yield (
+            "agreement",
+            f"of quantised scores with the reference's, worst of all replicas, on "
+            f"{agreement['documents']:,g} documents: largest difference {agreement['most']:.2g}, "
+            f"overlap of the best {agreement['overlap']:.3f}, Kendall's tau {agreement['tau']:.3f}",
+        )
     if report["single_driver"]:
         yield "WARNING", "single-driver mode: this store kept no lease"
 

@@ -1,4 +1,4 @@
-"""How far two engines agree on the scores of the same candidate lists."""
+"""How far two ways to score agree on the same candidate lists."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Of two engines.
+    """Of two ways to score.
 
     Attributes:
-        most: the largest difference of two scores; infinite where one engine has no number.
+        most: the largest difference of two scores; infinite where one of them has no number.
         overlap: share of each list's ten best that both name, on average.
         tau: Kendall's tau-b of each list's scores, on average.
     """

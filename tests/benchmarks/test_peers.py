@@ -8,7 +8,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from benchmarks.harness.agreement import agreement
 from benchmarks.harness.contender import Contender, pairs_of
 from benchmarks.peers import PEERS, available, check
 from benchmarks.peers.jina_v3_policy import prompt
@@ -18,6 +17,7 @@ from pipeline.bench.subject import Subject
 from pipeline.bench.workloads import WORKLOADS, Work, make
 from pipeline.config import EngineConfig
 from pipeline.errors import ConfigurationError
+from pipeline.ranking.agreement import agreement
 from pipeline.sequences.sequences import Sequences
 
 #: Every peer with every architecture that it runs.

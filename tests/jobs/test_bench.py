@@ -65,7 +65,10 @@ def test_a_bench_needs_the_package_alone_and_prints_and_writes(
         (["--size", "xl"], "--size: 'xl' is not one of s, m, l"),
         (["--shape", "huge"], "--shape: 'huge' is not one of real, tiny"),
         (["--device", "tpu"], "--device: 'tpu' is not one of cpu, cuda"),
-        (["--dtype", "int8"], "--dtype: 'int8' is not one of auto, float32, bfloat16, float16"),
+        (
+            ["--dtype", "int4"],
+            "--dtype: 'int4' is not one of auto, float32, bfloat16, float16",
+        ),
         (["--model", "jina-v3"], "--model: jina-v3 does not suit"),
         (["--run-documents", "9"], "--run-documents: says how many documents the run"),
         (["--peers", "st-rank"], "No such option: --peers"),

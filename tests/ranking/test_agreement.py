@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from benchmarks.harness.agreement import agreement, kendall_tau, top_overlap
+from pipeline.ranking.agreement import agreement, kendall_tau, top_overlap
 
 #: Few values, so that there are ties.
 SCORES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=40).map(
