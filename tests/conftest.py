@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from hypothesis import settings
 
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
+
+# Without a GPU, kernels of our own run in Triton's interpreter; read when triton is imported.
+if not Path("/dev/nvidiactl").exists():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 pytest_plugins = ["tests.fixtures_runs", "tests.fixtures_s3"]
 

@@ -22,7 +22,8 @@ from pipeline.ranking.agreement import kendall_tau
 
 if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.engine.engine import Engine, Readouts
+    from pipeline.engine.engine import Engine
+    from pipeline.engine.rounds import Readouts
     from pipeline.sequences.arrays import Floats
     from pipeline.sequences.sequences import Sequences
 

@@ -40,7 +40,7 @@ def fused(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         rows: Any = args[0]
-        if not _applies(rows):
+        if not applies(rows):
             return function(*args, **kwargs)
         shapes = tuple(
             (value.dtype, value.shape[1:], value.stride())
@@ -68,7 +68,7 @@ def compilations() -> int:
     return int(counted["unique_graphs"])
 
 
-def _applies(rows: torch.Tensor) -> bool:
+def applies(rows: torch.Tensor) -> bool:
     """Whether to run the compiled function.
 
     Not on one row alone, which would get a kernel of its own: torch takes the sizes 0 and 1 for

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from pipeline.networks.fusing import fused
+from pipeline.networks.fusing import applies, fused
 
 
 @fused
@@ -55,7 +55,6 @@ def rotate_heads(heads: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> t
     return _rotated(heads, cos, sin)
 
 
-@fused
 def norm_rotate_heads(
     heads: torch.Tensor,
     cos: torch.Tensor,
@@ -67,6 +66,8 @@ def norm_rotate_heads(
 ) -> torch.Tensor:
     """As :func:`rotate_heads`, each head normalised before it, as in Qwen3.
 
+    One kernel of our own on a GPU, see :mod:`pipeline.networks.triton_rotation`.
+
     Args:
         heads: [T, heads, dim], queries before keys.
         cos: [T, dim / 2].
@@ -76,6 +77,10 @@ def norm_rotate_heads(
         eps: added to the mean square.
         queries: how many of the heads are queries.
     """
+    if applies(heads):
+        from pipeline.networks.triton_rotation import norm_rotate
+
+        return norm_rotate(heads, cos, sin, query_norm, key_norm, eps, queries)
     place = torch.arange(heads.shape[1], device=heads.device)[:, None]
     weight = torch.where(place < queries, query_norm, key_norm)
     return _rotated(_normed(heads, weight, eps), cos, sin)

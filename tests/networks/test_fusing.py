@@ -18,7 +18,7 @@ def test_elsewhere_than_on_cuda_the_function_itself_runs() -> None:
 
 def test_one_kernel_serves_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on CUDA; the first number is also the width, which must not tie the two together."""
-    monkeypatch.setattr(fusing, "_applies", lambda rows: len(rows) > 1)
+    monkeypatch.setattr(fusing, "applies", lambda rows: len(rows) > 1)
     function = fused(encoder_pointwise.add_layer_norm.__wrapped__)
     weight, bias = torch.randn(8), torch.randn(8)
     before = compilations()

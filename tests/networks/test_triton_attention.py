@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from types import ModuleType
-
 import numpy as np
 import pytest
 import torch
@@ -14,24 +10,11 @@ from pipeline.networks.alibi import PackedAlibi, TritonAlibi, slopes
 from pipeline.networks.attention_plan import Segments
 from pipeline.networks.attention_runs import by_runs
 from pipeline.networks.packed import pack
+from pipeline.networks.triton_attention import encoder_attention
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 
-NAME = "pipeline.networks.triton_attention"
-CUDA = torch.cuda.is_available()
-DEVICE = torch.device("cuda" if CUDA else "cpu")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def kernel() -> ModuleType:
-    """The module, its kernel for the GPU where there is one, else for the interpreter."""
-    if CUDA:
-        return importlib.import_module(NAME)
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TRITON_INTERPRET", "1")  # read where a kernel is decorated
-    patch.delitem(sys.modules, NAME, raising=False)
-    yield importlib.import_module(NAME)
-    patch.undo()
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def tensors(queries: int, keys: int, *, heads: int, key_heads: int, dim: int) -> list:
@@ -45,23 +28,23 @@ def tensors(queries: int, keys: int, *, heads: int, key_heads: int, dim: int) ->
 @pytest.mark.parametrize("heads, key_heads, dim", [(2, 2, 32), (3, 1, 26), (2, 2, 64), (1, 1, 8)])
 @pytest.mark.parametrize("lengths", [[5, 17, 1, 64], [140, 3], [1]])
 def test_every_sequence_sees_itself(
-    kernel: ModuleType, heads: int, key_heads: int, dim: int, lengths: list[int]
+    heads: int, key_heads: int, dim: int, lengths: list[int]
 ) -> None:
     edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
     segments = Segments(edges, edges)
     parts = tensors(sum(lengths), sum(lengths), heads=heads, key_heads=key_heads, dim=dim)
     wanted, _ = by_runs(*parts, segments, (-1, -1), 0.3, False)
-    got = kernel.encoder_attention(*parts, segments, scale=0.3)
+    got = encoder_attention(*parts, segments, scale=0.3)
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
     assert got.is_contiguous()
 
 
-def test_half_precision_sums_in_float32(kernel: ModuleType) -> None:
+def test_half_precision_sums_in_float32() -> None:
     edges = np.array([0, 90, 200], dtype=np.int64)
     segments = Segments(edges, edges)
     parts = tensors(200, 200, heads=2, key_heads=2, dim=32)
     exact, _ = by_runs(*parts, segments, (-1, -1), 0.2, False)
-    got = kernel.encoder_attention(*(part.half() for part in parts), segments, scale=0.2)
+    got = encoder_attention(*(part.half() for part in parts), segments, scale=0.2)
     assert got.dtype == torch.float16
     torch.testing.assert_close(got.float(), exact, atol=4e-3, rtol=4e-3)
 
