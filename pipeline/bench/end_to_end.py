@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow.parquet as pq
 
@@ -39,13 +40,13 @@ class _Run:
         began: when its preparation began, as files' times are told.
         ended: when it was published.
         written: time and documents of each file, in order.
-        busy_s: seconds that its replica computed.
+        report: of its session.
     """
 
     began: float
     ended: float
     written: list[tuple[float, int]]
-    busy_s: float
+    report: Mapping[str, Any]
 
     @property
     def window_s(self) -> float:
@@ -58,14 +59,6 @@ class _Run:
     @property
     def documents_in_window(self) -> int:
         return self.documents - self.written[0][1]
-
-    @property
-    def busy(self) -> float | None:
-        """Share of the window in which the replica computed; None where the run does not say."""
-        if not self.busy_s:
-            return None
-        inside = self.busy_s * self.documents_in_window / self.documents
-        return min(1.0, inside / self.window_s)
 
 
 def through_ray(prepared: Prepared) -> EndToEnd:
@@ -95,7 +88,7 @@ def through_ray(prepared: Prepared) -> EndToEnd:
         run = _run(job)
     alone = 2 * work.documents / (before + _alone(prepared, units))
     steady = run.documents_in_window / run.window_s
-    busy = run.busy
+    busy: float | None = run.report["device_busy"]
     return EndToEnd(
         documents_per_s=steady,
         engine_documents_per_s=alone,
@@ -105,6 +98,7 @@ def through_ray(prepared: Prepared) -> EndToEnd:
         documents=run.documents,
         files=len(run.written),
         first_file_s=run.written[0][0] - run.began,
+        startup_s=dict(run.report["startup"]),
         window_s=run.window_s,
         documents_in_window=run.documents_in_window,
         run_s=run.ended - run.began,
@@ -122,8 +116,7 @@ def _run(job: JobConfig) -> _Run:
         for path in Path(outcome.folder, "ranked").glob("*.parquet")
     )
     report = RunFolder(outcome.folder).report()
-    busy_s = float(report.get("engine", {}).get("device_s", 0.0))
-    return _Run(began=began, ended=ended, written=written, busy_s=busy_s)
+    return _Run(began=began, ended=ended, written=written, report=report)
 
 
 def _largest_unit(job: JobConfig) -> int:

@@ -111,13 +111,14 @@ class EndToEnd:
         engine_documents_per_s: of the engine alone on units as large, on the same device or with
             as many threads.
         ratio: the first over the second.
-        device_busy: share of the time between the first and the last file in which the replica
-            computed; None where the run does not say.
+        device_busy: share of the time from the replica's first unit to the end of its last one in
+            which it computed; None where the run does not say.
         starved: the rest of it.
         documents: that the run ranked.
         files: that it wrote.
         first_file_s: seconds from the beginning of the run to its first file, Ray's start among
             them.
+        startup_s: seconds until each phase of the start, as in the run's report.
         window_s: seconds between the first and the last of them.
         documents_in_window: of all files but the first.
         run_s: seconds of the whole run, publication among them.
@@ -133,6 +134,7 @@ class EndToEnd:
     documents: int
     files: int
     first_file_s: float
+    startup_s: dict[str, float]
     window_s: float
     documents_in_window: int
     run_s: float
