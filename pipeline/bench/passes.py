@@ -101,11 +101,7 @@ def figures(passes: Passes, *, name: str, about: str, documents: int, tokens: in
 
 
 def _device_busy(passes: Passes) -> float | None:
-    """Share of a pass between the first and the last kernel of a unit.
-
-    Encoding and computing go by turns here, so the rest is what encoding beside the device saves a
-    run.
-    """
+    """Share of a pass between the first and the last kernel of a unit."""
     if not passes.scored[-1].device_s:
         return None
     pairs = zip(passes.scored, passes.costs, strict=True)
