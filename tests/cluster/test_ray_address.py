@@ -147,7 +147,7 @@ def test_addresses_that_lead_nowhere(tmp_path: Path, address: str, code: int, me
 def test_a_local_ray_closes_its_token_and_ignores_other_clusters(tmp_path: Path) -> None:
     """A whole run of somebody who has no token and, once, another cluster in the environment."""
     source = write(tmp_path / "in.parquet", long_table(2))
-    done = drive(tmp_path, source)
+    done = drive(tmp_path, source, "--set", "ray.mode=cluster")
     assert done.returncode == 0, done.stderr
     assert stat.S_IMODE((tmp_path / ".ray" / "auth_token").stat().st_mode) == 0o600
     nowhere = f"127.0.0.1:{free_ports(1)[0]}"
