@@ -22,7 +22,7 @@ from pipeline.demo.first_stage import bm25_candidates
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
 from pipeline.execution.ranked_reader import read_ranked
-from pipeline.execution.run import execute
+from pipeline.execution.run import begin_imports, execute
 from pipeline.execution.run_folder import RunFolder
 from pipeline.ranking.comparison import QueryChange, compare
 from pipeline.ranking.evaluation import evaluate
@@ -57,6 +57,7 @@ def demo(
             return
         queries = _queries()
         _write_candidates(candidates, queries)
+        begin_imports(job)
         prepared = prepare(job)
         show_plan(prepared)
         outcome = execute(prepared)

@@ -29,7 +29,7 @@ from pipeline.cluster.job_server import FOLDER_LINE
 from pipeline.config import JobConfig
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared, prepare
-from pipeline.execution.run import execute
+from pipeline.execution.run import begin_imports, execute
 
 
 def run(
@@ -49,6 +49,8 @@ def run(
         if print_config:
             show_config(job)
             return
+        if not dry_run:
+            begin_imports(job)
         prepared = prepare(job, allow_code=allowed(allow_code))
         show_plan(prepared)
         if dry_run:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 from pipeline.candidates.planning import Unit
@@ -24,6 +25,9 @@ Place = Literal["cluster", "process", "in_process"]
 #: costs more than its overlap of stages wins: a tenth of the time at most on CPU, where scoring is
 #: nearly all of the work; on GPU encoding takes as long as scoring, and Ray spreads it over CPUs.
 LITTLE_S: Final = {"cpu": 200.0, "cuda": 1.5}
+
+#: Bytes of an input that is taken for little work before it is planned: some ten thousand passages.
+_SMALL_BYTES: Final = 8 * 2**20
 
 
 def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], planned: int) -> Place:
@@ -45,6 +49,22 @@ def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], planned: i
         return "cluster"
     left = size.seconds * sum(unit.documents for unit in todo) / planned
     return "process" if left <= LITTLE_S[device_kind(config.replicas.num_gpus)] else "cluster"
+
+
+def looks_small(config: JobConfig) -> bool:
+    """Whether a job will probably be worked on in a worker process, as seen before it is planned.
+
+    A wrong guess costs some seconds of a CPU, for imports that nobody needs.
+    """
+    if config.ray.mode != "auto" or needs_ray(config):
+        return False
+    files = [Path(path) for path in config.input.path]
+    try:
+        return sum(file.stat().st_size for file in files if file.is_file()) <= _SMALL_BYTES and all(
+            file.is_file() for file in files
+        )
+    except OSError:
+        return False  # planning says what is wrong with it
 
 
 def needs_ray(config: JobConfig) -> bool:

@@ -6,13 +6,15 @@ import logging
 from typing import Any
 
 from pipeline import failpoints
+from pipeline.checkpoints import cards
+from pipeline.config import JobConfig
 from pipeline.errors import InputContractError, RunFailedError
 from pipeline.execution import attempts
 from pipeline.execution.isolated_workers import prepare_processes
 from pipeline.execution.lease import NoLease
 from pipeline.execution.listing import Problem, error_of, strange_names
 from pipeline.execution.outcome import Outcome
-from pipeline.execution.placement import place_of
+from pipeline.execution.placement import looks_small, place_of
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.publication import publish, refuse_damaged_pointer
 from pipeline.execution.scoring import score
@@ -26,6 +28,16 @@ from pipeline.execution.verification import (
 )
 
 logger = logging.getLogger("pipeline")
+
+
+def begin_imports(config: JobConfig) -> None:
+    """Let a job that will probably need a worker process import what it needs while it is planned.
+
+    Raises:
+        ConfigurationError: no such model card.
+    """
+    if looks_small(config):
+        prepare_processes(network=cards.resolve(config.model).weights is not None)
 
 
 def execute(prepared: Prepared, *, repair: bool = False) -> Outcome:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.candidates.planning import Unit
 from pipeline.config import JobConfig
-from pipeline.execution.placement import LITTLE_S, place_of
+from pipeline.execution.placement import LITTLE_S, looks_small, place_of
 from pipeline.execution.unit_size import UnitSize
 from tests.execution.drivers import Drivers, lexical_job
 from tests.execution.oracle import files_below, kept, report
@@ -64,6 +64,23 @@ def test_little_work_of_one_replica_needs_no_ray() -> None:
 )
 def test_what_only_ray_has_is_done_on_ray(sections: dict[str, Any]) -> None:
     assert placed(1.0, units=1, **sections) == "cluster"
+
+
+def test_a_small_input_is_seen_before_it_is_planned(tmp_path: Path) -> None:
+    small, large = tmp_path / "small.parquet", tmp_path / "large.parquet"
+    small.write_bytes(b"x")
+    with large.open("wb") as file:
+        file.truncate(2**30)
+
+    def looks(*paths: Path, **sections: Any) -> bool:
+        return looks_small(config(input={"path": [str(path) for path in paths]}, **sections))
+
+    assert looks(small)
+    assert not looks(small, large)
+    assert not looks(small, tmp_path)
+    assert not looks(tmp_path / "none.parquet")
+    assert not looks(small, ray={"mode": "in_process"})
+    assert not looks(small, replicas={"max": 2})
 
 
 def test_a_job_of_a_cluster_stays_there(monkeypatch: pytest.MonkeyPatch) -> None:
