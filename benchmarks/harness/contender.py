@@ -20,11 +20,13 @@ class Contender(Protocol):
         name: as ``--engine`` and ``--peers`` know it.
         about: one line for people.
         shares: whether it computes what prompts have in common once.
+        precision: its own, by name; empty where it has that of the comparison.
     """
 
     name: str
     about: str
     shares: bool = False
+    precision: str = ""
 
     @abstractmethod
     def score(self, units: Sequence[CandidateLists]) -> Scored:

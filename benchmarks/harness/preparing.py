@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.harness.contender import Contender
@@ -16,13 +16,17 @@ from pipeline.config import EngineConfig
 
 _OURS: Final[tuple[Way, ...]] = ("packed", "padded", "unshared")
 
+#: Our engine, as a run would do, in a precision of its own.
+_PRECISIONS: Final = {f"ours-{name}": name for name in ("float32", "bfloat16", "int8")}
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions(BenchOptions):
     """What to compare: the package's engine, the base, with the others.
 
     Attributes:
-        peers: names of peers and of other ways of our engine; None: everyone who can.
+        peers: names of peers, of other ways of our engine, and of it in other precisions; None:
+            everyone who can.
         every_way: the other ways of our engine take part, whatever ``peers`` names.
     """
 
@@ -50,7 +54,7 @@ def prepare(options: CompareOptions) -> PreparedComparison:
         ConfigurationError: an option is wrong, or options do not go together.
     """
     for name in options.peers or ():
-        if name not in _OURS:
+        if name not in _OURS and name not in _PRECISIONS:
             check(name, options.shape())
     base = bench_preparing.prepare(options)
     names = _names(options, base.engine)
@@ -71,6 +75,10 @@ def _names(options: CompareOptions, base: BenchEngine) -> list[str]:
 
 
 def _contender(name: str, subject: Subject) -> Contender:
+    if name in _PRECISIONS:
+        engine = BenchEngine(replace(subject, dtype=_PRECISIONS[name]), "auto", EngineConfig())
+        engine.name = name
+        return engine
     for way in _OURS:
         if name == way:
             return BenchEngine(subject, way, EngineConfig())

@@ -33,6 +33,9 @@ TOLERANCE: Final = {
     "float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2, "int8": 1e-1, "float8": 1e-1,
 }  # fmt: skip
 
+#: Whose versions count beside those that always do.
+_PACKAGES: Final = ("sentence-transformers", "onnxruntime", "openvino", "nncf")
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -78,11 +81,18 @@ def _result(
     apart = {
         name
         for name, record in records.items()
-        if agreement(own.scores, record.scores, offsets).most > tolerance
+        if agreement(own.scores, record.scores, offsets).most
+        > max(tolerance, TOLERANCE[record.contender.precision or base.subject.dtype])
     }
     documents = base.work.documents
     return ComparisonResult(
-        facts=facts(base, counts, own.scores, before, packages=("sentence-transformers",)),
+        facts=facts(
+            base,
+            counts,
+            own.scores,
+            before,
+            packages=_PACKAGES,
+        ),
         peak=PeakFacts(
             flop_per_s=peak.per_second,
             flop_per_cpu_s=peak.per_cpu_second or None,

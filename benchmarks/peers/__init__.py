@@ -20,14 +20,18 @@ class Peer:
     Attributes:
         suits: whether it can run a shape.
         make: load it.
-        needs: the Python package that it needs beyond this one's own.
+        needs: the Python packages that it needs beyond this one's own.
+        extra: of ours that installs them.
         gpu_only: whether it takes part on CPU only where it is asked for by name.
+        asked_only: whether it takes part only where it is asked for by name.
     """
 
     suits: Callable[[Shape], bool]
     make: Callable[[Subject], Contender]
-    needs: str | None = None
+    needs: tuple[str, ...] = ()
+    extra: str = "bench"
     gpu_only: bool = False
+    asked_only: bool = False
 
 
 def _predict(batch_size: int) -> Callable[[Subject], Contender]:
@@ -63,20 +67,52 @@ def _jina_m0(subject: Subject) -> Contender:
     return BatchesOfEight(subject)
 
 
+def _onnxruntime(*, int8: bool) -> Callable[[Subject], Contender]:
+    def make(subject: Subject) -> Contender:
+        from benchmarks.peers.runtimes import OnnxRuntime
+
+        return OnnxRuntime(subject, int8=int8)
+
+    return make
+
+
+def _openvino(precision: str) -> Callable[[Subject], Contender]:
+    def make(subject: Subject) -> Contender:
+        from benchmarks.peers.runtimes import OpenVino
+
+        return OpenVino(subject, precision=precision)
+
+    return make
+
+
+def _runtime(make: Callable[[Subject], Contender], *needs: str) -> Peer:
+    """A runtime that is not torch: on CPU, for the logits of cross-encoders."""
+    return Peer(suits=_has_logits, make=make, needs=needs, extra="runtimes", asked_only=True)
+
+
+def _has_logits(shape: Shape) -> bool:
+    return shape.twin is not None and shape.family == "cross_encoder"
+
+
 def _has_twin(shape: Shape) -> bool:
     return shape.twin is not None
 
 
 PEERS: Final[dict[str, Peer]] = {
-    "st-predict": Peer(suits=_has_twin, make=_predict(32), needs="sentence_transformers"),
+    "st-predict": Peer(suits=_has_twin, make=_predict(32), needs=("sentence_transformers",)),
     # What suits a GPU's size is far too large for a CPU's caches.
     "st-predict-256": Peer(
-        suits=_has_twin, make=_predict(256), needs="sentence_transformers", gpu_only=True
+        suits=_has_twin, make=_predict(256), needs=("sentence_transformers",), gpu_only=True
     ),
-    "st-rank": Peer(suits=_has_twin, make=_rank, needs="sentence_transformers"),
+    "st-rank": Peer(suits=_has_twin, make=_rank, needs=("sentence_transformers",)),
     "jina-v2-policy": Peer(
         suits=lambda shape: shape.twin is not None or shape.family == "jina_v1", make=_jina_v2
     ),
+    "onnxruntime": _runtime(_onnxruntime(int8=False), "onnxruntime", "onnx"),
+    "onnxruntime-int8": _runtime(_onnxruntime(int8=True), "onnxruntime", "onnx"),
+    "openvino": _runtime(_openvino("float32"), "openvino"),
+    "openvino-bfloat16": _runtime(_openvino("bfloat16"), "openvino"),
+    "openvino-int8": _runtime(_openvino("int8"), "openvino", "nncf"),
     "jina-v3-policy": Peer(suits=lambda shape: shape.family == "jina_v3", make=_jina_v3),
     "jina-m0-policy": Peer(suits=lambda shape: shape.family == "jina_m0", make=_jina_m0),
 }
@@ -89,7 +125,7 @@ def available(shape: Shape, device: str) -> list[str]:
         for name, peer in PEERS.items()
         if peer.suits(shape)
         and (device == "cuda" or not peer.gpu_only)
-        and (peer.needs is None or find_spec(peer.needs) is not None)
+        and not (peer.asked_only or _missing(peer))
     ]
 
 
@@ -104,8 +140,15 @@ def check(name: str, shape: Shape) -> None:
     peer = PEERS[name]
     if not peer.suits(shape):
         raise ConfigurationError(f"--peers: {name} cannot run the model {shape.name}")
-    if peer.needs is not None and find_spec(peer.needs) is None:
+    missing = _missing(peer)
+    if missing:
+        packages = " and ".join(package.replace("_", "-") for package in missing)
         raise ConfigurationError(
-            f"--peers: {name} needs the package {peer.needs.replace('_', '-')}; install the extra "
-            "`bench`, or leave it out"
+            f"--peers: {name} needs the package {packages}; install the extra `{peer.extra}`, or "
+            "leave it out"
         )
+
+
+def _missing(peer: Peer) -> list[str]:
+    """Packages that a peer needs and that are not there."""
+    return [package for package in peer.needs if find_spec(package) is None]

@@ -58,6 +58,7 @@ class BenchEngine:
         name: packed, padded or unshared.
         about: one line for people.
         shares: whether it computes what prompts have in common once.
+        precision: of the network's body.
         reranker: the CPU half of the model.
         engine: the loaded one.
     """
@@ -88,6 +89,7 @@ class BenchEngine:
         self.name = shared or ("packed" if self.reranker.packed else "padded")
         self.about = _ABOUT[self.name]
         self.shares = self.engine.share_prefixes
+        self.precision = subject.dtype
 
     def score(self, units: Sequence[CandidateLists]) -> Scored:
         """Score all units, from texts to scores.
