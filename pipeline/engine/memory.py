@@ -37,6 +37,9 @@ _TIMED: Final = (16_384, 32_768, 65_536, 131_072, 262_144, 524_288)
 #: Tokens of each trial sequence, about those of a query with a passage.
 _LENGTH: Final = 128
 
+#: Batches that are timed together.
+_BATCHES: Final = 3
+
 #: A budget is as fast as the fastest where it reaches this share of its rate.
 _AS_FAST: Final = 0.97
 
@@ -141,25 +144,30 @@ def _timed(reranker: Reranker, device: torch.device, *, most: int) -> list[Trial
         if tokens > most or settled(trials) or time.perf_counter() - began > _PATIENCE_S:
             break
         try:
-            # The first pass finds memory and kernels.
-            passes = [_seconds(reranker, tokens, device) for _ in range(3)]
+            _seconds(reranker, tokens, device, batches=1)  # finds memory and kernels
+            passes = [_seconds(reranker, tokens, device, batches=_BATCHES) for _ in range(2)]
         except torch.OutOfMemoryError:  # somebody else on this device took what was free
             break
         trials.append(Trial(tokens, min(passes)))
     return trials
 
 
-def _seconds(reranker: Reranker, tokens: int, device: torch.device) -> float:
-    """Seconds from the sequences in the host's memory to the readouts of one batch."""
+def _seconds(reranker: Reranker, tokens: int, device: torch.device, *, batches: int) -> float:
+    """Seconds of one of some batches from the host's memory to their readouts.
+
+    They are queued one behind the other as in a unit, where the host makes the next one ready
+    while the device computes.
+    """
     import torch
 
     sequences = _sequences(tokens)
     torch.cuda.synchronize(device)
     began = time.perf_counter()
     with torch.inference_mode():
-        reranker.forward(gather(sequences, np.arange(len(sequences)), device))
+        for _ in range(batches):
+            reranker.forward(gather(sequences, np.arange(len(sequences)), device))
     torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) / batches
 
 
 def _peak(reranker: Reranker, tokens: int, device: torch.device) -> int:

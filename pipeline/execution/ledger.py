@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -17,10 +16,11 @@ from pipeline.execution.device_time import DeviceTime
 from pipeline.execution.placement import Place
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
+from pipeline.execution.replica_notes import ReplicaNotes
 from pipeline.execution.rows import Statistics, SuspectUnit
 from pipeline.execution.run_files import read_sealed
 from pipeline.execution.run_folder import RunFolder
-from pipeline.execution.startup import REPLICA, Startup
+from pipeline.execution.startup import Startup
 from pipeline.execution.unit_counts import UnitCounts, query_hashes, total_reasons
 from pipeline.hashes import HashSet
 from pipeline.schema import QUERY_ID
@@ -51,7 +51,7 @@ class Ledger:
         )
         self.startup = Startup(prepared.begun)
         self.place: Place | None = None
-        self._budgets: Counter[int] = Counter()
+        self._replicas = ReplicaNotes()
         self._folder: RunFolder = prepared.folder
         self._limits = prepared.config.quarantine
         self._queries = HashSet()
@@ -85,9 +85,7 @@ class Ledger:
     def note(self, unit: str, stats: Statistics) -> None:
         """Add what the workers noted about a unit that this session finished."""
         self._failures = 0
-        if replica := stats.pop(rows.REPLICA, None):
-            self.startup.reached(REPLICA, at=replica[rows.READY])
-            self._budgets[int(replica[rows.TOKEN_BUDGET])] += 1
+        self._replicas.take(stats, self.startup)
         agreement = stats.pop(rows.AGREEMENT, None)  # no number of which sums mean anything
         if agreement is not None:
             self._note_agreement(agreement)
@@ -175,7 +173,7 @@ class Ledger:
             "engine": {name: round(v, 3) for name, v in totals.get(rows.ENGINE, {}).items()},
             "device_busy": None if busy is None else round(busy, 3),
             "rescored_in_float32": int(totals.get(rows.UNIT_EVENTS, {}).get("rescored", 0)),
-            "units_by_token_budget": {str(n): units for n, units in self._budgets.items()},
+            "replicas": self._replicas.report(),
             "place": self.place,
             "startup": self.startup.seconds,
             "agreement": self._agreement,

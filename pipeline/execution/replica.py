@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -21,10 +22,13 @@ from pipeline.execution import rows, stages
 from pipeline.execution.admission import Admission
 from pipeline.execution.device_time import DeviceTime
 from pipeline.execution.model_code import ModelCodeError, model_code
+from pipeline.execution.replica_notes import notes_of
 from pipeline.execution.stages import Job, pack_readouts, reranker_of, unpack
 from pipeline.execution.time_limits import time_limit
 from pipeline.execution.unit_tasks import score_unit, store_events_here
 from pipeline.storage.policy import set_retry_policy
+
+logger = logging.getLogger("pipeline")
 
 
 def units_at_once(config: JobConfig) -> int:
@@ -53,6 +57,7 @@ class Replica:
         self.admission = Admission(slots)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.failure: RerankError | None = None
+        began = time.time()
         try:
             self.engine = build_engine(
                 reranker_of(job),
@@ -66,6 +71,8 @@ class Replica:
             # An actor that dies in its constructor is started again, and its reason is lost.
             self.failure = error
         self.ready = time.time()
+        self.load_s = self.ready - began
+        logger.debug("replica %s: network loaded and tried out in %.2f s", self.name, self.load_s)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """An encoded unit -> the same row with readouts."""
@@ -87,7 +94,7 @@ class Replica:
         noted: rows.Statistics = {
             rows.ENGINE: engine,
             rows.UNIT_EVENTS: {"rescored": rescored},
-            rows.REPLICA: {rows.READY: self.ready, rows.TOKEN_BUDGET: self.engine.token_budget},
+            **notes_of(self.engine, ready=self.ready, load_s=self.load_s),
         }
         if agreement is not None:
             noted[rows.AGREEMENT] = agreement

@@ -35,11 +35,14 @@ BEGAN: Final = "began"
 ENDED: Final = "ended"
 BUSY: Final = "busy"
 
-#: The one section that is of a replica, not of its units, and is never added up: when it had its
-#: network, by :func:`time.time`, and its token budget.
+#: Sections that are of a replica, not of its units, and are never added up, see
+#: :mod:`.replica_notes`.
 REPLICA: Final = "replica"
+KERNELS: Final = "kernels"
 READY: Final = "ready"
+LOAD_S: Final = "load_s"
 TOKEN_BUDGET: Final = "token_budget"
+COMPILATIONS: Final = "compilations"
 
 #: Numbers by section and name.
 Statistics = dict[str, dict[str, float]]

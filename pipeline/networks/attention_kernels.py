@@ -28,8 +28,8 @@ logger = logging.getLogger("pipeline")
 #: What the kernels compute in.
 _HALF: Final = (torch.bfloat16, torch.float16)
 
-#: Queries that a trial needs: less is over before it can be timed.
-_TRIAL: Final = 4_096
+#: Queries that a trial needs: what few of them take says little of a full batch.
+_TRIAL: Final = 16_384
 
 #: Timed calls of a kernel in a trial, after one that compiles it.
 _CALLS: Final = 3
