@@ -53,11 +53,15 @@ def ours(subject: Callable[[str], Subject]) -> Ours:
 def test_a_peer_gives_our_scores(
     subject: Callable[[str], Subject], ours: Ours, shape: str, peer: str
 ) -> None:
+    for package in PEERS[peer].needs:
+        pytest.importorskip(package)
     _, work, expected = ours(shape)
-    found = PEERS[peer].make(subject(shape)).score(list(work.units(60)))
+    contender = PEERS[peer].make(subject(shape))
+    found = contender.score(list(work.units(60)))
     pair = agreement(found.scores, expected.scores, work.lists.offsets)
-    assert pair.most < 1e-5
-    assert pair.tau > 0.999
+    exact = contender.precision in ("", "float32")
+    assert pair.most < (1e-5 if exact else 0.5)
+    assert pair.tau > (0.999 if exact else 0.5)
     assert found.computed is not None
 
 
