@@ -90,7 +90,7 @@ def test_the_goldens_tell_the_two_skip_lists_apart() -> None:
 
 def test_rotary_base_is_the_checkpoints_and_not_the_classes(tmp_path: Path) -> None:
     reranker: Any = load().engine.reranker
-    assert reranker.network["body"].body.config.rope_parameters["rope_theta"] == 10_000.0
+    assert reranker.network["body"].body.body.config.rope_parameters["rope_theta"] == 10_000.0
     case = BY_NAME["seed_documents"]
     other = load(copied(tmp_path, config={"rotary_emb_base": 20_000.0}))
     scores = other.score(case["query"], case["documents"])
