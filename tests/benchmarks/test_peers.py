@@ -53,8 +53,6 @@ def ours(subject: Callable[[str], Subject]) -> Ours:
 def test_a_peer_gives_our_scores(
     subject: Callable[[str], Subject], ours: Ours, shape: str, peer: str
 ) -> None:
-    for package in PEERS[peer].needs:
-        pytest.importorskip(package)
     _, work, expected = ours(shape)
     contender = PEERS[peer].make(subject(shape))
     found = contender.score(list(work.units(60)))
