@@ -42,17 +42,20 @@ def fused(function: Callable[P, R]) -> Callable[P, R]:
         rows: Any = args[0]
         if not applies(rows):
             return function(*args, **kwargs)
-        shapes = tuple(
-            (value.dtype, value.shape[1:], value.stride())
-            for value in args
-            if isinstance(value, torch.Tensor)
-        )
-        if shapes not in known:
+        kind = tuple(_kind(value) for value in (*args, *kwargs.values()))
+        if kind not in known:  # what follows compiles once more
             _mark_rows(args)
-            known.add(shapes)
+            known.add(kind)
         return compiled()(*args, **kwargs)
 
     return run
+
+
+def _kind(value: Any) -> Any:
+    """What of an argument a kernel is made for: all but how many rows there are."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, value.shape[1:] if value.dim() > 1 else value.shape, value.stride()
+    return value
 
 
 def _mark_rows(args: tuple[Any, ...]) -> None:

@@ -29,4 +29,8 @@ def test_one_kernel_serves_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -
             torch.testing.assert_close(
                 function(rows, residual, weight, bias, 1e-5), plain, atol=1e-5, rtol=0
             )
-    assert compilations() == before + 1
+        assert compilations() == before + 1
+        for count in (9, 4, 70):  # numbers are constants of a kernel, rows are not
+            rows, residual = torch.randn(count, 8), torch.randn(count, 8)
+            function(rows, residual, weight, bias, 1e-12)
+    assert compilations() == before + 2
