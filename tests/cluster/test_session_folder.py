@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -135,6 +136,18 @@ def test_a_folder_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None
     assert not Path(folder.path).exists()
 
 
+def locked(path: Path) -> bool:
+    """Whether another process holds the lock of a file, which is there a moment before it is held."""
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def test_folders_of_sessions_that_failed_long_ago_are_removed(tmp_path: Path) -> None:
     long_ago = time.time() - 30 * 24 * 3600
     kept, old, strange = (tmp_path / f"rerank-{name}" for name in ("kept", "old", "strange"))
@@ -150,7 +163,7 @@ def test_folders_of_sessions_that_failed_long_ago_are_removed(tmp_path: Path) ->
     os.utime(strange, (long_ago, long_ago))
     os.utime(tmp_path / "rerank-link", (long_ago, long_ago), follow_symlinks=False)
     living = SessionFolder(str(tmp_path))
-    wait_for(Path(living.path, cleanup_process.LOCK).exists)
+    wait_for(lambda: locked(Path(living.path, cleanup_process.LOCK)))
     os.utime(living.path, (long_ago, long_ago))
     SessionFolder(str(tmp_path)).close()
     assert not old.exists()

@@ -21,6 +21,12 @@ from tests.execution.cluster.head import ALLOW, PYTHON, RAY, ROOT, Head, started
 from tests.execution.cluster.processes import wait_for
 from tests.makers import long_table, write
 
+#: Runs its arguments as a command that SIGINT interrupts; whether it is ignored is inherited.
+_HEARING = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
 RERANK = [PYTHON, "-c", "from pipeline.cli import main; main()"]
 
 Published = tuple[Path, subprocess.CompletedProcess[str]]
@@ -120,6 +126,17 @@ def test_a_job_that_ends_well_without_a_run_is_no_success(head: Head, tmp_path: 
     assert "never named a run" in done.stderr
 
 
+def interruptible(words: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    """A client that hears SIGINT, though the parent of these tests may ignore it (nohup, a shell)."""
+    return subprocess.Popen(
+        [PYTHON, "-c", _HEARING, *words],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_interrupted_stopped_and_submitted_again_it_goes_on(
     head: Head, published: Published, tmp_path: Path
 ) -> None:
@@ -130,9 +147,7 @@ def test_interrupted_stopped_and_submitted_again_it_goes_on(
         "--address", head.url, "--python", PYTHON,
     ]  # fmt: skip
     pace.write_text("0.05")
-    with subprocess.Popen(
-        words, cwd=ROOT, env=head.environment, stdout=subprocess.PIPE, text=True
-    ) as client:
+    with interruptible(words, head.environment) as client:
         wait_for(lambda: len(unit_files(tmp_path)) >= 2, "two committed units")
         client.send_signal(signal.SIGINT)
         output, _ = client.communicate(timeout=120)
@@ -154,9 +169,7 @@ def test_a_second_interrupt_leaves_the_job_running(head: Head, tmp_path: Path) -
     words = [
         *RERANK, "submit", "-c", str(file), *ALLOW, "--address", head.url, "--python", PYTHON
     ]  # fmt: skip
-    with subprocess.Popen(
-        words, cwd=ROOT, env=head.environment, stdout=subprocess.PIPE, text=True
-    ) as client:
+    with interruptible(words, head.environment) as client:
         assert client.stdout is not None
         lines = iter(client.stdout.readline, "")
         job = next(line for line in lines if line.startswith("job ")).split()[1]
