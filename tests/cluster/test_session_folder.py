@@ -137,7 +137,7 @@ def test_a_folder_is_its_owners_alone_whatever_the_umask(tmp_path: Path) -> None
 
 
 def locked(path: Path) -> bool:
-    """Whether another process holds the lock of a file, which is there a moment before it is held."""
+    """Whether another process holds the lock; its file is there a moment earlier."""
     if not path.exists():
         return False
     with path.open() as file:

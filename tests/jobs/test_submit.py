@@ -127,7 +127,7 @@ def test_a_job_that_ends_well_without_a_run_is_no_success(head: Head, tmp_path: 
 
 
 def interruptible(words: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    """A client that hears SIGINT, though the parent of these tests may ignore it (nohup, a shell)."""
+    """A client that hears SIGINT, though the parent of these tests may ignore it (nohup)."""
     return subprocess.Popen(
         [PYTHON, "-c", _HEARING, *words],
         cwd=ROOT,
