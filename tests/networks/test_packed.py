@@ -31,7 +31,7 @@ SIZES = {
     "intermediate_size": 48,
     "max_position_embeddings": 64,
     "pad_token_id": 1,
-    "initializer_range": 0.4,
+    "initializer_range": 0.3,  # large enough for attention to choose, small enough for float32
 }
 EXTRA: dict[str, dict[str, Any]] = {
     "modernbert": {"local_attention": 8, "global_attn_every_n_layers": 3},
