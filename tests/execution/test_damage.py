@@ -93,7 +93,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     for state in ("pointed", "half"):  # as a driver that was killed leaves it
         folder = str(folder_in(made.output(state)))
         unit = RunFolder(folder).plan().units[-1].name
-        attempts._mark(folder, unit, "score")
+        attempts._mark(folder, unit, "score", alone=True)
         holder = Holder(
             run_id=Path(folder).name, epoch=1, owner="x", host="h", pid=1, ttl_s=0.05
         )  # fmt: skip
