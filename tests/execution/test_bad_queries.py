@@ -164,7 +164,9 @@ def test_on_ray_a_unit_is_not_blamed_for_the_one_beside_it(
     set_aside = [record.args for record in caplog.records if "set aside" in record.msg]
     assert [arguments[:2] for arguments in set_aside] == [(culprit, 3)]
     check(str(Path(outcome.folder).parent), plain, table, words)
-    assert not list(Path(outcome.folder, "attempts").iterdir())
+    # A replica may die while its other thread writes a mark: what it leaves has no name yet.
+    left = [path.name for path in Path(outcome.folder, "attempts").iterdir()]
+    assert not [name for name in left if not name.startswith(".")]
 
 
 def test_workers_that_only_crash_stop_the_run_with_their_last_words(

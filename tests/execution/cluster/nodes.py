@@ -21,7 +21,7 @@ from typing import Any
 SETTINGS = {
     "health_check_period_ms": 500,
     "health_check_failure_threshold": 12,
-    "gcs_rpc_server_reconnect_timeout_s": 10,
+    "gcs_rpc_server_reconnect_timeout_s": 20,
 }
 
 
