@@ -10,9 +10,6 @@ is not half precision on CUDA, runs by torch's own matrices.
 
 from __future__ import annotations
 
-import functools
-import importlib.util
-import inspect
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +17,14 @@ from typing import Any, Final
 
 import torch
 
-from pipeline.networks.attention_plan import Attended, Segments, Window
+from pipeline.networks.attention_libraries import (
+    EVERYTHING,
+    Kernel,
+    flash_2,
+    flash_4,
+    small_blocks,
+)
+from pipeline.networks.attention_plan import Segments, Window
 from pipeline.networks.attention_runs import by_runs
 
 logger = logging.getLogger("pipeline")
@@ -42,15 +46,6 @@ _NARROW: Final = 64
 
 #: Sequences of two to the power of this are long.
 _LONG: Final = 7
-
-#: What all sequences see in an encoder.
-_EVERYTHING: Final = (-1, -1)
-
-
-#: Attention: query, key, value, segments, window, scale, and whether sums are asked for.
-Kernel = Callable[
-    [torch.Tensor, torch.Tensor, torch.Tensor, Segments, Window, float, bool], Attended
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,134 +184,6 @@ def _seconds(kernel: Kernel, *args: Any) -> float | None:
     return float(ends[0].elapsed_time(ends[1])) / 1000 / _CALLS
 
 
-@functools.cache
-def flash_2() -> Kernel | None:
-    """FlashAttention-2 as stock torch has it since 2.11; None, with a word in the log, before."""
-    try:
-        from torch.nn.attention.varlen import AuxRequest, varlen_attn
-    except ImportError:
-        parameters: frozenset[str] = frozenset()
-    else:
-        parameters = frozenset(inspect.signature(varlen_attn).parameters)
-    if not {"scale", "window_size", "return_aux"} <= parameters:
-        logger.warning(
-            "torch %s has no torch.nn.attention.varlen with windows; attention runs by groups of "
-            "equal length, which is exact and slower. Install torch 2.11 or later",
-            torch.__version__,
-        )
-        return None
-    # The kernel itself takes fewer key heads in every version; newer ones want to hear of it.
-    grouped: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in parameters else {}
-
-    def run(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        segments: Segments,
-        window: Window,
-        scale: float,
-        sums: bool,
-    ) -> Attended:
-        queries, keys = segments.offsets(query.device)
-        result: Any = varlen_attn(
-            query[segments.query_rows],
-            key[segments.key_rows],
-            value[segments.key_rows],
-            queries,
-            keys,
-            # With 1 the kernel regroups heads, and its log-sum-exp is no longer that of the heads.
-            max(2, segments.longest_query),
-            segments.longest_key,
-            return_aux=AuxRequest(lse=True) if sums else None,
-            scale=scale,
-            window_size=window,
-            **grouped,
-        )
-        # The log-sum-exp comes as [heads, Tq], whatever the documentation says.
-        return (result[0], result[1].transpose(0, 1)) if sums else (result, None)
-
-    return run
-
-
-@functools.cache
-def flash_4() -> Kernel | None:
-    """FlashAttention-4 (the package flash-attn-4) on Hopper and later; None elsewhere.
-
-    Called by itself and not through torch's registry, which would put it in FlashAttention-2's
-    place for all calls of the process.
-    """
-    if torch.cuda.get_device_capability()[0] not in (9, 10):
-        return None
-    if importlib.util.find_spec("flash_attn") is None:
-        return None
-    try:
-        from flash_attn.cute import flash_attn_varlen_func
-    except Exception as error:  # whatever an installed package that does not fit raises
-        logger.warning(
-            "flash-attn-4 does not load (%s: %s); FlashAttention-2 runs instead",
-            type(error).__name__,
-            error,
-        )
-        return None
-
-    def run(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        segments: Segments,
-        window: Window,
-        scale: float,
-        sums: bool,
-    ) -> Attended:
-        queries, keys = segments.offsets(query.device)
-        causal = window == (-1, 0)
-        sides = (None, None) if causal or window == _EVERYTHING else window
-        out, total = flash_attn_varlen_func(
-            query[segments.query_rows],
-            key[segments.key_rows],
-            value[segments.key_rows],
-            cu_seqlens_q=queries,
-            cu_seqlens_k=keys,
-            max_seqlen_q=segments.longest_query,
-            max_seqlen_k=segments.longest_key,
-            softmax_scale=scale,
-            causal=causal,
-            window_size=sides,
-            return_lse=sums,
-        )
-        return (out, total.transpose(0, 1)) if sums else (out, None)
-
-    return run
-
-
-def has_triton() -> bool:
-    """Whether kernels of our own can be compiled here."""
-    return importlib.util.find_spec("triton") is not None
-
-
-@functools.cache
-def small_blocks() -> Kernel | None:
-    """The kernel of :mod:`pipeline.networks.triton_attention`; None without Triton."""
-    if not has_triton():
-        return None
-    from pipeline.networks.triton_attention import encoder_attention
-
-    def run(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        segments: Segments,
-        window: Window,
-        scale: float,
-        sums: bool,
-    ) -> Attended:
-        rows, columns = segments.query_rows, segments.key_rows
-        tensors = query[rows], key[columns], value[columns]
-        return encoder_attention(*tensors, segments, scale=scale), None
-
-    return run
-
-
 def _flash(kind: Kind) -> bool:
     return kind.dim % 8 == 0 and kind.dim <= 256
 
@@ -332,7 +199,7 @@ def _wide_and_long(kind: Kind) -> bool:
 
 
 def _encoder(kind: Kind) -> bool:
-    return kind.dim <= _NARROW * 2 and kind.window == _EVERYTHING and not kind.sums
+    return kind.dim <= _NARROW * 2 and kind.window == EVERYTHING and not kind.sums
 
 
 #: In the order in which they are taken where nothing is timed.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.networks import attention_runs
 from pipeline.networks.attention import attend
-from pipeline.networks.attention_kernels import flash_2
+from pipeline.networks.attention_libraries import flash_2
 from pipeline.networks.attention_plan import Plan, Segments
 from pipeline.networks.attention_runs import by_runs
 
