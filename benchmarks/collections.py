@@ -21,9 +21,9 @@ import typer
 
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
-from pipeline.execution.ranked_reader import read_ranked
 from pipeline.execution.run import execute
-from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.runs.ranked_reader import read_ranked
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import first_stage_run, ranked_run

@@ -23,7 +23,7 @@ from pipeline.candidates.lists import CandidateLists
 from pipeline.engine.engine import Engine
 from pipeline.engine.rounds import Readouts
 from pipeline.engine.statistics import Statistics
-from pipeline.execution import rows, stages
+from pipeline.execution.units import rows, stages
 from pipeline.rerankers.base import Reranker
 from pipeline.sequences.sequences import Sequences
 

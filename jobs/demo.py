@@ -21,9 +21,9 @@ from pipeline.demo.corpus import standard_library_documents
 from pipeline.demo.first_stage import bm25_candidates
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
-from pipeline.execution.ranked_reader import read_ranked
 from pipeline.execution.run import begin_imports, execute
-from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.runs.ranked_reader import read_ranked
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.ranking.comparison import QueryChange, compare
 from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels

@@ -14,8 +14,8 @@ import typer
 
 from jobs.command import command, console, run_job
 from pipeline import schema
-from pipeline.execution.ranked_reader import read_ranked
-from pipeline.execution.run_folder import find_run
+from pipeline.execution.runs.ranked_reader import read_ranked
+from pipeline.execution.runs.run_folder import find_run
 from pipeline.ranking.comparison import compare
 from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from jobs.command import command, console, run_job
-from pipeline.execution.garbage import collect, find_garbage
+from pipeline.execution.runs.garbage import collect, find_garbage
 
 
 def gc(

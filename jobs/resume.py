@@ -15,7 +15,7 @@ from jobs.command import AllowCode, Overrides, Repair, allowed, command, run_job
 from jobs.rerank import show_outcome, show_plan
 from pipeline.execution.preparation import prepare_again
 from pipeline.execution.run import execute
-from pipeline.execution.run_folder import find_run
+from pipeline.execution.runs.run_folder import find_run
 
 
 def resume(

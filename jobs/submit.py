@@ -28,7 +28,7 @@ from pipeline.cluster.job_server_access import check_job_server
 from pipeline.config import JobConfig
 from pipeline.engine.families import module_of
 from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
-from pipeline.execution.publication import check_published
+from pipeline.execution.runs.publication import check_published
 from pipeline.plain_text import holds_credentials, redacted, visible, without_colours
 
 _SECOND_CHANCE_S = 3

@@ -23,11 +23,11 @@ from jobs.rerank import show_plan
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig
 from pipeline.errors import ExitCode
-from pipeline.execution.listing import advice
 from pipeline.execution.preparation import prepare
-from pipeline.execution.run_folder import RunFolder, find_run
-from pipeline.execution.state import lines, run_state
-from pipeline.execution.verification import audit
+from pipeline.execution.runs.listing import advice
+from pipeline.execution.runs.run_folder import RunFolder, find_run
+from pipeline.execution.runs.state import lines, run_state
+from pipeline.execution.runs.verification import audit
 from pipeline.reports.terminal import Terminal
 
 #: A name that is cut cannot be copied; a narrow terminal wraps the line instead.

@@ -26,7 +26,7 @@ from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
-from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.runs.run_folder import RunFolder
 
 #: Passes of the engine alone, before the run and after it: what takes a second is taken thrice.
 _PASSES: Final[dict[Device, int]] = {"cpu": 1, "cuda": 3}

@@ -20,7 +20,7 @@ from pipeline.distillation.sets.folder import JUDGED
 from pipeline.distillation.steps import Job
 from pipeline.distillation.teacher_runs import RankedFile
 from pipeline.distillation.units import DistillUnit
-from pipeline.execution.run_files import read_listed
+from pipeline.execution.runs.run_files import read_listed
 
 Ints = npt.NDArray[np.int64]
 

@@ -1,13 +1,9 @@
 """A run of the reranker over many units, on Ray or in this process.
 
-From a job to a run: preparation, identity, run, session, scoring, outcome.
+From a job to a run: preparation, unit_size, placement, run, session, outcome.
 
-A unit's way: workers, graph, replica, unit_tasks, stages, rows, model_code, unit_files.
+A unit's way: scoring, workers, graph; what a worker does with it is in ``units/``. Units that kill
+their workers: isolation.
 
-Units that kill their workers: attempts, admission, time_limits, isolation, isolated_workers.
-
-What the driver knows: ledger, unit_counts, device_time, progress, termination, lease.
-
-The run's folder: run_folder, run_files, records, listing, verification, publication, ranked_reader,
-state, garbage.
+What the driver knows: ledger, progress, startup, termination. The run's folder is in ``runs/``.
 """

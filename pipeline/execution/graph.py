@@ -6,9 +6,9 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pipeline.execution.replica import Replica, units_at_once
-from pipeline.execution.stages import Job
-from pipeline.execution.unit_tasks import commit_unit, encode_unit
+from pipeline.execution.units.replica import Replica, units_at_once
+from pipeline.execution.units.stages import Job
+from pipeline.execution.units.unit_tasks import commit_unit, encode_unit
 
 if TYPE_CHECKING:
     import ray.data

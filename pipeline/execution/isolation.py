@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from pipeline.errors import RunFailedError
-from pipeline.execution import rows
+from pipeline.execution.units import rows
 
 #: A single query must fail this often to be called a culprit: once may be the machine's fault.
 _CONFIRMED: Final = 2

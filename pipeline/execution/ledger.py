@@ -11,17 +11,17 @@ import numpy as np
 from pipeline.candidates.reading import split_query_error
 from pipeline.candidates.reasons import OF_QUERIES
 from pipeline.errors import QuarantineError, RunFailedError
-from pipeline.execution import rows
-from pipeline.execution.device_time import DeviceTime
 from pipeline.execution.placement import Place
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
-from pipeline.execution.replica_notes import ReplicaNotes
-from pipeline.execution.rows import Statistics, SuspectUnit
-from pipeline.execution.run_files import read_sealed
-from pipeline.execution.run_folder import RunFolder
-from pipeline.execution.startup import Startup
-from pipeline.execution.unit_counts import UnitCounts, query_hashes, total_reasons
+from pipeline.execution.runs.run_files import read_sealed
+from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.unit_counts import UnitCounts, query_hashes, total_reasons
+from pipeline.execution.startup import REPLICA, Startup
+from pipeline.execution.units import rows
+from pipeline.execution.units.device_time import DeviceTime
+from pipeline.execution.units.replica_notes import ReplicaNotes
+from pipeline.execution.units.rows import Statistics, SuspectUnit
 from pipeline.hashes import HashSet
 from pipeline.schema import QUERY_ID
 from pipeline.storage import counters
@@ -85,7 +85,9 @@ class Ledger:
     def note(self, unit: str, stats: Statistics) -> None:
         """Add what the workers noted about a unit that this session finished."""
         self._failures = 0
-        self._replicas.take(stats, self.startup)
+        ready = self._replicas.take(stats)
+        if ready is not None:
+            self.startup.reached(REPLICA, at=ready)
         agreement = stats.pop(rows.AGREEMENT, None)  # no number of which sums mean anything
         if agreement is not None:
             self._note_agreement(agreement)

@@ -16,8 +16,8 @@ from pipeline.checkpoints import cards
 from pipeline.config import JobConfig, load_config
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
-from pipeline.execution.identity import ModelIdentity, fingerprint, model_identity
-from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.runs.identity import ModelIdentity, fingerprint, model_identity
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.unit_size import UnitSize, unit_size
 from pipeline.outputs import finding
 from pipeline.storage.policy import set_retry_policy

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pipeline.execution.unit_counts import UnitCounts
+from pipeline.execution.runs.unit_counts import UnitCounts
 
 logger = logging.getLogger("pipeline")
 

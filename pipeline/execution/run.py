@@ -9,23 +9,23 @@ from pipeline import failpoints
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig
 from pipeline.errors import InputContractError, RunFailedError
-from pipeline.execution import attempts
-from pipeline.execution.isolated_workers import prepare_processes
-from pipeline.execution.lease import NoLease
-from pipeline.execution.listing import Problem, error_of, strange_names
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.placement import looks_small, place_of
 from pipeline.execution.preparation import Prepared
-from pipeline.execution.publication import publish, refuse_damaged_pointer
-from pipeline.execution.scoring import score
-from pipeline.execution.session import Session, driven
-from pipeline.execution.verification import (
+from pipeline.execution.runs import attempts
+from pipeline.execution.runs.lease import NoLease
+from pipeline.execution.runs.listing import Problem, error_of, strange_names
+from pipeline.execution.runs.publication import publish, refuse_damaged_pointer
+from pipeline.execution.runs.verification import (
     CheckedUnit,
     audit,
     check_units,
     files_of,
     manifest_of,
 )
+from pipeline.execution.scoring import score
+from pipeline.execution.session import Session, driven
+from pipeline.execution.units.isolated_workers import prepare_processes
 
 logger = logging.getLogger("pipeline")
 

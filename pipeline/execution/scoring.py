@@ -8,16 +8,18 @@ from contextlib import closing
 from typing import Any
 
 from pipeline.candidates.planning import Unit
-from pipeline.execution import attempts, rows, startup
+from pipeline.execution import startup
 from pipeline.execution.isolation import isolate
 from pipeline.execution.placement import place_of
 from pipeline.execution.progress import Reporter, reporter
-from pipeline.execution.rows import SuspectUnit
+from pipeline.execution.runs import attempts
+from pipeline.execution.runs.unit_counts import UnitCounts
+from pipeline.execution.runs.verification import contents
 from pipeline.execution.session import Session
-from pipeline.execution.stages import Job
-from pipeline.execution.unit_counts import UnitCounts
-from pipeline.execution.unit_tasks import COMMIT, SCORE
-from pipeline.execution.verification import contents
+from pipeline.execution.units import rows
+from pipeline.execution.units.rows import SuspectUnit
+from pipeline.execution.units.stages import Job
+from pipeline.execution.units.unit_tasks import COMMIT, SCORE
 from pipeline.execution.workers import Workers, open_workers
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from pipeline import failpoints
 from pipeline.errors import ConfigurationError, RerankError
-from pipeline.execution import records, startup
-from pipeline.execution.lease import Lease, NoLease, take
+from pipeline.execution import startup
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.preparation import Prepared
-from pipeline.execution.run_folder import REPORT
+from pipeline.execution.runs import records
+from pipeline.execution.runs.lease import Lease, NoLease, take
+from pipeline.execution.runs.run_folder import REPORT
 from pipeline.execution.termination import Termination
 from pipeline.storage.probe import probe
 from pipeline.storage.store import write_whole

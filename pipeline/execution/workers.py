@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from pipeline.config import JobConfig
 from pipeline.errors import RerankError, RunFailedError
-from pipeline.execution.attempts import MOST
-from pipeline.execution.isolated_workers import IsolatedActor, IsolatedProcess
 from pipeline.execution.isolation import IsolatedWorker
 from pipeline.execution.placement import Place
-from pipeline.execution.replica import Replica
-from pipeline.execution.stages import Job
+from pipeline.execution.runs.attempts import MOST
 from pipeline.execution.termination import Termination
-from pipeline.execution.unit_tasks import commit_unit, encode_unit
+from pipeline.execution.units.isolated_workers import IsolatedActor, IsolatedProcess
+from pipeline.execution.units.replica import Replica
+from pipeline.execution.units.stages import Job
+from pipeline.execution.units.unit_tasks import commit_unit, encode_unit
 
 
 class Workers(Protocol):

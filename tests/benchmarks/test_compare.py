@@ -80,7 +80,8 @@ def test_what_is_wrong_is_said_before_anything_is_measured(
 
 def documented() -> list[str]:
     """Every comparison that the README and docs/ name, in a shell block or in a sentence."""
-    texts = [path.read_text() for path in (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")]
+    pages = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+    texts = [re.sub(r"\\\n\s*", "", page.read_text()) for page in pages]  # lines that go on
     return sorted(
         {
             line.split("  #")[0].strip()

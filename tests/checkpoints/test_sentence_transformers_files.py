@@ -19,7 +19,7 @@ from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.config import JobConfig, ModelConfig
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ModelError
-from pipeline.execution.identity import fingerprint, model_identity
+from pipeline.execution.runs.identity import fingerprint, model_identity
 
 GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 TOLERANCE = 1e-5

@@ -175,7 +175,8 @@ def broken_protocol() -> None:
     A unit that is there already is written again under a name of its own, as a writer would that
     makes its names unique by chance, and names that are not of the plan are not looked for.
     """
-    from pipeline.execution import lease, run, unit_files
+    from pipeline.execution import run
+    from pipeline.execution.runs import lease, unit_files
     from pipeline.storage.store import exists, read_versioned, write_whole
 
     def put(path: str, data: bytes) -> bool:

@@ -20,12 +20,12 @@ from typer.main import get_command
 from pipeline import failpoints
 from pipeline.cli import app
 from pipeline.config import JobConfig
-from pipeline.execution import attempts, lease
-from pipeline.execution.lease import Holder
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
-from pipeline.execution.run_folder import RunFolder
-from pipeline.execution.verification import audit
+from pipeline.execution.runs import attempts, lease
+from pipeline.execution.runs.lease import Holder
+from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.verification import audit
 from tests.execution.drivers import lexical_job
 from tests.execution.oracle import files_below, kept
 from tests.makers import long_table, write

@@ -20,8 +20,8 @@ from pipeline.errors import InputContractError, QuarantineError
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
-from pipeline.execution.run_folder import RunFolder
-from pipeline.execution.state import run_state
+from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.state import run_state
 from tests import hostile
 from tests.fixtures_runs import Rerank, ranked
 from tests.hostile import declared, write_declared

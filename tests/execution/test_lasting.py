@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.execution.ranked_reader import read_ranked
-from pipeline.execution.run_folder import RunFolder
+from pipeline.execution.runs.ranked_reader import read_ranked
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.outputs.sealed import is_whole, sealed_bytes
 from pipeline.storage.store import read_versioned, write_whole
 from tests.execution.drivers import KILLED, Drivers, lexical_job

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config import JobConfig
-from pipeline.execution.lease import take
 from pipeline.execution.preparation import prepare
+from pipeline.execution.runs.lease import take
 from tests.execution.drivers import Driver, Drivers, lexical_job
 from tests.execution.oracle import files_below, kept, problems, published, report
 from tests.makers import long_table, write

@@ -17,15 +17,15 @@ import pytest
 from pipeline import failpoints
 from pipeline.config import JobConfig
 from pipeline.errors import DamagedRunError, RerankError
-from pipeline.execution import records
-from pipeline.execution.garbage import find_garbage
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
-from pipeline.execution.ranked_reader import read_ranked
 from pipeline.execution.run import execute
-from pipeline.execution.run_folder import RunFolder, find_run
-from pipeline.execution.state import run_state
-from pipeline.execution.verification import audit
+from pipeline.execution.runs import records
+from pipeline.execution.runs.garbage import find_garbage
+from pipeline.execution.runs.ranked_reader import read_ranked
+from pipeline.execution.runs.run_folder import RunFolder, find_run
+from pipeline.execution.runs.state import run_state
+from pipeline.execution.runs.verification import audit
 from pipeline.outputs.sealed import sealed_bytes, sealed_json
 from pipeline.storage import store
 from pipeline.storage.probe import StoreAbilities

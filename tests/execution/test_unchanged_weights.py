@@ -17,11 +17,11 @@ import pytest
 from pipeline import failpoints
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.execution import rows, stages
 from pipeline.execution.preparation import Prepared, prepare, prepare_again
-from pipeline.execution.replica import Replica
 from pipeline.execution.run import execute
-from pipeline.execution.stages import Job, _cached_reranker
+from pipeline.execution.units import rows, stages
+from pipeline.execution.units.replica import Replica
+from pipeline.execution.units.stages import Job, _cached_reranker
 from pipeline.storage import store
 from tests.execution.drivers import lexical_job
 from tests.execution.oracle import files_below, published

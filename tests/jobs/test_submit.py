@@ -14,9 +14,9 @@ import yaml
 
 from pipeline.cluster.job_server import JobEnd
 from pipeline.errors import DamagedRunError, RunFailedError
-from pipeline.execution import records
-from pipeline.execution.publication import check_published
-from pipeline.execution.verification import manifest_of
+from pipeline.execution.runs import records
+from pipeline.execution.runs.publication import check_published
+from pipeline.execution.runs.verification import manifest_of
 from tests.execution.cluster.head import ALLOW, PYTHON, RAY, ROOT, Head, started_head
 from tests.execution.cluster.processes import wait_for
 from tests.makers import long_table, write

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.execution.unit_counts import UnitCounts
+from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.outputs.sealed import NotWholeError, is_whole, sealed_json, unsealed_json
 
 VALUES = st.recursive(

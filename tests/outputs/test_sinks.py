@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.execution import attempts
-from pipeline.execution.run_folder import QUARANTINE, RANKED
+from pipeline.execution.runs import attempts
+from pipeline.execution.runs.run_folder import QUARANTINE, RANKED
 from pipeline.outputs import finding
 from tests.outputs.makers import ABOUT, LISTS, ranked
 

@@ -33,8 +33,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from pipeline.errors import DamagedSetError, RunFailedError
-from pipeline.execution.records import run_id_of
-from pipeline.execution.run_files import MOST_BYTES
+from pipeline.execution.runs.records import run_id_of
+from pipeline.execution.runs.run_files import MOST_BYTES
 from pipeline.outputs.sealed import (
     NotWholeError,
     refuse_damage,

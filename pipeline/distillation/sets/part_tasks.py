@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.config import RayConfig, ReplicasConfig
 from pipeline.errors import RerankError
-from pipeline.execution.rows import failed, raise_if_failed, row
+from pipeline.execution.units.rows import failed, raise_if_failed, row
 
 T = TypeVar("T")
 

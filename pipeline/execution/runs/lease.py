@@ -1,0 +1,365 @@
+"""One driver at a time: a small file that its owner keeps changing.
+
+The owner renews the lease by compare-and-swap. Another driver takes it over only after it has
+watched it for a whole time-to-live, by its own monotonic clock, and seen no change; clocks of two
+machines are never compared. Every owner has a higher epoch than the one before. An owner that was
+taken over finds out at its next renewal and is fenced: it may not publish.
+
+Workers read the lease before they begin a unit, so that they stop with their driver.
+
+No driver takes over a damaged lease on its own, since it names no owner: its owner, if it lives, is
+fenced at its next renewal, and ``--repair`` makes a new one after a time-to-live without a change,
+with an epoch that no owner had before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Final
+
+from pipeline import failpoints
+from pipeline.errors import DamagedRunError, FencedError, LeaseHeldError, RerankError
+from pipeline.execution.runs import records
+from pipeline.storage.store import create_if_absent, join, read_versioned, replace_if_unchanged
+
+logger = logging.getLogger("pipeline")
+
+NAME: Final = "lease.json"
+
+HELD: Final = "held"
+DRAINING: Final = "draining"  # held, but no unit may be begun
+RELEASED: Final = "released"
+
+#: How often the lease's thread checks whether there is something to write.
+_LOOK_S: Final = 0.2
+
+Progress = Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Content of a lease.
+
+    Attributes:
+        run_id: the run.
+        epoch: grows with every owner.
+        owner: a random name of the owning session.
+        host: where its driver runs.
+        pid: the driver's process.
+        ttl_s: silence past which the owner may be taken over.
+        state: held, draining or released.
+        beat: grows with every renewal, so that the content always changes.
+        time: wall clock of the renewal, for people; nothing is decided by it.
+        progress: the run's counters, for ``rerank status``.
+    """
+
+    run_id: str
+    epoch: int
+    owner: str
+    host: str
+    pid: int
+    ttl_s: float
+    state: str = HELD
+    beat: int = 0
+    time: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """A record."""
+        return records.to_bytes(records.LeaseRecord, asdict(self))
+
+    @classmethod
+    def from_bytes(cls, path: str, data: bytes) -> Holder:
+        """The inverse of :meth:`to_bytes`.
+
+        Raises:
+            DamagedRunError: the lease at ``path`` is not as it was written, or of another run.
+        """
+        run_id = records.run_id_of(path.rpartition("/")[0])
+        content = records.parse(path, data, records.LeaseRecord, run_id=run_id)
+        return cls(**{item.name: content[item.name] for item in fields(cls)})
+
+    def __str__(self) -> str:
+        return f"{self.host}, process {self.pid} (epoch {self.epoch})"
+
+
+def read_holder(folder: str) -> Holder | None:
+    """The lease of the run at ``folder``; None where nobody ever took it.
+
+    Raises:
+        DamagedRunError: it is not as it was written.
+    """
+    path = join(folder, NAME)
+    stored = _read(path)
+    return None if stored is None else Holder.from_bytes(path, stored[0])
+
+
+def may_begin(folder: str, epoch: int) -> bool:
+    """Whether a worker of the driver with ``epoch`` may begin another unit."""
+    if epoch == 0:
+        return True  # a run without a lease
+    try:
+        holder = read_holder(folder)
+    except DamagedRunError as error:
+        logger.error("no further unit is begun: %s", error)
+        return False
+    return holder is not None and (holder.epoch, holder.state) == (epoch, HELD)
+
+
+class Lease:
+    """The right to drive a run, renewed by a thread while the driver lives.
+
+    Attributes:
+        epoch: of this owner; 0 where the store can keep no lease.
+    """
+
+    def __init__(self, path: str, holder: Holder, version: str, progress: Progress) -> None:
+        self._path = path
+        self._holder = holder
+        self._version = version
+        self._progress = progress
+        self._draining = False
+        self._lost: str | None = None  # why
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+
+    @property
+    def epoch(self) -> int:
+        """Of this owner."""
+        return self._holder.epoch
+
+    @property
+    def lost(self) -> bool:
+        """Whether a renewal found another owner, or no lease."""
+        return self._lost is not None
+
+    def fence(self) -> None:
+        """Renew now; only who succeeds may publish.
+
+        Raises:
+            FencedError: another driver has taken over.
+        """
+        self._renew(DRAINING if self._draining else HELD)
+        failpoints.reached("lease.fenced")
+
+    def drain(self) -> None:
+        """Let workers begin no further unit.
+
+        Only takes a note, which the lease's thread writes: a signal handler may call this.
+        """
+        self._draining = True
+
+    def release(self) -> None:
+        """Stop renewing, and let the next driver start without waiting."""
+        self._stopped.set()
+        self._thread.join()
+        try:
+            if self._lost is None:
+                self._renew(RELEASED)
+                failpoints.reached("lease.released")
+        except FencedError:
+            return  # somebody else drives it now, which is what releasing is for
+        except Exception as error:  # the run's own outcome is what matters now
+            logger.warning("%s: not released (%s); it runs out by itself", self._path, error)
+
+    def _beat(self) -> None:
+        interval_s = self._holder.ttl_s / 3
+        state, due = HELD, time.monotonic() + interval_s
+        while not self._stopped.wait(min(interval_s, _LOOK_S)):
+            wanted = DRAINING if self._draining else HELD
+            if wanted != state or time.monotonic() >= due:
+                state, due = wanted, time.monotonic() + interval_s
+                self._renew_quietly(state)
+
+    def _renew_quietly(self, state: str) -> None:
+        try:
+            self._renew(state)
+        except FencedError as error:
+            logger.error("%s", error)
+            self._stopped.set()
+        except Exception as error:  # whatever it is: a thread that dies says nothing any more
+            # Silence is not loss: nobody may take over before one time-to-live has passed.
+            kind = "" if isinstance(error, RerankError) else f"{type(error).__name__}: "
+            logger.warning("%s: not renewed, trying again: %s%s", self._path, kind, error)
+
+    def _renew(self, state: str) -> None:
+        with self._lock:
+            if self._lost is None:
+                following = replace(
+                    self._holder,
+                    state=state,
+                    beat=self._holder.beat + 1,
+                    time=time.time(),
+                    progress=self._progress(),
+                )
+                try:
+                    version = _swap(self._path, following, self._version)
+                except DamagedRunError as error:  # a link, a folder, junk: no longer our file
+                    version = None
+                    self._lost = (
+                        f"this driver (epoch {self.epoch}) has lost its lease, stops and publishes "
+                        f"nothing; units that it finished are kept. {error}"
+                    )
+                if version is not None:
+                    self._version = version
+                    self._holder = following
+                    return
+                self._lost = self._lost or (
+                    f"{self._path}: another driver took this run over while this one (epoch "
+                    f"{self.epoch}) was silent; this one stops and publishes nothing. Units that "
+                    "it finished are kept"
+                )
+            raise FencedError(self._lost)
+
+
+class NoLease:
+    """What stands in for a lease on a store that can keep none: nothing is held or checked."""
+
+    epoch = 0
+    lost = False
+
+    def fence(self) -> None:
+        """Nothing to check."""
+
+    def drain(self) -> None:
+        """Workers cannot be told; units at work are left when the driver goes."""
+
+    def release(self) -> None:
+        """Nothing to give back."""
+
+
+def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False) -> Lease:
+    """Become the driver of the run at ``folder``.
+
+    A lease that was released is taken at once. One that is held is watched for a time-to-live,
+    the holder's or ours, whichever is longer: when it changes, its holder lives.
+
+    Args:
+        folder: the run's path.
+        ttl_s: seconds of silence past which we may be taken over.
+        progress: what the lease carries for ``rerank status``.
+        repair: take a damaged lease after ``ttl_s`` without a change.
+
+    Raises:
+        LeaseHeldError: another driver is at work; names it.
+        DamagedRunError: the lease is damaged, and is not to be repaired, or is no file.
+    """
+    path = join(folder, NAME)
+    ours = Holder(
+        run_id=folder.rpartition("/")[2],
+        epoch=1,
+        owner=uuid.uuid4().hex,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        ttl_s=ttl_s,
+    )
+    while True:
+        stored = _read(path)
+        if stored is None:
+            ours = replace(ours, epoch=1, time=time.time())
+            create_if_absent(path, ours.to_bytes())
+            stored = _read(path)
+            if stored is not None and stored[0] == ours.to_bytes():
+                return _taken(path, ours, stored[1], progress)
+            continue
+        data, version = stored
+        try:
+            holder = Holder.from_bytes(path, data)
+        except DamagedRunError:
+            if not repair:
+                raise
+            logger.warning("%s: damaged; watching it for %.0f s, then replacing it", path, ttl_s)
+            if not _unchanged(path, version, ttl_s):
+                continue  # somebody wrote it: perhaps it is whole now
+            ours = replace(ours, epoch=_new_epoch(), time=time.time())
+            taken = replace_if_unchanged(path, ours.to_bytes(), version)
+            if taken is not None:
+                return _taken(path, ours, taken, progress)
+            continue
+        if holder.state != RELEASED and not _silent(path, holder, version, ttl_s):
+            continue  # it was released, or is gone
+        ours = replace(ours, epoch=holder.epoch + 1, time=time.time())
+        taken = _swap(path, ours, version)
+        if taken is not None:
+            if holder.state != RELEASED:
+                logger.warning("%s: taken over from %s, which was silent", path, holder)
+            return _taken(path, ours, taken, progress)
+
+
+def _new_epoch() -> int:
+    """An epoch that no earlier owner had, where the last one's is not known.
+
+    Owners count up from 1, or from an earlier such epoch; microseconds since 1970 are more than
+    either, and exact in every reader's floating point.
+    """
+    return time.time_ns() // 1000
+
+
+def _read(path: str) -> tuple[bytes, str] | None:
+    return read_versioned(path, most_bytes=records.LeaseRecord.most_bytes)
+
+
+def _unchanged(path: str, version: str, seconds: float) -> bool:
+    """Whether a file stays one version for so long."""
+    until = time.monotonic() + seconds
+    while True:
+        left_s = until - time.monotonic()
+        time.sleep(max(0.0, min(seconds / 20, 1.0, left_s)))
+        stored = _read(path)
+        if stored is None or stored[1] != version:
+            return False
+        if left_s <= 0:
+            return True
+
+
+def _taken(path: str, holder: Holder, version: str, progress: Progress) -> Lease:
+    failpoints.reached("lease.taken")
+    return Lease(path, holder, version, progress)
+
+
+def _silent(path: str, holder: Holder, version: str, ttl_s: float) -> bool:
+    """True after a whole time-to-live without a change; False when the lease became free.
+
+    Raises:
+        LeaseHeldError: it was renewed, or somebody else took it.
+    """
+    wait_s = max(ttl_s, holder.ttl_s)
+    logger.info("%s: held by %s; watching it for up to %.0f s", path, holder, wait_s)
+    if _unchanged(path, version, wait_s):
+        return True
+    stored = _read(path)
+    now = None if stored is None else Holder.from_bytes(path, stored[0])
+    if now is None or now.state == RELEASED:
+        return False
+    raise LeaseHeldError(
+        f"{path}: {now} is at work on this run; wait for it, or stop it and run the same command "
+        "again"
+    )
+
+
+def _swap(path: str, holder: Holder, version: str) -> str | None:
+    """Replace ``version`` of the lease, or None when it is no longer ours to replace.
+
+    A renewal whose reply was lost for good may have landed; then the lease is not the version that
+    we know, but still ours, and is renewed from there.
+    """
+    while True:
+        swapped = replace_if_unchanged(path, holder.to_bytes(), version)
+        if swapped is not None:
+            return swapped
+        stored = _read(path)
+        if stored is None:
+            return None
+        now = Holder.from_bytes(path, stored[0])
+        if now.owner != holder.owner:
+            return None
+        version = stored[1]

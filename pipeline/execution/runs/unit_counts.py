@@ -1,0 +1,103 @@
+"""What a committed unit holds, as its file's footer says it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.candidates.reasons import OF_QUERIES
+from pipeline.execution.runs.format_files import checked_entries
+from pipeline.hashes import Hashes, stable_hashes
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitCounts:
+    """What a committed unit holds.
+
+    Attributes:
+        unit: its name.
+        queries: candidate lists, empty ones among them.
+        documents: candidates, quarantined ones among them.
+        tokens: tokens that went through the model.
+        reasons: quarantined candidates by reason code, and queries without candidates.
+        parts: files that stand before the one that closes the unit.
+        query_hashes: uint64 [queries], to see a query that two units hold.
+        format_files: its files in other formats, as the manifest lists them, see
+            :mod:`pipeline.execution.runs.format_files`.
+    """
+
+    unit: str
+    queries: int
+    documents: int
+    tokens: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    parts: int = 0
+    query_hashes: npt.NDArray[np.uint64] = field(
+        default_factory=lambda: np.zeros(0, np.uint64), repr=False
+    )
+    format_files: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def quarantined(self) -> int:
+        """Candidates without a score; a query without candidates is none of them."""
+        return sum(n for code, n in self.reasons.items() if code not in OF_QUERIES)
+
+    def to_metadata(self) -> str:
+        """JSON for the footer of the unit's file."""
+        hashes = base64.b64encode(self.query_hashes.astype("<u8").tobytes()).decode()
+        data = self.summary() | {"parts": self.parts, "query_hashes": hashes}
+        if self.format_files:
+            data["format_files"] = self.format_files
+        return json.dumps(data)
+
+    def summary(self) -> dict[str, Any]:
+        """The counts as plain data, without the hashes."""
+        return {
+            "unit": self.unit,
+            "queries": self.queries,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "reasons": self.reasons,
+        }
+
+    @classmethod
+    def from_metadata(cls, text: str) -> UnitCounts:
+        """The inverse of :meth:`to_metadata`.
+
+        Raises:
+            ValueError: the text is not what that writes.
+        """
+        try:
+            data = json.loads(text)
+            hashes = np.frombuffer(base64.b64decode(data.pop("query_hashes")), dtype="<u8")
+            counts = cls(**data, query_hashes=hashes.astype(np.uint64))
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"not the counts of a unit: {error}") from None
+        numbers = (counts.queries, counts.documents, counts.tokens, counts.parts)
+        if not isinstance(counts.reasons, dict) or not all(
+            type(number) is int and number >= 0 for number in (*numbers, *counts.reasons.values())
+        ):
+            raise ValueError("not the counts of a unit: a number is missing or below zero")
+        checked_entries(counts.format_files, counts.unit)
+        return counts
+
+
+def query_hashes(ids: pa.Array | pa.ChunkedArray) -> Hashes:
+    """uint64: a hash of each of these query ids that is not null."""
+    return stable_hashes(ids.drop_null().cast(pa.string()).to_pylist())
+
+
+def total_reasons(units: Iterable[UnitCounts]) -> dict[str, int]:
+    """Rows of the quarantine of many units by reason code."""
+    total: Counter[str] = Counter()
+    for unit in units:
+        total.update(unit.reasons)
+    return dict(sorted(total.items()))

@@ -1,0 +1,203 @@
+"""Workers that may be lost: a child process, or, for units that killed theirs, an actor of Ray."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from pipeline.cluster import cleanup_process
+from pipeline.cluster.session_folder import SessionFolder, temporary_base
+from pipeline.execution.runs.attempts import stderr_path, stderr_tail
+from pipeline.execution.units.replica import IsolatedReplica
+from pipeline.execution.units.stages import Job
+from pipeline.execution.units.unit_tasks import commit_unit, encode_unit
+
+#: What takes seconds to import: the engine needs the first, networks the second as well.
+_ENGINE: Final = "torch"
+_NETWORK: Final = "transformers.modeling_utils"
+
+
+def prepare_processes(*, network: bool) -> None:
+    """Start the server that child processes are forked from, which imports what they need.
+
+    It does so beside this process, so the earlier this is called the sooner the first child is
+    ready. Nothing is done where it runs already.
+
+    Args:
+        network: whether they will load one.
+    """
+    # Asking CUDA itself whether there is a GPU would make it useless in forked processes.
+    # https://docs.pytorch.org/docs/stable/notes/cuda.html#environment-variables
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_ENGINE, *([_NETWORK] if network else []), __name__])
+    multiprocessing.forkserver.ensure_running()
+
+
+class IsolatedProcess:
+    """An :class:`~pipeline.execution.isolation.IsolatedWorker` that is a child process.
+
+    It belongs to a session folder, where its standard error goes, so that neither it nor processes
+    that the model's code starts outlive this one.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.stderr_tail = ""
+        self._job = job
+        self._child: Any = None
+        self._pipe: Connection | None = None
+        self._stderr = Path()
+        self._folder: SessionFolder | None = None
+
+    def queries(self, number: int) -> int | None:
+        """Candidate lists of a unit; None when the child died."""
+        counted: int | None = self._call("queries", number)
+        return counted
+
+    def attempt(
+        self, number: int, *, crashed: Sequence[int], put: bool, limit_s: float
+    ) -> pa.Table | None:
+        """The status row; None when the child died."""
+        done: pa.Table | None = self._call("attempt", number, list(crashed), put, limit_s)
+        return done
+
+    def unit(self, number: int) -> pa.Table | None:
+        """A unit through every stage as on Ray, with its marks; None when the child died."""
+        done: pa.Table | None = self._call("unit", number)
+        return done
+
+    def close(self) -> None:
+        """End the child, and all that it started."""
+        self._end_child()
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.join()
+            self._child = None
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        if self._child is None:
+            self._start()
+        assert self._pipe is not None
+        try:
+            self._pipe.send((method, arguments))
+            return self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self.stderr_tail = stderr_tail(str(self._stderr), socket.gethostname())
+            self._end_child()
+            return None
+
+    def _start(self) -> None:
+        if self._folder is None:
+            self._folder = SessionFolder(temporary_base())
+        self._stderr = Path(self._folder.path, "stderr")
+        # Forked from a server without threads, which imports torch once for all children.
+        prepare_processes(network=bool(self._job.model.digest))
+        context = multiprocessing.get_context("forkserver")
+        self._pipe, theirs = context.Pipe()
+        self._child = context.Process(target=_serve, args=(self._job, theirs, self._stderr))
+        self._child.start()
+        theirs.close()
+
+
+def _serve(job: Job, pipe: Connection, stderr: Path) -> None:
+    os.environ[cleanup_process.VARIABLE] = str(stderr.parent)
+    with stderr.open("w") as file:
+        os.dup2(file.fileno(), 2)
+    sys.stderr = os.fdopen(2, "w")
+    replica = _ProcessReplica(job)
+    while True:
+        try:
+            method, arguments = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(getattr(replica, method)(*arguments))
+
+
+class _ProcessReplica(IsolatedReplica):
+    def unit(self, number: int) -> pa.Table:
+        encoded = encode_unit(pa.table({"id": [number]}), job=self.job)
+        return commit_unit(self(encoded), job=self.job)
+
+
+class IsolatedActor:
+    """An :class:`~pipeline.execution.isolation.IsolatedWorker` that is an actor of Ray.
+
+    It takes the resources of a replica.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.stderr_tail = ""
+        self._job = job
+        self._actor: Any = None
+        self._stderr = ("", "")
+
+    def queries(self, number: int) -> int | None:
+        """Candidate lists of a unit; None when the actor died."""
+        counted: int | None = self._call(lambda actor: actor.queries.remote(number))
+        return counted
+
+    def attempt(
+        self, number: int, *, crashed: Sequence[int], put: bool, limit_s: float
+    ) -> pa.Table | None:
+        """The status row; None when the actor died."""
+        done: pa.Table | None = self._call(
+            lambda actor: actor.attempt.remote(number, list(crashed), put, limit_s)
+        )
+        return done
+
+    def close(self) -> None:
+        """Give the actor's resources back."""
+        import ray
+
+        if self._actor is not None:
+            ray.kill(self._actor)
+            self._actor = None
+
+    def _call(self, method: Callable[[Any], Any]) -> Any:
+        import ray
+
+        try:
+            if self._actor is None:
+                self._actor = self._start()
+                self._stderr = ray.get(self._actor.stderr_place.remote())
+            return ray.get(method(self._actor))
+        except ray.exceptions.RayActorError:
+            self._actor = None
+            self.stderr_tail = stderr_tail(*self._stderr)
+            return None
+
+    def _start(self) -> Any:
+        import ray
+
+        replicas = self._job.config.replicas
+        return (
+            ray.remote(_ReplicaActor)
+            .options(
+                num_cpus=replicas.num_cpus,
+                num_gpus=replicas.num_gpus or None,
+                label_selector=replicas.labels or None,
+                max_restarts=0,
+                max_task_retries=0,
+            )
+            .remote(self._job)
+        )
+
+
+class _ReplicaActor(IsolatedReplica):
+    def stderr_place(self) -> tuple[str, str]:
+        """Where its standard error goes: file and host."""
+        return stderr_path(), socket.gethostname()

@@ -1,0 +1,271 @@
+"""What a worker does with one unit: read, encode, commit. A row is a unit, and stays one.
+
+A row is the one thing that Ray Data neither splits nor merges, so a candidate list cannot be cut
+and a unit cannot be mixed with another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+import pipeline
+from pipeline import failpoints, schema
+from pipeline.candidates import reasons
+from pipeline.candidates.inputs import Input
+from pipeline.candidates.lists import CandidateLists
+from pipeline.candidates.planning import Unit
+from pipeline.candidates.reading import read_lists
+from pipeline.candidates.unchanged import read_unchanged
+from pipeline.config import JobConfig, ModelConfig
+from pipeline.engine.build import build_reranker
+from pipeline.engine.rounds import Readouts
+from pipeline.engine.scoring import Scoreable
+from pipeline.execution.runs.format_files import format_files
+from pipeline.execution.runs.identity import ModelIdentity
+from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.unit_counts import UnitCounts, query_hashes
+from pipeline.execution.runs.unit_files import (
+    DIFFERENT,
+    FORMAT_WRITTEN,
+    REPAIRED,
+    put_file,
+    unit_files,
+)
+from pipeline.execution.units import rows
+from pipeline.execution.units.model_code import model_code
+from pipeline.outputs.ranked_unit import cut_rows, rank_unit
+from pipeline.rerankers.base import Reranker
+from pipeline.sequences.arrays import pack_arrays, unpack_arrays
+from pipeline.sequences.sequences import Sequences
+
+LISTS, SEQUENCES, READOUTS = "lists", "sequences", "readouts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything a worker needs to know; sent to each stage once.
+
+    Attributes:
+        config: the job, its model section resolved.
+        source: the opened input.
+        units: what is still to do; a row's number is a place in it.
+        folder: the run's path.
+        run_id: the run.
+        fingerprint: what changes the content of a unit's file.
+        model: identity of the model.
+        epoch: of the driver's lease; 0 without one.
+        superseded: for paths of files that are to be replaced though they are whole the sha256 of
+            their content, see :func:`pipeline.execution.runs.unit_files.put_file`.
+        allow_code: modules outside this package that the user allows workers to import.
+    """
+
+    config: JobConfig
+    source: Input
+    units: tuple[Unit, ...]
+    folder: str
+    run_id: str
+    fingerprint: str
+    model: ModelIdentity
+    epoch: int
+    superseded: Mapping[str, str] = field(default_factory=dict)
+    allow_code: frozenset[str] = frozenset()
+
+
+def read(number: int, job: Job) -> pa.Table:
+    """The row of a unit with its candidate lists as Arrow IPC bytes.
+
+    Raises:
+        InputContractError: the input is damaged, unsorted, or has changed since it was planned.
+    """
+    unit = job.units[number]
+    separator = job.config.input.text_separator
+    lists = read_unchanged(
+        job.source, lambda source: read_lists(source, unit.start, unit.stop, separator=separator)
+    )
+    return rows.row({schema.UNIT: unit.name, LISTS: lists.to_ipc()})
+
+
+def encode(batch: pa.Table, job: Job) -> pa.Table:
+    """Candidate lists -> token sequences of what is scored of them."""
+    reranker = reranker_of(job)
+    scoreable = Scoreable.of(_lists(batch), reranker)
+    with model_code():
+        sequences = reranker.encode(scoreable.lists)
+    failpoints.reached("unit.encoded")
+    return rows.append(batch, SEQUENCES, sequences.to_ipc())
+
+
+def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
+    """Readouts -> scores, ranks, and the unit's files; returns one small status row.
+
+    Args:
+        batch: a scored row.
+        job: the job.
+        put: False makes the files without writing them, to see whether they can be made.
+    """
+    unit = rows.unit_of(batch)
+    lists, sequences, readouts = _lists(batch), _sequences(batch), _readouts(batch)
+    reranker = reranker_of(job)
+    scoreable = Scoreable.of(lists, reranker)
+    with model_code():
+        found, codes = scoreable.expand(reranker, sequences, readouts)
+    scored, scores = _scored(lists, scoreable, found, codes)
+    columns = job.config.output.columns
+    if job.config.output.token_counts:
+        scored = _with_token_counts(scored, scoreable, sequences)
+        columns = (*columns, *schema.TOKEN_COLUMNS)
+    ranked = rank_unit(unit, scored, scores, columns=columns)
+    tables = cut_rows(ranked.ranked, most_bytes=int(job.config.output.file_mib * 2**20))
+    why = reasons.counts(scored.documents.column(schema.REASON))
+    if len(lists.empty):
+        why[reasons.NO_CANDIDATES] = len(lists.empty)
+    metadata = _metadata(job, unit)
+    others = format_files(job.config.output.formats, unit, ranked.ranked, metadata)
+    counts = UnitCounts(
+        unit=unit,
+        queries=len(lists),
+        documents=lists.documents.num_rows,
+        tokens=int(sequences.offsets[-1]),
+        reasons=dict(sorted(why.items())),
+        parts=len(tables) - 1,
+        query_hashes=query_hashes(lists.queries.column(schema.QUERY_ID)),
+        format_files=[other.entry() for other in others],
+    )
+    files = unit_files(RunFolder(job.folder), ranked, tables, others, counts, metadata)
+    put_as = [_put(path, data, step, job) if put else "" for path, data, step in files]
+    events: rows.Statistics = {
+        rows.UNIT_EVENTS: {"nondeterministic": DIFFERENT in put_as, "repaired": REPAIRED in put_as}
+    }
+    stats = rows.added(rows.statistics(batch), events)
+    return rows.committed(counts.to_metadata(), stats)
+
+
+def pack_readouts(batch: pa.Table, sequences: Sequences, readouts: Readouts) -> pa.Table:
+    """The row with readouts, and of the last round's sequences what decode needs."""
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "values": readouts.values,
+        "too_large": readouts.too_large,
+    }
+    read = sequences.without_tokens().to_ipc()
+    rest = rows.append(batch.drop_columns([SEQUENCES]), SEQUENCES, read)
+    return rows.append(rest, READOUTS, pack_arrays(arrays))
+
+
+def unpack(batch: pa.Table, reranker: Reranker) -> tuple[Callable[[], CandidateLists], Sequences]:
+    """Of an encoded row the sequences, and what gives the lists that were encoded."""
+    return lambda: Scoreable.of(_lists(batch), reranker).lists, _sequences(batch)
+
+
+def reranker_of(job: Job) -> Reranker:
+    """The CPU half of the job's model, built once per worker process, of the planned files."""
+    model, files = job.config.model.model_dump_json(), tuple(job.model.files.items())
+    return _cached_reranker(model, files, job.allow_code)
+
+
+@lru_cache(maxsize=2)
+def _cached_reranker(
+    model: str, files: tuple[tuple[str, str], ...], allow_code: frozenset[str]
+) -> Reranker:
+    config = ModelConfig.model_validate_json(model)
+    return build_reranker(config, files=dict(files), allow_code=allow_code)
+
+
+def _scored(
+    lists: CandidateLists,
+    scoreable: Scoreable,
+    found: npt.NDArray[np.float32],
+    codes: npt.NDArray[np.object_],
+) -> tuple[CandidateLists, npt.NDArray[np.float32]]:
+    """All documents with their scores, and the model's reasons beside the input's."""
+    kept = scoreable.documents
+    scores = np.full(lists.documents.num_rows, np.nan, dtype=np.float32)
+    scores[kept] = found
+    reason = np.array(lists.documents.column(schema.REASON).to_pylist(), dtype=object)
+    reason[kept] = codes
+    index = lists.documents.column_names.index(schema.REASON)
+    column = pa.array(reason, pa.string())
+    documents = lists.documents.set_column(index, schema.REASON, column)
+    return replace(lists, documents=documents), scores
+
+
+def _with_token_counts(
+    scored: CandidateLists, scoreable: Scoreable, sequences: Sequences
+) -> CandidateLists:
+    """The documents with n_tokens and truncated beside them.
+
+    Args:
+        scored: every document of the unit.
+        scoreable: what of them was encoded; the others get nulls, and all do where the family does
+            not count.
+        sequences: what they were encoded to.
+    """
+    documents = scored.documents
+    for name, kind in zip(schema.TOKEN_COLUMNS, (pa.int64(), pa.bool_()), strict=True):
+        values = np.zeros(documents.num_rows, dtype=np.int64)
+        unknown = np.ones(documents.num_rows, dtype=bool)
+        if name in sequences.links:
+            values[scoreable.documents] = sequences.links[name][scoreable.pairs]
+            unknown[scoreable.documents] = False
+        documents = documents.append_column(name, pa.array(values, mask=unknown).cast(kind))
+    return replace(scored, documents=documents)
+
+
+def without_queries(batch: pa.Table, queries: Sequence[int]) -> pa.Table:
+    """The read row with every candidate of some queries set aside as ``worker_crashed``."""
+    lists = _lists(batch)
+    reason = np.array(lists.documents.column(schema.REASON).to_pylist(), dtype=object)
+    crashed = np.isin(lists.query_of_document, np.asarray(queries, dtype=np.int64))
+    reason[crashed & (reason == None)] = reasons.WORKER_CRASHED  # noqa: E711 - element by element
+    index = lists.documents.column_names.index(schema.REASON)
+    documents = lists.documents.set_column(index, schema.REASON, pa.array(reason, pa.string()))
+    return rows.append(
+        batch.drop_columns([LISTS]), LISTS, replace(lists, documents=documents).to_ipc()
+    )
+
+
+def queries_in(batch: pa.Table) -> int:
+    """Candidate lists of a read row."""
+    return len(_lists(batch))
+
+
+def _put(path: str, data: bytes, step: str, job: Job) -> str:
+    failpoints.reached("unit.ready")
+    superseded, sealed = job.superseded.get(path), step != FORMAT_WRITTEN
+    done = put_file(path, data, cas=job.epoch > 0, superseded=superseded, sealed=sealed)
+    failpoints.reached(step)
+    return done
+
+
+def _metadata(job: Job, unit: str) -> dict[str, str]:
+    return {
+        "run_id": job.run_id,
+        "unit": unit,
+        "model": job.model.name,
+        "family": job.model.family,
+        "revision": job.model.revision,
+        "weights_sha256": job.model.digest,
+        "score_scale": job.model.score_scale,
+        "fingerprint": job.fingerprint,
+        "schema_version": str(schema.SCHEMA_VERSION),
+        "version": pipeline.__version__,
+    }
+
+
+def _lists(batch: pa.Table) -> CandidateLists:
+    return CandidateLists.from_ipc(batch.column(LISTS)[0].as_buffer())
+
+
+def _sequences(batch: pa.Table) -> Sequences:
+    return Sequences.from_ipc(batch.column(SEQUENCES)[0].as_buffer())
+
+
+def _readouts(batch: pa.Table) -> Readouts:
+    arrays = unpack_arrays(batch.column(READOUTS)[0].as_buffer())
+    return Readouts(values=arrays["values"], too_large=arrays["too_large"])
