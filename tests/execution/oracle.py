@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,12 @@ def files_below(folder: str) -> dict[str, bytes]:
     """Every file below a local or ``s3://`` folder, by its name relative to it."""
     if not folder.startswith("s3://"):
         root = Path(folder)
-        found = [path for path in root.rglob("*") if path.is_file()]
-        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(found)}
+        below: dict[str, bytes] = {}
+        for path in sorted(root.rglob("*")):
+            with suppress(FileNotFoundError):  # a driver at work renames and removes its own
+                if path.is_file():
+                    below[str(path.relative_to(root))] = path.read_bytes()
+        return below
     client, bucket, prefix = _s3(folder)
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
