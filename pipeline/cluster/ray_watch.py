@@ -47,8 +47,9 @@ _VITAL: Final = {"gcs_server": "its cluster service", "raylet": "its node manage
 _HEAD_SILENT_S: Final = 60.0
 _HEAD_SETTING: Final = "gcs_rpc_server_reconnect_timeout_s"
 
-#: The part of that time after which the head is given up here, so that we are first.
-_GIVEN_UP: Final = 0.85
+#: The part of that time after which the head is given up here, so that we are first: what is left
+#: is for a main thread that Ray's code holds.
+_GIVEN_UP: Final = 0.7
 
 #: Looks in a row that must find nobody, beside the time.
 _CONFIRMED: Final = 5
@@ -109,7 +110,8 @@ class RayWatch:
 
     def limit(self, ray_exits_after_s: float) -> None:
         """Ray ends this process so long after it lost the cluster; be quicker."""
-        self._leave_s = min(_LEAVE_S, ray_exits_after_s * (1 - _GIVEN_UP))
+        left_s = ray_exits_after_s * (1 - _GIVEN_UP) - 2 * LOOK_S  # one look late to begin with
+        self._leave_s = min(_LEAVE_S, left_s)
 
     def leave(self) -> None:
         """The session ends: nothing is raised any more, and Ray has to shut down in time."""
