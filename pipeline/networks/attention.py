@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.networks.attention_kernels import kernel_for
+from pipeline.networks.attention_kernels import kernel_for, refuse
 from pipeline.networks.attention_plan import Plan, Segments, Window
+from pipeline.networks.attention_runs import by_runs
 from pipeline.networks.fusing import fused
 
 
@@ -70,8 +71,16 @@ def _attended(
     sums: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the kernel of choice gives; without ``sums`` the second tensor is empty."""
-    kernel = kernel_for(query, key, value, segments, window, scale, sums)
-    out, total = kernel(query, key, value, segments, window, scale, sums)
+    call = query, key, value, segments, window, scale, sums
+    kernel = kernel_for(*call)
+    try:
+        out, total = kernel(*call)
+    except Exception as error:
+        if kernel is by_runs or isinstance(error, torch.OutOfMemoryError):
+            raise
+        # A library that refuses its input must not fail a run: exact attention takes anything.
+        refuse(kernel, query.shape[-1], error)
+        out, total = by_runs(*call)
     return out, query.new_empty(0) if total is None else total
 
 

@@ -101,6 +101,21 @@ class Candidate:
 _CHOSEN: dict[Kind, str] = {}
 
 
+#: Kernels, by the width of heads that they refused.
+_REFUSED: set[tuple[Kernel, int]] = set()
+
+
+def refuse(kernel: Kernel, dim: int, error: Exception) -> None:
+    """Ask a kernel for heads of this width no more, and say why."""
+    _REFUSED.add((kernel, dim))
+    logger.warning(
+        "an attention kernel refused heads of %d (%s: %s); attention of such heads runs without it",
+        dim,
+        type(error).__name__,
+        error,
+    )
+
+
 def chosen() -> dict[str, str]:
     """The kernel's name by the kind of call, of all trials in this process."""
     return {str(kind): name for kind, name in _CHOSEN.items()}
@@ -123,10 +138,14 @@ def kernel_for(
         return by_runs
     kind = _kind(query, key, segments, window, sums)
     fitting = [each for each in CANDIDATES if each.fits(kind)]
-    able = {each.name: kernel for each in fitting if (kernel := each.load()) is not None}
+    able = {
+        each.name: kernel
+        for each in fitting
+        if (kernel := each.load()) is not None and (kernel, kind.dim) not in _REFUSED
+    }
     if len(able) < 2 or torch.are_deterministic_algorithms_enabled():
         return next(iter(able.values()), by_runs)
-    if kind in _CHOSEN:
+    if _CHOSEN.get(kind) in able:
         return able[_CHOSEN[kind]]
     if segments.query_rows.stop - segments.query_rows.start < _TRIAL:
         return next(iter(able.values()))

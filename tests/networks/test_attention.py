@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.networks import attention_runs
+from pipeline.networks import attention, attention_runs
 from pipeline.networks.attention import attend
 from pipeline.networks.attention_libraries import flash_2
 from pipeline.networks.attention_plan import Plan, Segments
@@ -158,6 +158,22 @@ def test_neighbours_of_equal_length_are_one_run() -> None:
 def test_the_cuda_kernel_is_known_to_the_installed_torch() -> None:
     """Its arguments differ by version; where it is missing the other kernel takes over."""
     assert flash_2() is not None
+
+
+def test_a_kernel_that_refuses_its_input_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refusing(*_: object) -> tuple[torch.Tensor, None]:
+        raise RuntimeError("head_size must be a multiple of 8")
+
+    monkeypatch.setattr(attention, "kernel_for", lambda *_: refusing)
+    edges = offsets([5, 2])
+    query, key, value = tensors(7, 7)
+    out = attend(query, key, value, Plan(own=Segments(edges, edges)))
+    torch.testing.assert_close(
+        out, written_out(query, key, value, visible([5, 2])), atol=1e-5, rtol=0
+    )
+    assert "head_size must be a multiple of 8" in caplog.text
 
 
 @pytest.mark.gpu
