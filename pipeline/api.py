@@ -15,7 +15,7 @@ from pipeline import schema
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
 from pipeline.checkpoints import cards
-from pipeline.config import EngineConfig, ModelConfig
+from pipeline.config import EngineConfig, ImagesConfig, ModelConfig
 from pipeline.config.loading import validate
 from pipeline.engine.build import build_engine, build_reranker
 from pipeline.engine.device import best_device_kind, kind_of_place
@@ -139,6 +139,7 @@ def load(
     packing: str = "auto",
     share_prefixes: bool = True,
     min_overlap: float = 0.9,
+    images: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Ranker:
     """Load a model for use in this process.
@@ -157,6 +158,8 @@ def load(
         share_prefixes: as ``engine.share_prefixes`` of a job.
         min_overlap: as ``engine.min_overlap`` of a job; int8 and float8 are compared on the first
             documents that are scored.
+        images: as ``input.images`` of a job: where images of documents may be read from, such as
+            ``{"roots": ["/data/pages"]}``; default: bytes and ``data:`` URIs only.
         **settings: the family's settings, such as ``max_length``.
 
     Raises:
@@ -180,12 +183,13 @@ def load(
     else:
         section = {"family": family, "weights": name, **named}
         config = validate(ModelConfig, section, prefix="model")
+    read_from = validate(ImagesConfig, images or {}, prefix="images")
     place = best_device_kind() if device is None else str(device)
     kind_of_place(place)
     allow_code = () if family is None else (family,)
 
     def build(files: Mapping[str, str] | None = None) -> Reranker:
-        return build_reranker(config, files=files, allow_code=allow_code)
+        return build_reranker(config, files=files, images=read_from, allow_code=allow_code)
 
     return Ranker(build_engine(build(), engine, place, rebuild=build))
 

@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.sequences",
         "pipeline.distillation.rules",
     ),
+    ("pipeline.images",),
     ("pipeline.tokenization",),
     ("pipeline.prompts",),
     ("pipeline.networks",),

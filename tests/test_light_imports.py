@@ -23,6 +23,7 @@ LIGHT_ROOMS = (
     "ranking",
     "checkpoints",
     "sequences",
+    "images",
     "tokenization",
     "distillation.rules",
     "cli",

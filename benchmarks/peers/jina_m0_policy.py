@@ -17,10 +17,11 @@ from benchmarks.harness.contender import Contender
 from pipeline import schema
 from pipeline.bench.engines import Scored
 from pipeline.bench.subject import Subject
-from pipeline.candidates.image_sources import ImageLimits
-from pipeline.candidates.images import ImageSize, pixels
 from pipeline.candidates.lists import CandidateLists
 from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.config import ImagesConfig
+from pipeline.images.decoder import decoder
+from pipeline.images.decoding import ImageSize
 from pipeline.networks.loading import build, load_weights
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class BatchesOfEight(Contender):
     def _batch(self, pairs: list[tuple[str, bytes]]) -> tuple[npt.NDArray[np.float32], int]:
         import torch
 
-        images = [pixels(data, ImageLimits(), ImageSize()) for _, data in pairs]
+        images = [decoder().pixels(data, ImagesConfig(), ImageSize()) for _, data in pairs]
         grids = [(1, image.shape[0] // 14, image.shape[1] // 14) for image in images]
         encoded = self.tokenizer.encode_batch(
             [

@@ -40,12 +40,12 @@ MESSAGES: Final[dict[str, str]] = {
     DUPLICATE_DOCUMENT: "the doc_id stands earlier in the same list; the first one was scored",
     NOT_FINITE: "the model returned NaN or infinity, alone and in float32 as well",
     OUT_OF_MEMORY: "the sequence alone did not fit in device memory; lower max_length",
-    IMAGE_FETCH: "there is no image at the place given, or it may not be read from there; check "
-    "the path, permissions, image_base and images_allow_https",
-    IMAGE_DECODE: "the image is damaged or of a format that is not decoded; write it again as PNG "
-    "or JPEG",
-    IMAGE_LIMIT: "the image exceeds a limit on bytes, pixels, shape or tokens; make it smaller, or "
-    "raise the limit",
+    IMAGE_FETCH: "there is no image at the place given, or the job does not allow it to be read "
+    "from there; check the path, permissions, and base, roots and https_hosts of input.images",
+    IMAGE_DECODE: "the image is damaged or neither JPEG, PNG nor WEBP; write it again as one of "
+    "these",
+    IMAGE_LIMIT: "the image exceeds a limit on bytes, pixels, memory, time, shape or tokens; make "
+    "it smaller, or raise max_bytes, max_pixels or decode_s of input.images",
     WORKER_CRASHED: "the query crashed, hung or raised in every worker that scored it, even alone; "
     "the run's report has the worker's last words",
     NO_CANDIDATES: "the query's list of candidates is null or empty, so there is nothing to rank",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline.config.base import Settings
 from pipeline.config.distill import DistillConfig
+from pipeline.config.images import ImagesConfig
 from pipeline.config.loading import load_config, to_yaml
 from pipeline.config.models import (
     EngineConfig,
@@ -15,7 +17,6 @@ from pipeline.config.models import (
     QuarantineConfig,
     RayConfig,
     ReplicasConfig,
-    Settings,
     StorageConfig,
     UnitsConfig,
 )
@@ -23,6 +24,7 @@ from pipeline.config.models import (
 __all__ = [
     "DistillConfig",
     "EngineConfig",
+    "ImagesConfig",
     "InputConfig",
     "JobConfig",
     "LeaseConfig",

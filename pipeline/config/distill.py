@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.config.models import Names, ProgressConfig, RayConfig, Settings
+from pipeline.config.base import Names, Settings
+from pipeline.config.models import ProgressConfig, RayConfig
 from pipeline.config.student import StudentConfig
 
 

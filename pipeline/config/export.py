@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.config.models import RayConfig, Settings
+from pipeline.config.base import Settings
+from pipeline.config.models import RayConfig
 
 
 class ExportConfig(Settings):

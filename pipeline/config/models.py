@@ -8,61 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.plain_text import holds_credentials
+from pipeline.config.base import Names, Settings
+from pipeline.config.images import ImagesConfig
 
 #: The format that every run has: a unit's Parquet file is its commit record.
 PARQUET: Final = "parquet"
-
-
-class Settings(BaseModel):
-    """Base of every settings model: frozen, keyword-only, unknown keys refused, no credentials."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_credentials(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            refuse_credentials(data)
-        return data
-
-
-def refuse_credentials(value: Any, key: str = "") -> None:
-    """Refuse URIs that carry a secret: a configuration is stored, logged and sent around.
-
-    Raises:
-        ValueError: one does; the message names its key and does not repeat it.
-    """
-    if isinstance(value, str) and holds_credentials(value):
-        raise ValueError(
-            f"'{key}': the URI holds credentials (a user's secret, or a signature), which would be "
-            "written to logs and run.json; remove them there. Credentials come from the "
-            "environment, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an instance role"
-        )
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            refuse_credentials(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            refuse_credentials(inner, key)
-
-
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_as_tuple)]
 
 
 class ModelConfig(Settings):
@@ -140,6 +92,7 @@ class InputConfig(Settings):
         description="Decoded bytes per stored byte past which a file is refused as a "
         "decompression bomb, where a unit takes more than 128 MiB.",
     )
+    images: ImagesConfig = ImagesConfig()
 
 
 class OutputConfig(Settings):

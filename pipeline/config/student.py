@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.models import Settings
+from pipeline.config.base import Settings
 
 
 class StudentConfig(Settings):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from pipeline.checkpoints.locating import locate
-from pipeline.config import EngineConfig, ModelConfig
+from pipeline.config import EngineConfig, ImagesConfig, ModelConfig
 from pipeline.engine.agreement import AgreementCheck
 from pipeline.engine.device import (
     AROUND,
@@ -41,6 +41,7 @@ def build_reranker(
     config: ModelConfig,
     *,
     files: Mapping[str, str] | None = None,
+    images: ImagesConfig | None = None,
     allow_code: Collection[str] = (),
 ) -> Reranker:
     """The CPU half of a resolved model section: tokenizer and rules, no network, no torch.
@@ -49,6 +50,7 @@ def build_reranker(
         config: the model section.
         files: hex sha256 of every file of the checkpoint by name, from the plan of a run; whatever
             the reranker and its network read must be that. None reads what is there.
+        images: where images may be read from; None: bytes only.
         allow_code: modules outside this package that the user allows to be imported.
 
     Raises:
@@ -57,6 +59,15 @@ def build_reranker(
         ModelError: a sha256 differs, or the folder is not what the family needs.
     """
     family = find(str(config.family), allow_code=allow_code)
+    reranker = _built(family, config, files)
+    if images is not None:
+        reranker.images = images
+    return reranker
+
+
+def _built(
+    family: type[Reranker], config: ModelConfig, files: Mapping[str, str] | None
+) -> Reranker:
     settings = parse_settings(family, config.settings)
     if not issubclass(family, WeightedReranker):
         return family(settings=settings)

@@ -85,7 +85,7 @@ def prepare(
     set_retry_policy(config.storage)
     finding.find_all(config.output.formats)  # a wrong name is said before anything is opened
     config = config.model_copy(update={"model": cards.resolve(config.model)})
-    reranker = build_reranker(config.model, allow_code=allow_code)
+    reranker = build_reranker(config.model, images=config.input.images, allow_code=allow_code)
     model = model_identity(config, reranker)
     source = open_input(config.input, pass_through=config.output.columns)
     if size is None:

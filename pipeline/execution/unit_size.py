@@ -26,7 +26,6 @@ from pipeline.config import JobConfig
 from pipeline.engine.device import device_kind
 from pipeline.engine.scoring import Scoreable
 from pipeline.networks.flops import text_flops
-from pipeline.prompts.images import ImageSettings
 from pipeline.rerankers.base import Reranker, WeightedReranker
 from pipeline.sequences.sequences import Sequences
 
@@ -116,7 +115,7 @@ def unit_size(config: JobConfig, source: Input, reranker: Reranker) -> UnitSize:
     sample = sample_lists(source, separator=config.input.text_separator)
     if not sample:
         return _fixed(UNKNOWN_DOCUMENTS, "the input has no documents to judge it by")
-    if isinstance(reranker.settings, ImageSettings) and any(map(_has_images, sample)):
+    if reranker.reads_images and any(map(_has_images, sample)):
         return _fixed(IMAGE_DOCUMENTS, "images travel as up to 1.8 MB each")
     try:
         cost = measured(sample, reranker, share_prefixes=config.engine.share_prefixes)

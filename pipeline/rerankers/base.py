@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pipeline.config import Settings
+from pipeline.config import ImagesConfig, Settings
 from pipeline.networks.network_config import refuse_quantised
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
@@ -41,6 +41,8 @@ class Reranker(ABC):
         can_pack: whether the network takes sequences of different lengths without padding.
         shares_prefixes: whether the packed network understands :attr:`Batch.parents`; the engine
             writes shared beginnings out for those that do not.
+        reads_images: whether the ``image`` columns are read.
+        images: from where and how large, as the job says; nothing but bytes until it is set.
         packed: whether the loaded network is given them so; as :meth:`load` was told.
     """
 
@@ -50,6 +52,8 @@ class Reranker(ABC):
     pointwise: ClassVar[bool] = False
     can_pack: bool = False
     shares_prefixes: bool = False
+    reads_images: ClassVar[bool] = False
+    images: ImagesConfig = ImagesConfig()
     packed: bool = False
 
     def __init__(self, *, settings: Any) -> None:

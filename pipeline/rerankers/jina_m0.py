@@ -18,11 +18,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pipeline import schema
-from pipeline.candidates.images import ImageSize
 from pipeline.candidates.reasons import IMAGE_LIMIT
+from pipeline.images.decoding import ImageSize
+from pipeline.images.distinct import DistinctImages
+from pipeline.images.settings import ImageSettings
 from pipeline.networks.qwen2_vl_loading import load_qwen2_vl
 from pipeline.prompts.image_processing import ImageProcessing
-from pipeline.prompts.images import DistinctImages, ImageSettings
 from pipeline.prompts.pairs import sigmoid
 from pipeline.prompts.qwen2_vl import (
     DOCUMENT,
@@ -103,6 +104,7 @@ class JinaM0(WeightedReranker):
 
     Settings = JinaM0Settings
     pointwise = True
+    reads_images = True
     can_pack = True
     shares_prefixes = True
     score_scale = "probability"
@@ -141,7 +143,7 @@ class JinaM0(WeightedReranker):
         ends a word of Qwen2's tokenizer whatever stands before it. So every distinct text is
         tokenised once, and a document is read once for all its queries of a unit.
         """
-        images = DistinctImages(self.settings.image_limits, self.size)
+        images = DistinctImages(self.images, self.size)
         before, after, ask = self._fixed()
         queries = [
             _side(image, text, [ask], [])

@@ -17,14 +17,15 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import schema
-from pipeline.candidates.images import ImageSize
 from pipeline.candidates.reasons import IMAGE_FETCH, IMAGE_LIMIT
 from pipeline.checkpoints.lora import AdaptedCheckpoint
 from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ModelError
+from pipeline.images.decoding import ImageSize
+from pipeline.images.distinct import DistinctImages
+from pipeline.images.settings import ImageSettings
 from pipeline.networks.qwen2_vl_loading import load_qwen2_vl
 from pipeline.prompts.image_processing import ImageProcessing
-from pipeline.prompts.images import DistinctImages, ImageSettings
 from pipeline.prompts.pairs import sigmoid
 from pipeline.prompts.qwen2_vl import (
     DOCUMENT,
@@ -89,6 +90,7 @@ class MonoQwen2VL(WeightedReranker):
 
     Settings = MonoQwen2VLSettings
     pointwise = True
+    reads_images = True
     can_pack = True
     shares_prefixes = True
     score_scale = "probability"
@@ -138,7 +140,7 @@ class MonoQwen2VL(WeightedReranker):
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """Qwen2-VL's chat with the page and the question; a query that is too long is cut."""
-        images = DistinctImages(self.settings.image_limits, self.size)
+        images = DistinctImages(self.images, self.size)
         count = lists.documents.num_rows
         column: Any = [None] * count
         if schema.IMAGE in lists.documents.column_names:

@@ -13,9 +13,10 @@ from PIL import Image
 from pipeline.bench.pages import page
 from pipeline.bench.shapes import SHAPES
 from pipeline.bench.workloads import WORKLOADS, Work, make
-from pipeline.candidates.image_sources import ImageLimits
-from pipeline.candidates.images import ImageSize, pixels
+from pipeline.config import ImagesConfig
 from pipeline.errors import ConfigurationError
+from pipeline.images.decoder import decoder
+from pipeline.images.decoding import ImageSize
 
 
 def by_spaces(texts: list[str]) -> np.ndarray:
@@ -85,7 +86,7 @@ def test_units_of_nothing_are_refused() -> None:
 @pytest.mark.parametrize(("rows", "columns", "scan"), [(32, 24, 2), (4, 3, 1)])
 def test_pages_have_exactly_the_stated_visual_tokens(rows: int, columns: int, scan: int) -> None:
     data = page(5, rows=rows, columns=columns, scan=scan)
-    seen = pixels(data, ImageLimits(), ImageSize())
+    seen = decoder().pixels(data, ImagesConfig(), ImageSize())
     assert seen.shape == (28 * rows, 28 * columns, 3)
     assert Image.open(io.BytesIO(data)).size == (28 * scan * columns, 28 * scan * rows)
     assert data != page(6, rows=rows, columns=columns, scan=scan)

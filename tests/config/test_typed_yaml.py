@@ -239,6 +239,8 @@ def test_documents_that_are_refused(text: str, message: str) -> None:
         ("output.path", "https://user:hunter22@host/out"),
         ("model.weights", "s3://bucket/w?X-Amz-Signature=hunter22"),
         ("model.settings.image_base", "s3://AKID:hunter22@bucket"),
+        ("input.images.base", "s3://AKID:hunter22@bucket"),
+        ("input.images.roots", "[a, 's3://AKID:hunter22@bucket']"),
         ("replicas.labels.x", "https://hunter22@host"),
         ("ray.address", "ray://user:hunter22@host:10001"),
         ("nonsense", "s3://AKID:hunter22@bucket"),

@@ -162,7 +162,7 @@ _READERS: dict[str, _Reader] = {
         lambda case: case["expected"]["scores"],
     ),
     "jina_m0": (
-        lambda case: {**case["kwargs"], "image_base": str(GOLDENS / "jina-reranker-m0")},
+        lambda case: {**case["kwargs"], "images": {"base": str(GOLDENS / "jina-reranker-m0")}},
         _sides,
         lambda case: case["expected"]["scores"],
     ),

@@ -55,7 +55,8 @@ def one_thread() -> Iterator[None]:
 
 
 def ranker(**options: Any) -> Ranker:
-    return load(str(GOLDEN), family="jina_m0", device="cpu", image_base=str(GOLDEN), **options)
+    images = {"base": str(GOLDEN), **options.pop("images", {})}
+    return load(str(GOLDEN), family="jina_m0", device="cpu", images=images, **options)
 
 
 @pytest.fixture(scope="module")
@@ -239,9 +240,8 @@ class TestImages:
         )
         assert len(default.engine.reranker.encode(same).images) == 2
 
-    def test_a_bad_image_rejects_its_own_document_only(
-        self, default: Ranker, tmp_path: Path
-    ) -> None:
+    def test_a_bad_image_rejects_its_own_document_only(self, tmp_path: Path) -> None:
+        model = ranker(max_length=2_048, images={"roots": [str(tmp_path)]})
         (tmp_path / "cut.png").write_bytes((GOLDEN / "images/noise_84x84.png").read_bytes()[:2000])
         case = next(case for case in CASES if case["id"] == "mixed_candidates")
         bad: list[dict[str, Any]] = [
@@ -252,7 +252,7 @@ class TestImages:
         ]
         good = case["documents"]
         scores, codes = scores_and_reasons(
-            default, listed(case["query"], [*bad[:2], *good, *bad[2:]])
+            model, listed(case["query"], [*bad[:2], *good, *bad[2:]])
         )
         kept = slice(2, 2 + len(good))
         np.testing.assert_allclose(scores[kept], case["expected"]["scores"], atol=1e-5, rtol=0)
@@ -301,14 +301,29 @@ class TestImages:
         lists = listed({"text": "q"}, documents)
         small = ranker(max_pixels=28 * 28 * 20).engine.reranker.encode(lists)
         assert small.images[0].shape == (84, 140, 3)
-        for limit in ({"image_max_bytes": 100}, {"image_max_source_pixels": 100_000}):
-            assert ranker(**limit).engine.reranker.encode(lists).rejected == (
+        for limit in ({"max_bytes": 100}, {"max_pixels": 100_000}):
+            assert ranker(images=limit).engine.reranker.encode(lists).rejected == (
                 (0, reasons.IMAGE_LIMIT),
             )
-        others = {"image_formats": ["JPEG"]}
-        assert ranker(**others).engine.reranker.encode(lists).rejected == (
-            (0, reasons.IMAGE_DECODE),
-        )
+
+    @pytest.mark.parametrize(
+        ("key", "now"),
+        [
+            ("image_base", "input.images.base"),
+            ("images_allow_https", "input.images.https_hosts"),
+            ("image_max_bytes", "input.images.max_bytes"),
+            ("image_max_source_pixels", "input.images.max_pixels"),
+            ("image_formats", "JPEG, PNG and WEBP"),
+        ],
+    )
+    def test_settings_of_before_name_the_one_in_their_place(self, key: str, now: str) -> None:
+        with pytest.raises(ConfigurationError, match=rf"'{key}' is .*{now}"):
+            ranker(**{key: 1})
+
+    def test_nothing_but_bytes_is_read_until_it_is_allowed(self) -> None:
+        lists = listed({"text": "q"}, [{"image": str(GOLDEN / "images/photo_640x480.png")}])
+        closed = load(str(GOLDEN), family="jina_m0", device="cpu")
+        assert closed.engine.reranker.encode(lists).rejected == ((0, reasons.IMAGE_FETCH),)
 
     def test_no_documents_and_no_image_column(self, default: Ranker) -> None:
         assert default.score_lists(listed({"text": "q"}, [])).shape == (0,)
@@ -411,7 +426,7 @@ class TestLoading:
             edited(nest),
             family="jina_m0",
             device="cpu",
-            image_base=str(GOLDEN),
+            images={"base": str(GOLDEN)},
             max_length=2_048,
         )
         scores = model.score_lists(listed(case["query"], case["documents"]))

@@ -107,7 +107,8 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ranker(base: Path, adapter: Path | None = None, **options: Any) -> Ranker:
     if adapter is not None:
         options["adapter"] = str(adapter)
-    return load(str(base), family="mono_qwen2_vl", device="cpu", image_base=str(GOLDEN), **options)
+    images = {"base": str(GOLDEN)}
+    return load(str(base), family="mono_qwen2_vl", device="cpu", images=images, **options)
 
 
 def pages(images: list[str | None], query: str = QUERY) -> CandidateLists:

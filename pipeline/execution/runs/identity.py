@@ -30,6 +30,8 @@ class ModelIdentity:
         dtype: precision of the network's body.
         score_scale: what a score is.
         licence: of the weights, as the card states it; empty without a card.
+        images: where images may be read from and how large they may be; None where the family
+            reads none.
         files: hex sha256 of every file of the checkpoint that changes scores, by name; every
             process compares what it reads with them.
     """
@@ -44,6 +46,7 @@ class ModelIdentity:
     score_scale: str
     licence: str
     files: dict[str, str]
+    images: dict[str, object] | None = None
 
 
 def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
@@ -61,6 +64,7 @@ def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
         score_scale=reranker.score_scale,
         licence=cards.read(model.name).licence if model.name is not None else "",
         files=checkpoint.files if checkpoint is not None else {},
+        images=config.input.images.content() if reranker.reads_images else None,
     )
 
 
@@ -74,6 +78,8 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
     """
     described = asdict(model)
     del described["name"], described["licence"], described["files"]  # the digest is of the files
+    if model.images is None:  # runs without images are named as they were
+        del described["images"]
     written = config.output.model_dump(exclude={"path", "formats"})
     parts: dict[str, Any] = {
         "model": described,

@@ -23,7 +23,7 @@ from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.planning import Unit
 from pipeline.candidates.reading import read_lists
 from pipeline.candidates.unchanged import read_unchanged
-from pipeline.config import JobConfig, ModelConfig
+from pipeline.config import ImagesConfig, JobConfig, ModelConfig
 from pipeline.engine.build import build_reranker
 from pipeline.engine.rounds import Readouts
 from pipeline.engine.scoring import Scoreable
@@ -165,16 +165,21 @@ def unpack(batch: pa.Table, reranker: Reranker) -> tuple[Callable[[], CandidateL
 
 def reranker_of(job: Job) -> Reranker:
     """The CPU half of the job's model, built once per worker process, of the planned files."""
-    model, files = job.config.model.model_dump_json(), tuple(job.model.files.items())
-    return _cached_reranker(model, files, job.allow_code)
+    config, files = job.config, tuple(job.model.files.items())
+    return _cached_reranker(
+        config.model.model_dump_json(), config.input.images, files, job.allow_code
+    )
 
 
 @lru_cache(maxsize=2)
 def _cached_reranker(
-    model: str, files: tuple[tuple[str, str], ...], allow_code: frozenset[str]
+    model: str,
+    images: ImagesConfig,
+    files: tuple[tuple[str, str], ...],
+    allow_code: frozenset[str],
 ) -> Reranker:
     config = ModelConfig.model_validate_json(model)
-    return build_reranker(config, files=dict(files), allow_code=allow_code)
+    return build_reranker(config, files=dict(files), images=images, allow_code=allow_code)
 
 
 def _scored(
