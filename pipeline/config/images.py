@@ -113,7 +113,17 @@ def _check_name(host: str) -> None:
         raise ValueError("no host name in full (no users, wildcards, schemes, final dots)")
     last = host.rpartition(".")[2]
     if last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last):
-        ipaddress.IPv4Address(host)  # four decimal numbers without leading zeros, or ValueError
+        _check_number(host)
+
+
+def _check_number(host: str) -> None:
+    try:
+        ipaddress.IPv4Address(host)  # four decimal numbers without leading zeros
+    except ValueError:
+        raise ValueError(
+            "an address in a form that programs read differently; IPv4 is four decimal numbers, "
+            "IPv6 stands in brackets"
+        ) from None
 
 
 def _root(root: str) -> str:

@@ -162,7 +162,8 @@ class HttpsReader:
         )
         try:
             connection.request("GET", target, headers=_HEADERS)
-            return self._answer(connection.getresponse(), uri)
+            with connection.getresponse() as answer:
+                return self._answer(answer, uri)
         finally:
             connection.close()
 
@@ -224,7 +225,7 @@ def _resolve(host: str, port: int, seconds: float) -> list[_Address]:
     """What ``getaddrinfo`` gives, each address once; it has no time limit of its own.
 
     Raises:
-        OSError: the host is not found.
+        ImageError: the host is not found.
         TimeoutError: the resolver takes longer.
     """
     answers: queue.SimpleQueue[list[_Address] | Exception] = queue.SimpleQueue()
@@ -242,5 +243,5 @@ def _resolve(host: str, port: int, seconds: float) -> list[_Address]:
     except queue.Empty:
         raise TimeoutError(f"{host} was not resolved in time") from None
     if isinstance(answer, Exception):
-        raise OSError(f"{host}: not found ({answer})") from None
+        raise ImageError(IMAGE_FETCH, f"{host}: not found ({answer})") from None
     return answer

@@ -170,8 +170,8 @@ def _local(root: str) -> str:
 
 
 def _inline(uri: str, most_bytes: int) -> bytes:
-    head, _, payload = uri.partition(",")
-    if not head.lower().endswith(";base64"):
+    head, comma, payload = uri.partition(",")
+    if not comma or not head.lower().endswith(";base64"):
         raise ImageError(IMAGE_FETCH, "a data URI that is not base64")
     if len(payload) > most_bytes * 4 // 3 + 4:
         raise ImageError(IMAGE_LIMIT, f"more than input.images.max_bytes = {most_bytes}")
