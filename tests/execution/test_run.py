@@ -126,6 +126,32 @@ def test_a_damaged_image_costs_its_own_document_only(
     assert reasons == {"whole": None, "text": None, "cut": "image_decode", "neither": "null_text"}
 
 
+def test_images_are_read_where_the_job_allows_it(
+    rerank: Rerank, tmp_path: Path, goldens: Path
+) -> None:
+    golden = goldens / "jina-reranker-m0"
+    (tmp_path / "secret.png").write_bytes((golden / "images/odd_301x197.png").read_bytes())
+    places = {
+        "relative": "images/odd_301x197.png",
+        "absolute": str(golden / "images/odd_301x197.png"),
+        "elsewhere": str(tmp_path / "secret.png"),
+        "inside": "https://127.0.0.1/a.png",
+    }
+    columns = {"query_id": ["a"] * 4, "query": ["a chart"] * 4, "doc_id": list(places)}
+    table = pa.table({**columns, "text": pa.nulls(4, pa.string()), "image": list(places.values())})
+    found = []
+    for images in ({}, {"base": str(golden), "https_hosts": ["127.0.0.1"]}):
+        outcome = rerank(
+            write(tmp_path / "in.parquet", table),
+            input={"images": images},
+            model={"family": "jina_m0", "weights": str(golden)},
+            quarantine={"max_error_rate": 1},
+        )
+        found.append({row["doc_id"]: row["reason"] for row in ranked(outcome).to_pylist()})
+    assert found[0] == dict.fromkeys(places, "image_fetch")
+    assert found[1] == found[0] | {"relative": None, "absolute": None}
+
+
 @pytest.mark.parametrize("family", ["lexical", "cross_encoder"])
 def test_layout_and_number_of_files_do_not_change_a_row(
     rerank: Rerank, tmp_path: Path, goldens: Path, family: str
