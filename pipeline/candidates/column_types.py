@@ -132,17 +132,6 @@ def candidates_hint(arrow: pa.Schema, names: Sequence[str]) -> str:
     return ""
 
 
-def partition_hint(source: str, name: str) -> str:
-    """Said where a missing column stands in the file's path, as ``name=value``."""
-    if f"/{name}=" not in source:
-        return ""
-    return (
-        f"; '{name}' stands in the path of the file, and columns of partitioned folders are not "
-        "read: write it into the files, for example with DuckDB: COPY (SELECT * FROM "
-        "read_parquet('in/**/*.parquet', hive_partitioning = true)) TO 'out.parquet'"
-    )
-
-
 def _not_candidates(name: str, kind: pa.DataType) -> str:
     if pa.types.is_map(kind):
         return (

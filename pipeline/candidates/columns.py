@@ -11,13 +11,13 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.candidates.column_types import (
     carried_type,
-    partition_hint,
     require_image,
     require_number,
     require_text,
 )
 from pipeline.candidates.layouts import Layout, candidate_fields, candidates_column
 from pipeline.candidates.named_columns import Level, NamedColumns
+from pipeline.candidates.partitions import Partitions, with_partitions
 from pipeline.errors import ConfigurationError, InputContractError
 
 
@@ -36,6 +36,7 @@ class ColumnMap:
         doc_id: type of document ids in the output; null likewise.
         carried: types of images and pass-through columns, by our names.
         uuids: columns of UUIDs in 16 bytes, each with its level.
+        partitions: those of all these columns that stand in the file's path.
     """
 
     layout: Layout
@@ -48,9 +49,10 @@ class ColumnMap:
     doc_id: pa.DataType
     carried: Mapping[str, pa.DataType] = field(default_factory=dict)
     uuids: frozenset[tuple[Level, str]] = frozenset()
+    partitions: frozenset[str] = frozenset()
 
     def read_columns(self) -> list[str]:
-        """Top-level columns of the file that a reader needs."""
+        """Top-level columns that are stored in the file and that a reader needs."""
         wanted = [*self.query.values()]
         wanted += [name for name, level in self.passed.items() if level == "query"]
         if self.candidates is not None:
@@ -58,7 +60,7 @@ class ColumnMap:
         else:
             wanted += [*self.candidate.values(), *self.text]
             wanted += [name for name, level in self.passed.items() if level == "candidate"]
-        return list(dict.fromkeys(wanted))
+        return [name for name in dict.fromkeys(wanted) if name not in self.partitions]
 
 
 def map_columns(
@@ -70,6 +72,7 @@ def map_columns(
     text_columns: Sequence[str] | None = None,
     pass_through: Sequence[str] = (),
     uuids: Collection[tuple[str, str]] = (),
+    partitions: Partitions | None = None,
 ) -> ColumnMap:
     """Find our columns in a file's schema.
 
@@ -82,6 +85,8 @@ def map_columns(
             there is one, and text, which only an image column makes dispensable.
         pass_through: columns copied to the output.
         uuids: top-level name and own name of each column of UUIDs in 16 bytes.
+        partitions: columns of the file's path. They are found by an explicit name, or where
+            something that must be there is called like them, and never by an alias.
 
     Raises:
         ConfigurationError: ``columns`` names something that is not ours.
@@ -95,12 +100,16 @@ def map_columns(
             f"input.columns: unknown column '{unknown[0]}'; known: {', '.join(schema.ALIASES)}"
         )
     listed = candidates_column(arrow, explicit, layout, source)
-    outer = NamedColumns(source, explicit, arrow, "query", listed, uuids)
+    from_path = set(partitions or ()) - set(arrow.names)
+    arrow = with_partitions(arrow, partitions or {})
+    outer = NamedColumns(source, explicit, arrow, "query", listed, uuids, from_path)
     inner = outer
     if listed is not None:
         outer.check(listed)
         fields = candidate_fields(arrow, listed, explicit, [*(text_columns or ()), *pass_through])
-        inner = NamedColumns(source, explicit, fields, "candidate", listed, uuids)
+        from_path -= set(fields.names)
+        fields = with_partitions(fields, dict.fromkeys(from_path))
+        inner = NamedColumns(source, explicit, fields, "candidate", listed, uuids, from_path)
     query = _query_columns(outer)
     candidate = {schema.DOC_ID: inner.require(schema.DOC_ID)}
     for name in (schema.FIRST_STAGE_SCORE, schema.FIRST_STAGE_RANK, schema.IMAGE):
@@ -111,6 +120,7 @@ def map_columns(
             require(inner.fields.field(found), source, inner.note(name, found))
     text = _text_columns(inner, text_columns, has_image=schema.IMAGE in candidate)
     passed = _passed(pass_through, outer, inner)
+    used = {*query.values(), *candidate.values(), *text, *passed}
     return ColumnMap(
         layout="long" if listed is None else "nested",
         query=query,
@@ -122,6 +132,7 @@ def map_columns(
         doc_id=inner.id_type(schema.DOC_ID, candidate[schema.DOC_ID]),
         carried=_carried(query, candidate, passed, outer, inner),
         uuids=outer.uuids() | inner.uuids(),
+        partitions=frozenset(used & (outer.from_path | inner.from_path)),
     )
 
 
@@ -160,7 +171,7 @@ def _text_columns(
         else:
             raise InputContractError(
                 f"{inner.source}: input.text_columns names '{name}', which is not there; "
-                f"columns found: {', '.join(present)}{partition_hint(inner.source, name)}"
+                f"columns found: {', '.join(present)}"
             )
     for name in names:
         if not inner.is_uuid(name):
@@ -185,7 +196,7 @@ def _passed(wanted: Sequence[str], outer: NamedColumns, inner: NamedColumns) -> 
             found = ", ".join(dict.fromkeys([*outer.fields.names, *inner.fields.names]))
             raise InputContractError(
                 f"{outer.source}: output.columns names '{name}', which is not there; columns "
-                f"found: {found}{partition_hint(outer.source, name)}"
+                f"found: {found}"
             )
     return passed
 

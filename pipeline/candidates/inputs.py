@@ -6,13 +6,20 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Final
 
 import pyarrow as pa
 
 from pipeline.candidates.agreement import agreed
 from pipeline.candidates.columns import ColumnMap, map_columns
+from pipeline.candidates.partitions import (
+    Partitions,
+    partitions_of,
+    refuse_disagreement,
+    repeated,
+)
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet import Footer, read_footer, read_rows
@@ -26,6 +33,9 @@ from pipeline.storage.store import (
 
 logger = logging.getLogger("pipeline")
 
+#: Rows of a batch that holds nothing but columns of the path.
+_PATH_ROWS: Final = 65_536
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputFile:
@@ -37,6 +47,7 @@ class InputFile:
         row_groups: rows of each row group.
         documents: candidates of each row group (equal to rows in the long layout).
         columns: how its columns are read.
+        partitions: those columns of its path that are read.
     """
 
     identity: FileIdentity
@@ -44,6 +55,7 @@ class InputFile:
     row_groups: tuple[int, ...]
     documents: tuple[int, ...]
     columns: ColumnMap
+    partitions: Partitions = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -116,15 +128,13 @@ class Input:
             budget = DecodeBudget(max_expansion=self.max_expansion, keeps=False)
         for file, lower, upper in self.pieces(start, stop):
             names = (
-                file.columns.read_columns()
+                [*file.columns.read_columns(), *file.partitions]
                 if only is None
                 else [file.columns.query[name] for name in only]
             )
-            identity, row = file.identity, lower
-            self._opening(identity)
-            for batch in read_rows(
-                identity.path, lower, upper, columns=names, expected=identity, budget=budget
-            ):
+            row = lower
+            self._opening(file.identity)
+            for batch in _file_batches(file, lower, upper, names, budget):
                 yield file, row, batch
                 row += batch.num_rows
 
@@ -165,6 +175,10 @@ def open_input(config: InputConfig, *, pass_through: tuple[str, ...] = ()) -> In
             "without candidates"
         )
     filled = [footer for footer in footers if footer.rows]
+    refuse_disagreement(
+        {footer.file.path: footer.schema.names for footer in filled},
+        [*config.columns.values(), *(config.text_columns or ()), *pass_through],
+    )
     columns = {
         footer.file.path: _columns(footer, config, pass_through) for footer in filled or footers
     }
@@ -178,6 +192,25 @@ def open_input(config: InputConfig, *, pass_through: tuple[str, ...] = ()) -> In
     return Input(files=tuple(files), max_expansion=config.max_expansion)
 
 
+def _file_batches(
+    file: InputFile, lower: int, upper: int, names: list[str], budget: DecodeBudget
+) -> Iterator[pa.RecordBatch]:
+    """Rows of a file, columns of its path beside those that it holds."""
+    added = [name for name in names if name in file.partitions]
+    stored = [name for name in names if name not in added]
+    if not stored:
+        for start in range(lower, upper, _PATH_ROWS):
+            count = min(_PATH_ROWS, upper - start)
+            arrays = [repeated(file.partitions[name], count) for name in names]
+            yield pa.record_batch(arrays, names=names)
+        return
+    path, identity = file.identity.path, file.identity
+    for batch in read_rows(path, lower, upper, columns=stored, expected=identity, budget=budget):
+        for name in added:
+            batch = batch.append_column(name, repeated(file.partitions[name], batch.num_rows))
+        yield batch
+
+
 def _columns(footer: Footer, config: InputConfig, pass_through: tuple[str, ...]) -> ColumnMap:
     columns = map_columns(
         footer.schema if footer.rows else _without_types(footer.schema),
@@ -187,6 +220,7 @@ def _columns(footer: Footer, config: InputConfig, pass_through: tuple[str, ...])
         text_columns=config.text_columns,
         pass_through=pass_through,
         uuids=footer.uuids,
+        partitions=partitions_of(footer.file.path),
     )
     footer.refuse_expansion(columns.read_columns(), config.max_expansion)
     return columns
@@ -200,10 +234,12 @@ def _without_types(arrow: pa.Schema) -> pa.Schema:
 
 
 def _input_file(footer: Footer, first: int, columns: ColumnMap) -> InputFile:
+    values = partitions_of(footer.file.path)
     return InputFile(
         identity=footer.file,
         first=first,
         row_groups=footer.row_groups,
         documents=footer.row_groups if columns.layout == "long" else footer.values,
         columns=columns,
+        partitions={name: values[name] for name in sorted(columns.partitions) if name in values},
     )

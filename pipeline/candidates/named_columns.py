@@ -8,7 +8,7 @@ from typing import Literal
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.candidates.column_types import candidates_hint, id_type, partition_hint
+from pipeline.candidates.column_types import candidates_hint, id_type
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet.columns import refuse_extensions, twice_error
 
@@ -23,7 +23,7 @@ class NamedColumns:
 
     def __init__(
         self, source: str, explicit: Mapping[str, str], fields: pa.Schema, level: Level,
-        listed: str | None, uuids: Collection[tuple[str, str]],
+        listed: str | None, uuids: Collection[tuple[str, str]], from_path: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.source = source
         self.explicit = explicit
@@ -31,6 +31,8 @@ class NamedColumns:
         self.level = level
         self._listed = listed
         self._uuids = uuids
+        #: Those of the fields that stand in the path of the file.
+        self.from_path = frozenset(from_path)
 
     def find(self, name: str) -> str | None:
         """The column that is ours by this name, checked."""
@@ -41,10 +43,11 @@ class NamedColumns:
                 raise InputContractError(
                     f"{self.source}: input.columns maps '{name}' to '{chosen}', which is not "
                     f"there; columns found: {', '.join(names)}"
-                    f"{partition_hint(self.source, chosen)}"
                 )
             return self.check(chosen)
-        found = next((alias for alias in schema.ALIASES[name] if alias in names), None)
+        # A folder may be called score=bm25 or topic=news and mean something else.
+        own = [alias for alias in schema.ALIASES[name] if alias in names]
+        found = next((alias for alias in own if alias not in self.from_path), None)
         return None if found is None else self.check(found)
 
     def require(self, name: str) -> str:
@@ -52,6 +55,8 @@ class NamedColumns:
         found = self.find(name)
         if found is not None:
             return found
+        if name in self.from_path:  # by our own name alone, as said in map_columns
+            return name
         names = self.fields.names
         if self._listed is None:
             told = candidates_hint(self.fields, schema.ALIASES[schema.CANDIDATES])
@@ -61,7 +66,7 @@ class NamedColumns:
             f"{self.source}: missing column '{name}' (also accepted: "
             f"{', '.join(schema.ALIASES[name][1:]) or 'no alias'}); columns found: "
             f"{', '.join(names) or 'none'}; map yours with "
-            f"--set input.columns.{name}=YOUR_COLUMN{partition_hint(self.source, name)}"
+            f"--set input.columns.{name}=YOUR_COLUMN"
         )
 
     def check(self, column: str) -> str:

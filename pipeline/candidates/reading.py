@@ -23,10 +23,10 @@ from pipeline.candidates.canonical import (
     query_columns,
 )
 from pipeline.candidates.casting import Place, items_of, to_ids
-from pipeline.candidates.columns import ColumnMap
 from pipeline.candidates.grouping import concatenated, group_lists, group_rows
 from pipeline.candidates.inputs import Input, InputFile
 from pipeline.candidates.lists import CandidateLists
+from pipeline.candidates.partitions import repeated
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet.limits import DecodeBudget
 
@@ -171,7 +171,7 @@ def _nested_lists(
         place = _place(file, np.arange(row, row + batch.num_rows))
         queries.append(pa.table(query_columns(columns, outer, place)))
         parents = np.repeat(np.arange(len(counts)), counts)
-        inner = plain_columns(columns, "candidate", _candidate_fields(columns, items))
+        inner = plain_columns(columns, "candidate", _candidate_fields(file, items))
         for name, level in columns.passed.items():
             if level == "query":
                 _refuse_repeating(outer[name], counts, budget, file)
@@ -182,10 +182,13 @@ def _nested_lists(
     return group_lists(concatenated(queries), concatenated(documents), np.concatenate(lengths))
 
 
-def _candidate_fields(columns: ColumnMap, items: pa.Array) -> dict[str, pa.Array]:
-    """The fields of candidates [N] by the file's names."""
+def _candidate_fields(file: InputFile, items: pa.Array) -> dict[str, pa.Array]:
+    """The fields of candidates [N] by the file's names, columns of its path among them."""
+    columns = file.columns
+    found = {name: repeated(value, len(items)) for name, value in file.partitions.items()}
     if not pa.types.is_null(items.type):
-        return dict(zip([field.name for field in items.type], items.flatten(), strict=True))
+        names = [field.name for field in items.type]
+        return found | dict(zip(names, items.flatten(), strict=True))
     passed = [name for name, level in columns.passed.items() if level == "candidate"]
     names = [*columns.candidate.values(), *columns.text, *passed]
     return {name: items for name in names}

@@ -188,13 +188,6 @@ def test_a_column_in_one_file_only(tmp_path: Path) -> None:
         opened(tmp_path, rows(["a"], title=["T"]), rows(["b"]), keep=("title",))
 
 
-def test_a_partition_column_is_told_from_a_missing_one(tmp_path: Path) -> None:
-    (tmp_path / "lang=de").mkdir()
-    pq.write_table(rows(), tmp_path / "lang=de" / "a.parquet")
-    with pytest.raises(InputContractError, match="'lang' stands in the path of the file"):
-        open_input(InputConfig(path=(str(tmp_path),)), pass_through=("lang",))
-
-
 def test_a_query_column_may_be_copied_in_both_layouts(tmp_path: Path) -> None:
     table = long_table(queries=3)
     for name, one in (("long", table), ("nested", nested_table(table))):
