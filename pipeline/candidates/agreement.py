@@ -8,6 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from pipeline import schema
+from pipeline.candidates.column_types import WIDE_DECIMAL
 from pipeline.candidates.columns import ColumnMap
 from pipeline.errors import InputContractError
 
@@ -39,7 +40,7 @@ def agreed(columns: dict[str, ColumnMap]) -> dict[str, ColumnMap]:
         for name, kind in _types(other_columns).items():
             types[name] = _common(types.get(name, (other, kind)), (other, kind), name)
     query_id, doc_id = (
-        pa.string() if pa.types.is_null(kind) else kind
+        pa.string() if pa.types.is_null(kind) or kind == WIDE_DECIMAL else kind
         for _, kind in (types.pop(_ID + schema.QUERY_ID), types.pop(_ID + schema.DOC_ID))
     )
     carried = {name: kind for name, (_, kind) in types.items()}
@@ -78,8 +79,10 @@ def _common(
 
 
 def _common_id(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
-    if not (pa.types.is_integer(first) and pa.types.is_integer(second)):
+    kinds = [kind for kind in (first, second) if kind != WIDE_DECIMAL]
+    if not all(pa.types.is_integer(kind) for kind in kinds):
         return None
+    first, second = kinds[0], kinds[-1]
     unsigned = pa.types.is_unsigned_integer(first) and pa.types.is_unsigned_integer(second)
     # What does not fit a signed number is refused by value: every other type would rename ids.
     return pa.uint64() if unsigned and pa.uint64() in (first, second) else pa.int64()

@@ -22,6 +22,9 @@ _EXPECTED = {
 
 _MOST_SHOWN = 60
 
+#: Digits of decimal32 and decimal64.
+_NARROW_DIGITS = 18
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -56,6 +59,12 @@ def to_ids(values: pa.Array, kind: pa.DataType, column: str, place: Place) -> pa
     Raises:
         InputContractError: a value does not fit; names file, row and column.
     """
+    if pa.types.is_decimal(values.type):
+        if not pa.types.is_integer(kind):
+            return values.cast(pa.string())
+        if values.type.precision <= _NARROW_DIGITS:
+            # Arrow 26 finds values of decimal32 and decimal64 out of bounds that are not.
+            values = values.cast(pa.decimal128(38, 0))
     if pa.types.is_integer(kind):
         return _cast(values, kind, column, place, f"an integer that fits {kind}")
     decoded, invalid = to_text(values)

@@ -8,6 +8,7 @@ they are read (:mod:`pipeline.candidates.casting`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import pyarrow as pa
 
@@ -30,6 +31,13 @@ _LIST_CHECKS = (
     pa.types.is_large_list_view,
     pa.types.is_fixed_size_list,
 )
+
+
+#: Stands for decimals without fraction of more than 18 digits, which not every integer type holds.
+WIDE_DECIMAL: Final = pa.decimal256(76, 0)
+
+#: Digits that every integer of so many fits into int64.
+_INT64_DIGITS: Final = 18
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -102,12 +110,17 @@ def require_image(field: pa.Field, source: str, note: str = "") -> None:
 def id_type(field: pa.Field, source: str, note: str = "", *, uuid: bool = False) -> pa.DataType:
     """Type of the ids of a column in the output; null where it holds nothing but nulls.
 
+    Decimals without a fraction are integers: int64 where each of them fits, and
+    :data:`WIDE_DECIMAL` otherwise, which is text unless other files hold integers.
+
     Raises:
         InputContractError: ids cannot be of this type.
     """
     kind = plain_type(field.type)
     if pa.types.is_integer(kind) or pa.types.is_null(kind):
         return kind
+    if pa.types.is_decimal(kind) and kind.scale == 0:
+        return pa.int64() if kind.precision <= _INT64_DIGITS else WIDE_DECIMAL
     if is_text(kind) or uuid:
         return pa.string()
     raise InputContractError(
@@ -164,7 +177,10 @@ def _text_hint(field: pa.Field) -> str:
 
 def _id_hint(field: pa.Field) -> str:
     if pa.types.is_decimal(field.type):
-        return f"cast it, for example with DuckDB: CAST({field.name} AS BIGINT), or AS VARCHAR"
+        return (
+            "a decimal with a fraction is no exact name: cast it, for example with DuckDB: "
+            f"CAST({field.name} AS BIGINT), or AS VARCHAR"
+        )
     if pa.types.is_floating(field.type):
         return (
             "numbers with fractions are not exact names (pandas makes them of integers with gaps): "

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,42 @@ def test_a_row_count_that_no_file_could_hold_is_refused_when_it_is_opened(tmp_pa
     pq.write_table(table, tmp_path / "nulls.parquet", row_group_size=20_000_000)
     with pytest.raises(InputContractError, match=r"nulls\.parquet, row group 0: .*max_expansion"):
         open_input(InputConfig(path=(str(tmp_path),)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "expected"),
+    [
+        (pa.decimal32(9, 0), [7, -3], pa.int64()),
+        (pa.decimal64(18, 0), [2**53 + 1, -3], pa.int64()),
+        (pa.decimal128(18, 0), [10**18 - 1, 0], pa.int64()),
+        (pa.decimal128(20, 0), [2**64 - 1, -1], pa.string()),
+        (pa.decimal128(38, 0), [7, 10**38 - 1], pa.string()),
+        (pa.decimal256(76, 0), [7, -(10**76) + 1], pa.string()),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("encoded", [False, True])
+def test_decimals_without_a_fraction_are_exact_ids(
+    tmp_path: Path, kind: pa.DataType, numbers: list[int], expected: pa.DataType, encoded: bool
+) -> None:
+    ids = pa.array([Decimal(number) for number in numbers], kind)
+    given = pa.DictionaryArray.from_arrays([0, 1], ids) if encoded else ids
+    lists = lists_of(opened(tmp_path, rows(given)))
+    assert lists.documents.schema.field("doc_id").type == expected
+    found = lists.documents["doc_id"].to_pylist()
+    assert found == (numbers if expected == pa.int64() else [str(number) for number in numbers])
+
+
+def test_wide_decimals_beside_integers_are_integers(tmp_path: Path) -> None:
+    wide = pa.array([Decimal(2**53 + 1), Decimal(2**63)], pa.decimal128(38, 0))
+    source = opened(tmp_path, rows(pa.array([1], pa.uint64())), rows(wide))
+    assert lists_of(source).documents["doc_id"].to_pylist() == [1, 2**53 + 1, 2**63]
+    source = opened(tmp_path, rows(pa.array([1], pa.int32())), rows(wide))
+    with pytest.raises(InputContractError, match=r"1\.parquet, row 1: .*9223372036854775808"):
+        lists_of(source)
+
+
+def test_decimals_with_a_fraction_are_no_ids(tmp_path: Path) -> None:
+    ids = pa.array([Decimal("7.00")], pa.decimal128(5, 2))
+    with pytest.raises(InputContractError, match=r"'query_id' holds decimal128\(5, 2\); .*BIGINT"):
+        opened(tmp_path, rows(ids))
