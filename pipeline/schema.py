@@ -28,6 +28,11 @@ UNIT: Final = "unit"
 N_TOKENS: Final = "n_tokens"
 TRUNCATED: Final = "truncated"
 
+#: What ``input.columns.doc_id`` is mapped to where candidates of nested lists have no ids, to name
+#: them by their place in the list, from 0. Ids of that kind mean nothing outside their list, so
+#: that nobody gets them unasked: two lists' "0" are not one document.
+POSITION: Final = "@position"
+
 #: Other tools' names for our columns, accepted when reading (BEIR, MTEB, Pyserini, rank_llm,
 #: FlagEmbedding, Tevatron, MS MARCO TSV headers). The first alias present in a file is taken.
 ALIASES: Final[dict[str, tuple[str, ...]]] = {
@@ -44,7 +49,7 @@ ALIASES: Final[dict[str, tuple[str, ...]]] = {
         "document_id",
     ),
     TITLE: ("title",),
-    TEXT: ("text", "passage", "contents", "content", "document", "body"),
+    TEXT: ("text", "passage", "contents", "content", "document", "body", "passage_text"),
     IMAGE: ("image", "image_uri", "image_path"),
     QUERY_IMAGE: ("query_image", "query_image_uri"),
     FIRST_STAGE_SCORE: ("first_stage_score", "retrieval_score", "score"),

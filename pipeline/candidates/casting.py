@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.candidates.reasons import to_text
@@ -134,16 +133,3 @@ def _fails(values: pa.Array, work: Callable[[pa.Array], object]) -> bool:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return True
     return False
-
-
-def items_of(values: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """The items of a list array [N], and int64 [N], how many each list has; 0 where it is null.
-
-    An array of nothing but nulls [N] has none.
-    """
-    if pa.types.is_null(values.type):
-        return values.slice(0, 0), np.zeros(len(values), dtype=np.int64)
-    if pa.types.is_list_view(values.type) or pa.types.is_large_list_view(values.type):
-        values = values.cast(pa.large_list(values.type.value_type))
-    lengths = pc.fill_null(pc.list_value_length(values), 0)
-    return values.flatten(), lengths.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -33,6 +33,11 @@ _LIST_CHECKS = (
 )
 
 
+_BY_POSITION: Final = (
+    "name candidates by their places in the list, '0', '1' ...: "
+    f"--set input.columns.doc_id={schema.POSITION}"
+)
+
 #: Stands for decimals without fraction of more than 18 digits, which not every integer type holds.
 WIDE_DECIMAL: Final = pa.decimal256(76, 0)
 
@@ -58,6 +63,18 @@ def is_list(kind: pa.DataType) -> bool:
 def is_list_of_structs(kind: pa.DataType) -> bool:
     """Whether a column of this type can hold the candidates of a query."""
     return is_list(kind) and bool(pa.types.is_struct(kind.value_type))
+
+
+def is_list_of_texts(kind: pa.DataType) -> bool:
+    """Whether values are lists of texts, some of which is known to be there."""
+    return is_list(kind) and is_text(kind.value_type) and not pa.types.is_null(kind.value_type)
+
+
+def list_fields(kind: pa.DataType) -> list[pa.Field]:
+    """The fields of a struct of lists, each of the type of its items; none of any other type."""
+    if not pa.types.is_struct(kind):
+        return []
+    return [field.with_type(field.type.value_type) for field in kind if is_list(field.type)]
 
 
 def holds_no_candidate(kind: pa.DataType) -> bool:
@@ -156,13 +173,15 @@ def _not_candidates(name: str, kind: pa.DataType) -> str:
         return (
             f"column '{name}' is a struct of lists ({inner}); the nested layout needs a list of "
             f"structs with doc_id and text: turn it around, for example in Python: "
-            f"[dict(zip(p, row)) for row in zip(*p.values())] for each value p of '{name}'"
+            f"[dict(zip(p, row)) for row in zip(*p.values())] for each value p of '{name}'; or say "
+            f"which of its lists holds the ids: --set input.columns.doc_id=FIELD, {_BY_POSITION}"
         )
     if is_list(kind) and is_text(kind.value_type):
         return (
             f"column '{name}' is a list of strings; the nested layout needs a list of structs with "
             f"doc_id and text: make them, for example with DuckDB: list_transform({name}, "
-            f"lambda x, i: {{'{schema.DOC_ID}': i, '{schema.TEXT}': x}}) AS {schema.CANDIDATES}"
+            f"lambda x, i: {{'{schema.DOC_ID}': i, '{schema.TEXT}': x}}) AS {schema.CANDIDATES}; "
+            f"or {_BY_POSITION}"
         )
     if is_list(kind) and not is_list_of_structs(kind):
         return f"column '{name}' is a {kind}; the nested layout needs a list of structs"

@@ -12,6 +12,8 @@ from pipeline.candidates.column_types import (
     candidates_hint,
     holds_no_candidate,
     is_list_of_structs,
+    is_list_of_texts,
+    list_fields,
 )
 from pipeline.errors import InputContractError
 
@@ -39,7 +41,7 @@ def candidates_column(
         source: the file's path, for errors.
 
     Raises:
-        InputContractError: the layout should be nested, and no column is a list of structs.
+        InputContractError: the layout should be nested, and no column holds candidates.
     """
     if layout == "long":
         return None
@@ -49,9 +51,12 @@ def candidates_column(
         if name in arrow.names and is_list_of_structs(arrow.field(arrow.names.index(name)).type):
             return name
     for name in names:
+        if name in arrow.names and _names_its_items(name, arrow, explicit, layout):
+            return name
+    for name in names:
         if name in arrow.names and holds_no_candidate(arrow.field(arrow.names.index(name)).type):
-            ids = (explicit.get(schema.DOC_ID), *schema.ALIASES[schema.DOC_ID])
-            if layout == "nested" or not any(alias in arrow.names for alias in ids):
+            beside = layout == "auto" and bool(_ids(explicit) & set(arrow.names))
+            if not beside:
                 return name
     if layout == "nested" or schema.CANDIDATES in explicit:
         told = candidates_hint(arrow, names)
@@ -65,13 +70,42 @@ def candidates_column(
     return None
 
 
+def _names_its_items(name: str, arrow: pa.Schema, explicit: Mapping[str, str], layout: str) -> bool:
+    """Whether a struct of lists, or a list of texts, has something to call its items by."""
+    kind = arrow.field(arrow.names.index(name)).type
+    by_position = explicit.get(schema.DOC_ID) == schema.POSITION
+    if is_list_of_texts(kind):
+        return by_position
+    fields = {field.name for field in list_fields(kind)}
+    if not fields or by_position or explicit.get(schema.DOC_ID) in fields:
+        return bool(fields)
+    beside = layout == "auto" and bool(_ids(explicit) & set(arrow.names))
+    return bool(_ids(explicit) & fields) and not beside
+
+
+def _ids(explicit: Mapping[str, str]) -> set[str]:
+    """Names that a column of document ids may have."""
+    return {explicit.get(schema.DOC_ID, schema.DOC_ID), *schema.ALIASES[schema.DOC_ID]}
+
+
 def candidate_fields(
     arrow: pa.Schema, listed: str, explicit: Mapping[str, str], wanted: Sequence[str]
 ) -> pa.Schema:
-    """The fields of candidates; of lists without items those that are wanted, all null."""
+    """The fields of candidates; of lists without items those that are wanted, all null.
+
+    Where candidates are named by their places, :data:`pipeline.schema.POSITION` is a field, too.
+    """
     kind = arrow.field(listed).type
     if not holds_no_candidate(kind):
-        return pa.schema(list(kind.value_type))
+        if pa.types.is_struct(kind):
+            fields = list_fields(kind)
+        elif is_list_of_structs(kind):
+            fields = list(kind.value_type)
+        else:
+            fields = [pa.field(schema.TEXT, kind.value_type)]
+        if explicit.get(schema.DOC_ID) == schema.POSITION:
+            fields = [*fields, pa.field(schema.POSITION, pa.string())]
+        return pa.schema(fields)
     names = [explicit.get(name, name) for name in (schema.DOC_ID, schema.TEXT)]
     names += [explicit.get(name, name) for name in wanted if name not in arrow.names]
     names += [own for ours, own in explicit.items() if ours in _OF_CANDIDATES]

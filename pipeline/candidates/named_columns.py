@@ -39,6 +39,11 @@ class NamedColumns:
         names = self.fields.names
         if name in self.explicit:
             chosen = self.explicit[name]
+            if chosen == schema.POSITION and self._listed is None:
+                raise InputContractError(
+                    f"{self.source}: input.columns maps '{name}' to '{chosen}', the place in a "
+                    "nested list, and there is no column of lists; map a column of ids"
+                )
             if chosen not in names:
                 raise InputContractError(
                     f"{self.source}: input.columns maps '{name}' to '{chosen}', which is not "

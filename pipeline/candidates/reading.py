@@ -22,10 +22,12 @@ from pipeline.candidates.canonical import (
     plain_columns,
     query_columns,
 )
-from pipeline.candidates.casting import Place, items_of, to_ids
+from pipeline.candidates.casting import Place, to_ids
+from pipeline.candidates.columns import ColumnMap
 from pipeline.candidates.grouping import concatenated, group_lists, group_rows
 from pipeline.candidates.inputs import Input, InputFile
 from pipeline.candidates.lists import CandidateLists
+from pipeline.candidates.nested_items import items_of, positions
 from pipeline.candidates.partitions import repeated
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet.limits import DecodeBudget
@@ -163,15 +165,17 @@ def _nested_lists(
     queries, documents, lengths = [], [], []
     for file, row, batch in source.batches(start, stop, budget=budget):
         columns = file.columns
-        items, counts = items_of(plain(batch.column(str(columns.candidates))))
+        place = _place(file, np.arange(row, row + batch.num_rows))
+        listed = str(columns.candidates)
+        values = plain(batch.column(listed))
+        items, counts = items_of(values, listed, _fields_read(columns), place)
         budget.add(len(items) * _CANDIDATE_BYTES, file.identity.path)
         wanted = {*columns.query.values()}
         wanted |= {name for name, level in columns.passed.items() if level == "query"}
         outer = plain_columns(columns, "query", {n: batch.column(n) for n in wanted})
-        place = _place(file, np.arange(row, row + batch.num_rows))
         queries.append(pa.table(query_columns(columns, outer, place)))
         parents = np.repeat(np.arange(len(counts)), counts)
-        inner = plain_columns(columns, "candidate", _candidate_fields(file, items))
+        inner = plain_columns(columns, "candidate", _candidate_fields(file, items, counts))
         for name, level in columns.passed.items():
             if level == "query":
                 _refuse_repeating(outer[name], counts, budget, file)
@@ -182,16 +186,23 @@ def _nested_lists(
     return group_lists(concatenated(queries), concatenated(documents), np.concatenate(lengths))
 
 
-def _candidate_fields(file: InputFile, items: pa.Array) -> dict[str, pa.Array]:
+def _fields_read(columns: ColumnMap) -> set[str]:
+    """Fields of candidates that are used."""
+    passed = {name for name, level in columns.passed.items() if level == "candidate"}
+    return {*columns.candidate.values(), *columns.text, *passed}
+
+
+def _candidate_fields(
+    file: InputFile, items: pa.Array, counts: npt.NDArray[np.int64]
+) -> dict[str, pa.Array]:
     """The fields of candidates [N] by the file's names, columns of its path among them."""
     columns = file.columns
     found = {name: repeated(value, len(items)) for name, value in file.partitions.items()}
+    found[schema.POSITION] = positions(counts)
     if not pa.types.is_null(items.type):
         names = [field.name for field in items.type]
         return found | dict(zip(names, items.flatten(), strict=True))
-    passed = [name for name, level in columns.passed.items() if level == "candidate"]
-    names = [*columns.candidate.values(), *columns.text, *passed]
-    return {name: items for name in names}
+    return dict.fromkeys(_fields_read(columns), items)
 
 
 def _refuse_repeating(
