@@ -36,8 +36,8 @@ class Backend(ABC):
         """Every file below ``folder``."""
 
     @abstractmethod
-    def glob(self, pattern: str) -> list[FileIdentity]:
-        """Every file that ``pattern`` matches; ``*`` stops at a slash, ``**`` does not."""
+    def glob(self, pattern: str, endings: tuple[str, ...]) -> list[FileIdentity]:
+        """Every file that :class:`~pipeline.storage.patterns.PathPattern` takes."""
 
     @abstractmethod
     def children(self, folder: str) -> tuple[list[str], list[str]]:

@@ -18,6 +18,7 @@ from pipeline.errors import AccessDeniedError, ConfigurationError, RerankError, 
 from pipeline.storage.backend import Backend, refuse_size
 from pipeline.storage.content import changed, is_whole_hash, verified_bytes
 from pipeline.storage.files import FILE, FOLDER, Entry, FileIdentity
+from pipeline.storage.patterns import PathPattern
 
 R = TypeVar("R")
 
@@ -74,11 +75,12 @@ class Filesystem(Backend):
         return [_identity(fs, info) for info in fs.find(name, detail=True).values()]
 
     @_explained
-    def glob(self, pattern: str) -> list[FileIdentity]:
-        """The file system's own."""
+    def glob(self, pattern: str, endings: tuple[str, ...]) -> list[FileIdentity]:
+        """Lists what lies below the deepest folder without wildcards."""
         fs, name = resolve(pattern)
-        found = fs.glob(name, detail=True).values()
-        return [_identity(fs, info) for info in found if info["type"] == "file"]
+        wanted = PathPattern(name, endings)
+        found = fs.find(wanted.folder, detail=True).values()
+        return [_identity(fs, info) for info in found if wanted.takes(info["name"])]
 
     @_explained
     def children(self, folder: str) -> tuple[list[str], list[str]]:

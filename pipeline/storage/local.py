@@ -8,12 +8,11 @@ makes are never reached through a link (:mod:`pipeline.storage.local_files`); in
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from pipeline.storage.local_faults import explained
 from pipeline.storage.local_files import kind_of, open_regular, opened_folder, regular
 from pipeline.storage.local_identity import identity_of, wait_until_settled
 from pipeline.storage.local_writes import is_ours, is_temporary, locked, written
+from pipeline.storage.patterns import PathPattern
 
 
 class LocalDisk(Backend):
@@ -63,12 +63,14 @@ class LocalDisk(Backend):
         with explained(folder):
             return [identity_of(entry.path, entry.stat()) for entry in _walk(folder)]
 
-    def glob(self, pattern: str) -> list[FileIdentity]:
-        """Hidden names are matched only by patterns that begin with a dot."""
+    def glob(self, pattern: str, endings: tuple[str, ...]) -> list[FileIdentity]:
+        """Walks the folders that the pattern leads into."""
+        wanted = PathPattern(pattern, endings)
         with explained(pattern):
-            names = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - the pattern is absolute
-            found = (Path(name) for name in names)
-            return [identity_of(str(path), path.stat()) for path in found if path.is_file()]
+            found = _walk(wanted.folder, enters=wanted.enters)
+            return [
+                identity_of(entry.path, entry.stat()) for entry in found if wanted.takes(entry.path)
+            ]
 
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         """Locks and temporary files of ours are not among them."""
@@ -226,8 +228,21 @@ class LocalDisk(Backend):
         shutil.copyfile(file.path, target)
 
 
-def _walk(folder: str, *, follow: bool = True) -> Iterator[os.DirEntry[str]]:
-    """Files below ``folder``; those that vanish meanwhile are left out, links unless followed."""
+def _walk(
+    folder: str,
+    *,
+    follow: bool = True,
+    enters: Callable[[str], bool] = lambda _: True,
+    above: frozenset[str] = frozenset(),
+) -> Iterator[os.DirEntry[str]]:
+    """Files below ``folder``; those that vanish meanwhile are left out, links unless followed.
+
+    Args:
+        folder: where to begin.
+        follow: whether links are followed; one that leads back to a folder above it never is.
+        enters: whether a folder is looked into.
+        above: folders that this one lies in, where links lead to it.
+    """
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
@@ -235,7 +250,14 @@ def _walk(folder: str, *, follow: bool = True) -> Iterator[os.DirEntry[str]]:
         return
     for entry in found:
         if entry.is_dir(follow_symlinks=follow):
-            yield from _walk(entry.path, follow=follow)
+            if not enters(entry.path):
+                continue
+            chain = above
+            if entry.is_symlink():
+                place, chain = os.path.realpath(entry.path), above | {os.path.realpath(folder)}
+                if any(f"{one}/".startswith(f"{place}/") for one in chain):
+                    continue
+            yield from _walk(entry.path, follow=follow, enters=enters, above=chain)
         elif entry.is_file(follow_symlinks=follow):
             yield entry
 

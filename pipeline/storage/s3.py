@@ -10,23 +10,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import re
 import shutil
 import uuid
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-
-from fsspec.utils import glob_translate
 
 from pipeline.storage import s3_downloads as downloads
 from pipeline.storage import s3_faults as faults
 from pipeline.storage.backend import Backend
 from pipeline.storage.counters import Event, count
 from pipeline.storage.files import FILE, FOLDER, Entry, FileIdentity, Upload
+from pipeline.storage.patterns import PathPattern
 from pipeline.storage.s3_downloads import identity_of
 from pipeline.storage.s3_filesystem import SHA256, WRITE_ID, filesystem, run, split, version_of
-
-_MAGIC = re.compile(r"[*?\[]")
 
 
 class S3(Backend):
@@ -52,12 +48,11 @@ class S3(Backend):
         """One request per 1,000 objects."""
         return _files(run(_listed(folder, _folder(folder))))
 
-    def glob(self, pattern: str) -> list[FileIdentity]:
+    def glob(self, pattern: str, endings: tuple[str, ...]) -> list[FileIdentity]:
         """Lists what begins like the pattern, up to its first wildcard."""
-        key = split(pattern)[1]
-        matches = re.compile(glob_translate(key)).match
-        found = _files(run(_listed(pattern, _MAGIC.split(key)[0])))
-        return [file for file in found if matches(split(file.path)[1])]
+        wanted = PathPattern(split(pattern)[1], endings)
+        found = _files(run(_listed(pattern, wanted.literal)))
+        return [file for file in found if wanted.takes(split(file.path)[1])]
 
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         """One request per 1,000 names."""

@@ -9,7 +9,6 @@ Every function may raise :class:`AccessDeniedError` (the store refuses the crede
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline.errors import NotFoundError
+from pipeline.storage import patterns
 from pipeline.storage.backend import Backend
 from pipeline.storage.content import identify_content
 from pipeline.storage.files import Entry, FileIdentity, Temporary, Upload
@@ -65,10 +65,18 @@ _FETCHES = 4
 _HASHED = 4 << 20
 
 
-def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
-    """Files that ``pattern`` names: one file, every ``suffix`` file below a folder, or a glob.
+def list_files(
+    pattern: str, *, suffix: str | tuple[str, ...] = patterns.DATA_ENDINGS
+) -> list[FileIdentity]:
+    """Files that ``pattern`` names: one file, the data files below a folder, or those of a glob.
 
-    Names that start with ``_`` or ``.`` inside a folder are skipped, as every Parquet reader does.
+    A file that is named, or that a glob matches, may end as it likes. In folders names that begin
+    with ``_`` or ``.`` are skipped, as every Parquet reader does; what a glob stands for is said in
+    :mod:`pipeline.storage.patterns`.
+
+    Args:
+        pattern: local path or URI. What is there by this very name is not taken for a glob.
+        suffix: ending of data files in folders, or several.
 
     Returns:
         Files sorted by path.
@@ -80,14 +88,18 @@ def list_files(pattern: str, *, suffix: str = ".parquet") -> list[FileIdentity]:
     file = store.stat(path)
     if file is not None:
         return [file]
-    # A folder may have brackets in its name; what is there is not taken for a pattern.
-    if glob.has_magic(path) and not store.is_folder(path):
-        files = store.glob(path)
+    endings = (suffix,) if isinstance(suffix, str) else suffix
+    if patterns.has_wildcards(path) and not store.is_folder(path):
+        files = store.glob(path, endings)
     else:
         folder = path.rstrip("/")
-        files = [file for file in store.find(folder) if _is_data(file.path, folder, suffix)]
+        found = ((file, file.path[len(folder) :]) for file in store.find(folder))
+        files = [file for file, below in found if patterns.is_data(below.strip("/"), endings)]
     if not files:
-        raise NotFoundError(f"{pattern}: no file found; expected a {suffix} file, folder or glob")
+        raise NotFoundError(
+            f"{pattern}: no file found; expected a file, a folder with files that end in "
+            f"{' or '.join(endings)}, or a glob"
+        )
     return sorted(files, key=lambda file: file.path)
 
 
@@ -368,8 +380,3 @@ def _backend(kind: str) -> Backend:
     from pipeline.storage.filesystem import Filesystem
 
     return Filesystem()
-
-
-def _is_data(path: str, folder: str, suffix: str) -> bool:
-    parts = path[len(folder) :].strip("/").split("/")
-    return path.endswith(suffix) and not any(part.startswith(("_", ".")) for part in parts)
