@@ -48,6 +48,8 @@ class InputFile:
         documents: candidates of each row group (equal to rows in the long layout).
         columns: how its columns are read.
         partitions: those columns of its path that are read.
+        most_parts: into how many units each row group may be cut; None where any number costs the
+            same, and nothing where that holds for all.
     """
 
     identity: FileIdentity
@@ -56,6 +58,7 @@ class InputFile:
     documents: tuple[int, ...]
     columns: ColumnMap
     partitions: Partitions = field(default_factory=dict)
+    most_parts: tuple[int | None, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -235,6 +238,7 @@ def _without_types(arrow: pa.Schema) -> pa.Schema:
 
 def _input_file(footer: Footer, first: int, columns: ColumnMap) -> InputFile:
     values = partitions_of(footer.file.path)
+    most = footer.most_parts(columns.read_columns()) if footer.rows else ()
     return InputFile(
         identity=footer.file,
         first=first,
@@ -242,4 +246,5 @@ def _input_file(footer: Footer, first: int, columns: ColumnMap) -> InputFile:
         documents=footer.row_groups if columns.layout == "long" else footer.values,
         columns=columns,
         partitions={name: values[name] for name in sorted(columns.partitions) if name in values},
+        most_parts=most if any(most) else (),
     )

@@ -145,12 +145,14 @@ def _pieces(source: Input, rows: int, targets: _Targets) -> Iterator[tuple[int, 
     done = 0
     for file in source.files:
         start = file.first
-        for count, size in zip(file.row_groups, file.documents, strict=True):
+        limits = file.most_parts or (None,) * len(file.row_groups)
+        for count, size, most in zip(file.row_groups, file.documents, limits, strict=True):
+            least = 0 if most is None else -(-size // most)
             lower, stop = start, min(start + count, rows)
             while lower < stop:
                 kept = round(size * (stop - lower) / count)
-                target = targets.after(done)
-                if target < min(targets.most, kept):
+                target = max(targets.after(done), least)
+                if target < min(max(targets.most, least), kept):
                     edges = [lower, min(stop, lower + max(1, round(target * count / size)))]
                 else:
                     parts = min(stop - lower, max(1, -(-kept // target)))

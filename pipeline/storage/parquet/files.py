@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +19,20 @@ from pipeline.storage.counters import Event, count
 from pipeline.storage.parquet.columns import uuid_columns
 from pipeline.storage.parquet.faults import UnreadableError, explained
 from pipeline.storage.parquet.footer import ParquetFooter
+from pipeline.storage.parquet.leaves import can_be_merged
 from pipeline.storage.parquet.limits import MAX_EXPANSION, DecodeBudget, refuse_expansion
-from pipeline.storage.parquet.reader import opened
+from pipeline.storage.parquet.page_rows import can_be_located
+from pipeline.storage.parquet.reader import OpenParquet, opened
+from pipeline.storage.parquet.row_parts import LARGE_BYTES, located, part_batches
 from pipeline.storage.parquet.sizes import width_of
 from pipeline.storage.store import FileIdentity, open_input, read_bytes
+
+#: Decompressed bytes of a row group that are decoded in some tenths of a second: reading it once
+#: more for every unit costs little beside scoring the unit.
+_CHEAP_BYTES: Final = 128 * 2**20
+
+#: Parts of a larger row group whose pages cannot be located.
+_FEW_PARTS: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +78,33 @@ class Footer:
         for group in range(len(self.row_groups)):
             where = f"{self.file.path}, row group {group}"
             refuse_expansion(int(decoded[group]), int(stored[group]), where, limit=limit)
+
+    def most_parts(self, columns: Sequence[str]) -> tuple[int | None, ...]:
+        """Into how many parts each row group may be cut when it is read; None: any number.
+
+        Where pages cannot be located, each part is decoded from the beginning of its row group, so
+        that N parts cost (N + 1) / 2 times the decoding of all; parts are then few and large.
+
+        Args:
+            columns: those that will be read.
+        """
+        parsed = self.parsed
+        places = parsed.places(columns).tolist()
+        unpacked = parsed.unpacked[:, places].sum(axis=1).tolist()
+        stored = parsed.stored[:, places].sum(axis=1).tolist()
+        return tuple(
+            None
+            if size <= _CHEAP_BYTES
+            or (bytes_ > LARGE_BYTES and self._locatable(group, columns, places))
+            else max(_FEW_PARTS, -(-size // _CHEAP_BYTES))
+            for group, (size, bytes_) in enumerate(zip(unpacked, stored, strict=True))
+        )
+
+    def _locatable(self, group: int, columns: Sequence[str], places: Sequence[int]) -> bool:
+        kinds = [self.schema.field(name).type for name in columns]
+        return all(map(can_be_merged, kinds)) and all(
+            can_be_located(self.parsed, group, place) for place in places
+        )
 
 
 def read_footer(file: FileIdentity) -> Footer:
@@ -155,7 +193,22 @@ def _rows_once(
             if rows:
                 lower, upper = max(0, start - before), min(rows, stop - before)
                 with explained(f"{path}, row group {group}"):
-                    yield from parquet.batches(group, columns, batch_rows, budget, lower, upper)
+                    yield from _group_rows(
+                        parquet, group, columns, batch_rows, budget, lower, upper
+                    )
+
+
+def _group_rows(
+    parquet: OpenParquet, group: int, columns: list[str], batch_rows: int, budget: DecodeBudget,
+    lower: int, upper: int,
+) -> Iterator[pa.RecordBatch]:  # fmt: skip
+    """Rows of one row group; of a large one only their pages are read, where these are known."""
+    footer = parquet.footer
+    large = int(footer.stored[group, footer.places(columns)].sum()) > LARGE_BYTES
+    pages = located(parquet, group, columns) if large else None
+    if pages is None:
+        return parquet.batches(group, columns, batch_rows, budget, lower, upper)
+    return part_batches(parquet, group, columns, pages, batch_rows, budget, lower, upper)
 
 
 def to_bytes(

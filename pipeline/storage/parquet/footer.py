@@ -92,6 +92,10 @@ class ParquetFooter:
         unpacked: int64 [G, C], its bytes when decompressed, as the footer says.
         values: int64 [G, C], its values, nulls among them.
         codecs: int64 [G, C], how its pages are compressed.
+        chunks: ColumnChunk of parquet.thrift by row group, kept by
+            :func:`pipeline.storage.parquet.page_rows.chunk_of`.
+        pages: pages of a row group's column, kept by
+            :func:`pipeline.storage.parquet.row_parts.located`.
     """
 
     plain: bytes = field(repr=False)
@@ -102,6 +106,8 @@ class ParquetFooter:
     unpacked: Ints
     values: Ints
     codecs: Ints
+    chunks: dict[int, list[Fields]] = field(default_factory=dict, repr=False, compare=False)
+    pages: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def places(self, columns: Sequence[str]) -> Ints:
         """Places among :attr:`leaves` of what lies below some top-level columns."""

@@ -95,7 +95,7 @@ def walk_pages(data: Bytes, values: int, leaf: Leaf, codec: int) -> ChunkPages:
         largest = max(largest, size)
         if header.get(1) == _DICTIONARY:
             dictionary, words = size, data[place : place + packed]
-        about = _data_page(header)
+        about = data_page(header)
         if about:
             count, encoding = about
             found += count
@@ -116,7 +116,7 @@ def walk_pages(data: Bytes, values: int, leaf: Leaf, codec: int) -> ChunkPages:
     )  # fmt: skip
 
 
-def _data_page(header: Fields) -> tuple[int, int] | None:
+def data_page(header: Fields) -> tuple[int, int] | None:
     """Values and encoding of a data page; None for any other page."""
     kind = header.get(1)
     if kind not in (_DATA, _DATA_V2):

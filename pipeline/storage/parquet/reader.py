@@ -85,14 +85,14 @@ class OpenParquet:
 
     def batches(
         self, group: int, columns: Sequence[str], batch_rows: int, budget: DecodeBudget,
-        lower: int, upper: int,
+        lower: int, upper: int, *, places: Ints | None = None,
     ) -> Iterator[pa.RecordBatch]:  # fmt: skip
-        """Rows ``[lower, upper)`` of a row group.
+        """Rows ``[lower, upper)`` of a row group, of some columns or of some of their leaves.
 
         Raises:
             ExpansionError: they are far larger than what is stored.
         """
-        places = self.footer.places(columns)
+        places = self.footer.places(columns) if places is None else places
         ranges = [self._range(group, place) for place in places.tolist()]
         chunks = StoredChunks(self.source, ranges, self.size)
         row_bytes = self._judge(chunks, group, places, budget, lower, upper)
