@@ -94,9 +94,12 @@ def write_shape(folder: Path, name: str, scale: float) -> None:
     batches = (_nested if nested else _long)(lists, _LIST, _TEXT)
     first = next(batches)
     with pq.ParquetWriter(
-        folder / "one.parquet", first.schema, compression="none", use_dictionary=["query", "query_id"],
+        folder / "one.parquet",
+        first.schema,
+        compression="none",
+        use_dictionary=["query", "query_id"],
         write_page_index=name.endswith("index"),
-    ) as writer:  # fmt: skip
+    ) as writer:
         for batch in _chained(first, batches):
             if name == "large-file":
                 writer.write_table(pa.table(batch))
@@ -201,10 +204,11 @@ def main(
             with spawn.Pool(1) as pool:
                 one = pool.apply(measure, (folder, name))
         found.append(one)
+        middle = sorted(one.read_s)[len(one.read_s) // 2]
         typer.echo(
             f"{name:<24} {one.stored_mib:>7,.0f} MiB {one.units:>6} units, plan {one.plan_s:.2f} s "
-            f"{one.plan_peak_mib:,.0f} MiB; a unit {sorted(one.read_s)[len(one.read_s) // 2]:.3f} s "
-            f"(most {max(one.read_s):.3f}), peak {one.peak_mib:,.0f} MiB"
+            f"{one.plan_peak_mib:,.0f} MiB; a unit {middle:.3f} s (most {max(one.read_s):.3f}), "
+            f"peak {one.peak_mib:,.0f} MiB"
         )
     if write:
         result: dict[str, Any] = {

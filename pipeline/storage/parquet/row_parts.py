@@ -31,6 +31,9 @@ LARGE_BYTES: Final = 16 * 2**20
 _PART_BYTES: Final = 32 * 2**20
 _PART_ROWS: Final = 65_536
 
+#: Rows that are read first; then twice as many each time. Some callers want no more than the next.
+_FIRST_ROWS: Final = 512
+
 
 def located(parquet: OpenParquet, group: int, columns: Sequence[str]) -> dict[int, PageRows] | None:
     """The pages of all leaves of some columns by their places; None: not all can be located."""
@@ -72,8 +75,9 @@ def part_batches(
     footer = parquet.footer
     places = list(pages)
     row_bytes = int(footer.unpacked[group, places].sum()) / max(1, int(footer.rows[group]))
-    step = max(1, min(_PART_ROWS, int(_PART_BYTES / max(row_bytes, 1))))
-    for start in range(lower, upper, step):
+    most = max(1, min(_PART_ROWS, int(_PART_BYTES / max(row_bytes, 1))))
+    start, step = lower, min(_FIRST_ROWS, most)
+    while start < upper:
         stop = min(upper, start + step)
         try:
             arrays = [_column(parquet, group, name, pages, budget, start, stop) for name in columns]
@@ -83,6 +87,7 @@ def part_batches(
         made = pa.record_batch(arrays, names=list(columns))
         for first in range(0, made.num_rows, batch_rows):
             yield made.slice(first, batch_rows)
+        start, step = stop, min(2 * step, most)
 
 
 def _column(
