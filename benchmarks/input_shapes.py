@@ -100,11 +100,12 @@ def write_shape(folder: Path, name: str, scale: float) -> None:
         use_dictionary=["query", "query_id"],
         write_page_index=name.endswith("index"),
     ) as writer:
-        for batch in _chained(first, batches):
-            if name == "large-file":
-                writer.write_table(pa.table(batch))
-            else:
-                writer.write_batch(batch, row_group_size=2**31 - 1)
+        if name == "large-file":
+            for batch in _chained(first, batches):
+                writer.write_table(pa.Table.from_batches([batch]))
+        else:
+            whole = pa.Table.from_batches(list(_chained(first, batches)))
+            writer.write_table(whole, row_group_size=whole.num_rows)
 
 
 def measure(folder: str, name: str) -> Shape:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import BinaryIO, cast
+from typing import BinaryIO, Final, cast, overload
 
 from pipeline.storage.parquet.footer import FooterError
 
@@ -16,8 +16,21 @@ from pipeline.storage.parquet.footer import FooterError
 _HOLE = 2**16
 
 
+#: Ranges of more bytes together are not held in memory, but read when they are asked for.
+_MOST_HELD: Final = 128 * 2**20
+
+#: What is read at once of ranges that are not held.
+WINDOW: Final = 2**20
+
+
 class StoredChunks(io.RawIOBase):
-    """A reader over some ranges of a file; anything else is read from the file itself."""
+    """A reader over some ranges of a file; anything else is read from the file itself.
+
+    Attributes:
+        held: whether the ranges are in memory. Large ones are not: they are read once to be judged
+            and once more to be decoded, between which nobody may write to the file
+            (:mod:`pipeline.candidates.unchanged` sees to that).
+    """
 
     def __init__(
         self, source: BinaryIO | None, ranges: Sequence[tuple[int, int]], size: int
@@ -33,7 +46,8 @@ class StoredChunks(io.RawIOBase):
         self._position = 0
         self._starts: list[int] = []
         self._pieces: list[bytes] = []
-        if source is None:
+        self.held = sum(stop - start for start, stop in ranges) <= _MOST_HELD
+        if source is None or not self.held:
             return
         for start, stop in _joined(ranges):
             source.seek(start)
@@ -46,6 +60,12 @@ class StoredChunks(io.RawIOBase):
         chunks = cls(None, (), len(data))
         chunks._starts, chunks._pieces = [0], [data]
         return chunks
+
+    def chunk(self, start: int, stop: int) -> bytes | memoryview | Window:
+        """Bytes ``[start, stop)``, looked at through a window where they are not held."""
+        if self.held or self._source is None:
+            return self.piece(start, stop)
+        return Window(self._source, start, stop)
 
     def piece(self, start: int, stop: int) -> bytes | memoryview:
         """Bytes ``[start, stop)``."""
@@ -90,6 +110,40 @@ class StoredChunks(io.RawIOBase):
     def readall(self) -> bytes:
         """All bytes from the position on."""
         return self.read()
+
+
+class Window:
+    """A range of a file that is used like its bytes, of which only some are in memory."""
+
+    def __init__(self, source: BinaryIO, start: int, stop: int) -> None:
+        self._source, self._start, self._size = source, start, stop - start
+        self._first, self._data = 0, b""
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, wanted: int) -> int: ...
+
+    @overload
+    def __getitem__(self, wanted: slice) -> bytes: ...
+
+    def __getitem__(self, wanted: int | slice) -> int | bytes:
+        if isinstance(wanted, slice):
+            start, stop, _ = wanted.indices(self._size)
+            self._hold(start, max(start, stop))
+            return self._data[start - self._first : stop - self._first]
+        if not 0 <= wanted < self._size:
+            raise IndexError(wanted)
+        self._hold(wanted, wanted + 1)
+        return self._data[wanted - self._first]
+
+    def _hold(self, start: int, stop: int) -> None:
+        if self._first <= start and stop <= self._first + len(self._data):
+            return
+        self._source.seek(self._start + start)
+        size = max(stop - start, min(WINDOW, self._size - start))
+        self._first, self._data = start, _read_all(self._source, size)
 
 
 def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -18,6 +18,7 @@ from pipeline.storage.parquet.footer import BYTE_ARRAY, Leaf
 from pipeline.storage.parquet.thrift import (
     Bytes,
     Fields,
+    Held,
     ThriftError,
     integer,
     read_number,
@@ -83,7 +84,7 @@ def walk_pages(data: Bytes, values: int, leaf: Leaf, codec: int) -> ChunkPages:
         ThriftError: a header is damaged, or there are too many.
     """
     place = found = unpacked = largest = dictionary = coded = longest = repeated = 0
-    words: Bytes = b""
+    words: Held = b""
     for _ in range(MOST_PAGES):
         if found >= values or place >= len(data):
             break
@@ -128,8 +129,8 @@ def data_page(header: Fields) -> tuple[int, int] | None:
     return count, encoding
 
 
-def _longest(page: Bytes, size: int, codec: int) -> int:
-    """Bytes of the longest value of a dictionary page."""
+def _longest(page: Held, size: int, codec: int) -> int:
+    """Held of the longest value of a dictionary page."""
     if size > _LARGE:
         return size
     # A row group is read once for every unit that it holds, and its dictionaries with it.
@@ -142,7 +143,7 @@ def _longest(page: Bytes, size: int, codec: int) -> int:
     return known
 
 
-def _look_for_longest(page: Bytes, size: int, codec: int) -> int:
+def _look_for_longest(page: Held, size: int, codec: int) -> int:
     try:
         words = _decompress(page, size, codec)
     except (pa.ArrowException, OSError, ValueError):
@@ -159,8 +160,8 @@ def _look_for_longest(page: Bytes, size: int, codec: int) -> int:
     return longest
 
 
-def _repeated(page: Bytes, header: Fields, count: int, leaf: Leaf, codec: int) -> int:
-    """Bytes that the values of a page take from the ones before them."""
+def _repeated(page: Held, header: Fields, count: int, leaf: Leaf, codec: int) -> int:
+    """Held that the values of a page take from the ones before them."""
     size = int(header[2])
     most = count * size  # a value is no longer than all that was written before it
     if most <= _LITTLE or size > _LARGE:
@@ -172,7 +173,7 @@ def _repeated(page: Bytes, header: Fields, count: int, leaf: Leaf, codec: int) -
         return most
 
 
-def _values_of(page: Bytes, header: Fields, leaf: Leaf, codec: int) -> Bytes | None:
+def _values_of(page: Held, header: Fields, leaf: Leaf, codec: int) -> Held | None:
     """The encoded values of a page behind its levels; None where those cannot be skipped."""
     if header[1] == _DATA_V2:
         about = header[8]
@@ -195,7 +196,7 @@ def _values_of(page: Bytes, header: Fields, leaf: Leaf, codec: int) -> Bytes | N
     return unpacked[place:]
 
 
-def _decompress(data: Bytes, size: int, codec: int) -> Bytes | None:
+def _decompress(data: Held, size: int, codec: int) -> Held | None:
     if codec == 0:
         return data
     if codec not in _CODECS:
@@ -204,7 +205,7 @@ def _decompress(data: Bytes, size: int, codec: int) -> Bytes | None:
     return done
 
 
-def _sum_of_deltas(data: Bytes, most: int) -> int:
+def _sum_of_deltas(data: Held, most: int) -> int:
     """Sum of the numbers at the start of ``data``, encoded as DELTA_BINARY_PACKED.
 
     Raises:

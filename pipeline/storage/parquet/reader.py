@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import InputContractError
-from pipeline.storage.parquet.chunks import StoredChunks
+from pipeline.storage.parquet.chunks import WINDOW, StoredChunks
 from pipeline.storage.parquet.columns import refuse_extensions, twice_error
 from pipeline.storage.parquet.faults import (
     empty_error,
@@ -140,9 +140,11 @@ class OpenParquet:
         return unfolded + sum(page.unpacked + page.repeated for page in pages) / rows
 
     def _arrow(self, source: Any, read_dictionary: Sequence[str] | None = None) -> pq.ParquetFile:
+        held = getattr(source, "held", True)
         return pq.ParquetFile(
             source, metadata=self.metadata, page_checksum_verification=True, pre_buffer=False,
             arrow_extensions_enabled=False, read_dictionary=read_dictionary,
+            buffer_size=0 if held else WINDOW,  # 0: a chunk is read whole, which copies none
         )  # fmt: skip
 
     def _range(self, group: int, place: int) -> tuple[int, int]:
@@ -153,7 +155,7 @@ class OpenParquet:
     def _pages(self, chunks: StoredChunks, group: int, place: int) -> ChunkPages:
         footer = self.footer
         return walk_pages(
-            chunks.piece(*self._range(group, place)), int(footer.values[group, place]),
+            chunks.chunk(*self._range(group, place)), int(footer.values[group, place]),
             footer.leaves[place], int(footer.codecs[group, place]),
         )  # fmt: skip
 

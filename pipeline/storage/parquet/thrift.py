@@ -7,7 +7,7 @@ costs what is there: every size is held against the bytes that are left.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol, overload
 
 #: Structs inside structs; Parquet's own go six deep.
 _DEEPEST: Final = 24
@@ -19,7 +19,20 @@ _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7,
 _INTEGERS: Final = frozenset({4, 5, 6})
 
 Fields = dict[int, Any]
-Bytes = bytes | memoryview
+#: Bytes that are in memory.
+Held = bytes | memoryview
+
+
+class Bytes(Protocol):
+    """Bytes, a view of some, or a range of a file that is used like them."""
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, wanted: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, wanted: slice, /) -> bytes | memoryview: ...
 
 
 class ThriftError(ValueError):
