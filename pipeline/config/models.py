@@ -55,17 +55,20 @@ class InputConfig(Settings):
 
     path: Names = Field(
         min_length=1,
-        description="Parquet files, folders or globs, local or fsspec URIs; read in sorted order.",
+        description="Parquet files, folders or globs, local or fsspec URIs; read in sorted order. "
+        "Folders called name=value give their files a column of text.",
     )
     layout: Literal["auto", "long", "nested"] = Field(
         "auto",
         description="long: a row per query and document, rows of a query together; "
-        "nested: a row per query with a list of structs; auto: by the columns.",
+        "nested: a row per query with a list of structs, or a struct of lists; auto: by the "
+        "columns.",
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
         description="Our column name to yours, where neither it nor a known alias fits; "
-        "fields inside a nested list are mapped the same way.",
+        "fields inside a nested list are mapped the same way. doc_id: '@position' names candidates "
+        "of a list that has no ids by their place in it, from 0.",
     )
     text_columns: Names | None = Field(
         None,

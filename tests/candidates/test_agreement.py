@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import datetime
 import uuid
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +16,8 @@ from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.reading import read_lists
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
+from pipeline.outputs.ranked_unit import rank_unit
+from pipeline.storage.parquet import table_of, to_bytes
 from pipeline.storage.store import list_files
 from tests.makers import long_table, nested_table
 
@@ -265,3 +269,79 @@ def test_decimals_with_a_fraction_are_no_ids(tmp_path: Path) -> None:
     ids = pa.array([Decimal("7.00")], pa.decimal128(5, 2))
     with pytest.raises(InputContractError, match=r"'query_id' holds decimal128\(5, 2\); .*BIGINT"):
         opened(tmp_path, rows(ids))
+
+
+def _coded(values: pa.Array) -> pa.Array:
+    places = pa.array([None if value is None else i for i, value in enumerate(values.to_pylist())])
+    return pa.DictionaryArray.from_arrays(places.cast(pa.int8()), values.fill_null(values[0]))
+
+
+def test_a_dictionary_of_anything_is_read_as_its_values(tmp_path: Path) -> None:
+    ids = pa.array([7, 8], pa.uint16())
+    table = pa.table(
+        {
+            "query_id": _coded(ids), "query": _coded(pa.array(["x", "y"], pa.large_string())),
+            "doc_id": _coded(pa.array([b"a", b"b"], pa.large_binary())),
+            "text": _coded(pa.array(["t", None])), "rank": _coded(pa.array([2, 1], pa.int16())),
+            "score": _coded(pa.array([Decimal("1.5"), None], pa.decimal128(5, 2))),
+            "day": _coded(pa.array([1, 2], pa.date32())),
+        }
+    )  # fmt: skip
+    lists = lists_of(opened(tmp_path, table, keep=("day",)))
+    assert lists.queries["query_id"].to_pylist() == [7, 8]
+    documents = lists.documents.to_pydict()
+    assert documents["doc_id"] == ["a", "b"] and documents["text"] == ["t", None]
+    assert documents["first_stage_rank"] == [2, 1]
+    assert documents["first_stage_score"] == [1.5, None]
+    assert [day.toordinal() - EPOCH for day in documents["day"]] == [1, 2]
+
+
+EPOCH = datetime.date(1970, 1, 1).toordinal()
+
+CARRIED = {
+    "timestamp": pa.array([datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)] * 2),
+    "nanoseconds": pa.array([1, None], pa.timestamp("ns")),
+    "date": pa.array([1, None], pa.date32()),
+    "duration": pa.array([1, None], pa.duration("us")),
+    "decimal": pa.array([Decimal("1.50"), None], pa.decimal128(9, 2)),
+    "list": pa.array([["a", None], None]),
+    "struct": pa.array([{"a": 1, "b": [{"c": "x"}]}, None]),
+    "map": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int64())),
+    "view": pa.array(["a", None], pa.string_view()),
+    "list view": pa.array([["a"], None], pa.list_view(pa.string())),
+    "fixed list": pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2)),
+    "bool": pa.array([True, None]),
+    "nothing": pa.nulls(2),
+}
+
+
+@pytest.mark.parametrize("kind", CARRIED)
+@pytest.mark.parametrize("nested", [False, True])
+def test_any_value_is_carried_to_the_output(tmp_path: Path, kind: str, nested: bool) -> None:
+    values = CARRIED[kind]
+    table = rows(kept=values)
+    if nested and kind != "view":  # which Arrow cannot write inside a list
+        items = pa.StructArray.from_arrays(
+            [table[name].combine_chunks() for name in ("doc_id", "text", "kept")],
+            ["doc_id", "text", "kept"],
+        )
+        lists = pa.ListArray.from_arrays([0, 1, 2], items)
+        table = table.select(["query_id", "query"]).append_column("candidates", lists)
+    lists = CandidateLists.from_ipc(lists_of(opened(tmp_path, table, keep=("kept",))).to_ipc())
+    ranked = rank_unit("u", lists, np.zeros(2, dtype=np.float32), columns=("kept",)).ranked
+    back = table_of(to_bytes(ranked), "back")
+    assert sorted(map(str, back["kept"].to_pylist())) == sorted(map(str, values.to_pylist()))
+
+
+def test_columns_that_pandas_adds_are_left_alone(tmp_path: Path) -> None:
+    """An index column in one shard, columns of nothing but nulls in another."""
+    with_index = rows(["a"], title=["T"], __index_level_0__=[7])
+    empty = rows(["b"], title=pa.nulls(1), first_stage_rank=pa.nulls(1, pa.float64()))
+    source = opened(tmp_path, with_index, empty, rows(["c"]), keep=())
+    assert lists_of(source).documents["text"].to_pylist() == ["T t", "t", "t"]
+
+
+def test_json_is_text(tmp_path: Path) -> None:
+    said = pa.array(['{"a": 1}', None], pa.json_())
+    documents = lists_of(opened(tmp_path, rows(text=said, kept=said), keep=("kept",))).documents
+    assert documents["text"].to_pylist() == documents["kept"].to_pylist() == ['{"a": 1}', None]
