@@ -212,10 +212,13 @@ def main(
             f"peak {one.peak_mib:,.0f} MiB"
         )
     if write:
+        before = json.loads(_RESULT.read_text(encoding="utf-8")) if _RESULT.exists() else {}
+        shapes = {one["name"]: one for one in before.get("shapes", ())}
+        shapes |= {one.name: asdict(one) | {"is": SHAPES[one.name]} for one in found}
         result: dict[str, Any] = {
             "command": "python -m benchmarks.input_shapes --write",
             "machine": machine(),
-            "shapes": [asdict(one) | {"is": SHAPES[one.name]} for one in found],
+            "shapes": list(shapes.values()),
         }
         _RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 

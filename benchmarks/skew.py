@@ -185,7 +185,8 @@ def main(
         )
     if write:
         result: dict[str, Any] = {
-            "command": f"python -m benchmarks.skew --queries {queries} --giant {giant} --write",
+            "command": f"python -m benchmarks.skew --queries {queries} --giant {giant} "
+            f"--seconds {seconds:g} --write",
             "machine": machine(),
             "runs": [asdict(one) for one in found],
         }
