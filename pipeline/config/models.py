@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Names, Settings
+from pipeline.config.conditions import refuse_malformed
 from pipeline.config.images import ImagesConfig
 
 #: The format that every run has: a unit's Parquet file is its commit record.
@@ -55,8 +56,51 @@ class InputConfig(Settings):
 
     path: Names = Field(
         min_length=1,
-        description="Parquet files, folders or globs, local or fsspec URIs; read in sorted order. "
-        "Folders called name=value give their files a column of text.",
+        description="Files, folders or globs with candidate lists, local or fsspec URIs; read in "
+        "sorted order. Folders called name=value give their files a column of text. The folder of a "
+        "BEIR collection brings its corpus and queries along.",
+    )
+    format: Literal["auto", "parquet", "trec", "tsv", "csv", "jsonl"] = Field(
+        "auto",
+        description="What the files of input.path are, text formats also compressed; auto: by "
+        "their content. Whatever is not Parquet is converted once into a staged copy.",
+    )
+    corpus: Names | None = Field(
+        None,
+        min_length=1,
+        description="Files, folders or globs with the documents (doc_id, title, text, image ...) "
+        "of candidates that hold ids only; Parquet, JSONL, TSV or CSV, found by their content.",
+    )
+    queries: Names | None = Field(
+        None,
+        min_length=1,
+        description="The same with the queries (query_id, query) of candidates that hold none.",
+    )
+    filter: tuple[Any, ...] | None = Field(
+        None,
+        description="Rows of input.path that are candidates, as [column, op, value] conditions "
+        "that all hold, or a list of such lists of which one holds; op is =, ==, !=, <, <=, >, >=, "
+        "in or not in (pyarrow.parquet.filters_to_expression). The others are left out of the "
+        "staged copy that a filter makes necessary.",
+    )
+    order: Literal["auto", "grouped", "scattered"] = Field(
+        "auto",
+        description="grouped: the rows of a query stand together, and where they do not, the run "
+        "is refused; scattered: they are brought together in a staged copy; auto: the query ids "
+        "are looked at.",
+    )
+    staging: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of staged copies, which every node must reach; default: "
+        "<output.path>/_staged.",
+    )
+    broadcast_mib: float = Field(
+        1024.0,
+        ge=0,
+        description="Size of a corpus or of queries in memory up to which every node gets all of "
+        "it, so that candidates need not be moved to their documents; larger ones are joined by a "
+        "shuffle.",
     )
     layout: Literal["auto", "long", "nested"] = Field(
         "auto",
@@ -96,6 +140,12 @@ class InputConfig(Settings):
         "decompression bomb, where a unit takes more than 128 MiB.",
     )
     images: ImagesConfig = ImagesConfig()
+
+    @field_validator("filter")
+    @classmethod
+    def _of_conditions(cls, conditions: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        refuse_malformed(conditions)
+        return conditions
 
 
 class OutputConfig(Settings):
