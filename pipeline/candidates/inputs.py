@@ -12,6 +12,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from pipeline import schema
 from pipeline.candidates.agreement import agreed
 from pipeline.candidates.columns import ColumnMap, map_columns
 from pipeline.candidates.partitions import (
@@ -24,6 +25,7 @@ from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet import Footer, read_footer, read_rows
 from pipeline.storage.parquet.limits import MAX_EXPANSION, DecodeBudget
+from pipeline.storage.parquet.ranges import ValueRange
 from pipeline.storage.store import (
     FileIdentity,
     distinct_files,
@@ -50,6 +52,7 @@ class InputFile:
         partitions: those columns of its path that are read.
         most_parts: into how many units each row group may be cut; None where any number costs the
             same, and nothing where that holds for all.
+        ids: what the footer says of the query ids of each row group; nothing where it cannot.
     """
 
     identity: FileIdentity
@@ -59,6 +62,7 @@ class InputFile:
     columns: ColumnMap
     partitions: Partitions = field(default_factory=dict)
     most_parts: tuple[int | None, ...] = ()
+    ids: tuple[ValueRange, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -247,4 +251,5 @@ def _input_file(footer: Footer, first: int, columns: ColumnMap) -> InputFile:
         columns=columns,
         partitions={name: values[name] for name in sorted(columns.partitions) if name in values},
         most_parts=most if any(most) else (),
+        ids=footer.ranges(columns.query[schema.QUERY_ID]) if footer.rows else (),
     )

@@ -69,7 +69,7 @@ def count_rows_of_queries(source: Input, limit: int) -> int:
     seen, position = 0, 0
     last: object = None
     for file, row, batch in source.batches(0, source.rows, only=(schema.QUERY_ID,)):
-        for value in _ids(source, file, row, batch).to_pylist():
+        for value in query_ids(source, file, row, batch).to_pylist():
             if seen == 0 or value != last:
                 if seen == limit:
                     return position
@@ -125,11 +125,15 @@ def _long_rows(source: Input, start: int, stop: int, separator: str, budget: Dec
 
 def _id_before(source: Input, start: int) -> pa.Array:
     """The query id [1] of the row before a range."""
-    return _ids(source, *next(source.batches(start - 1, start, only=(schema.QUERY_ID,))))
+    return query_ids(source, *next(source.batches(start - 1, start, only=(schema.QUERY_ID,))))
 
 
-def _ids(source: Input, file: InputFile, row: int, batch: pa.RecordBatch) -> pa.Array:
-    """The query ids of a batch of nothing else, in the type that they have in all files."""
+def query_ids(source: Input, file: InputFile, row: int, batch: pa.RecordBatch) -> pa.Array:
+    """The query ids [N] of a batch of nothing else, in the type that they have in all files.
+
+    Raises:
+        InputContractError: one does not fit that type; names file, row and column.
+    """
     [values] = plain_columns(file.columns, "query", _by_name(batch)).values()
     place = _place(file, np.arange(row, row + batch.num_rows))
     return to_ids(values, source.columns.query_id, schema.QUERY_ID, place)

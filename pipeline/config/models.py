@@ -57,8 +57,8 @@ class InputConfig(Settings):
     path: Names = Field(
         min_length=1,
         description="Files, folders or globs with candidate lists, local or fsspec URIs; read in "
-        "sorted order. Folders called name=value give their files a column of text. The folder of a "
-        "BEIR collection brings its corpus and queries along.",
+        "sorted order. Folders called name=value give their files a column of text. The folder of "
+        "a BEIR collection brings its corpus and queries along.",
     )
     format: Literal["auto", "parquet", "trec", "tsv", "csv", "jsonl"] = Field(
         "auto",

@@ -22,6 +22,7 @@ from pipeline.storage.parquet.footer import ParquetFooter
 from pipeline.storage.parquet.leaves import can_be_merged
 from pipeline.storage.parquet.limits import MAX_EXPANSION, DecodeBudget, refuse_expansion
 from pipeline.storage.parquet.page_rows import can_be_located
+from pipeline.storage.parquet.ranges import ValueRange, value_ranges
 from pipeline.storage.parquet.reader import OpenParquet, opened
 from pipeline.storage.parquet.row_parts import LARGE_BYTES, located, part_batches
 from pipeline.storage.parquet.sizes import width_of
@@ -105,6 +106,14 @@ class Footer:
         return all(map(can_be_merged, kinds)) and all(
             can_be_located(self.parsed, group, place) for place in places
         )
+
+    def ranges(self, column: str) -> tuple[ValueRange, ...]:
+        """The smallest and largest id of a top-level column in each row group."""
+        names = self.schema.names
+        if names.count(column) != 1:
+            return ()
+        uuid = (column, column) in self.uuids
+        return value_ranges(self.parsed, self.schema.field(column), uuid=uuid)
 
 
 def read_footer(file: FileIdentity) -> Footer:

@@ -96,6 +96,7 @@ class ParquetFooter:
             :func:`pipeline.storage.parquet.page_rows.chunk_of`.
         pages: pages of a row group's column, kept by
             :func:`pipeline.storage.parquet.row_parts.located`.
+        statistics: [G][C], Statistics of parquet.thrift by field id; None where there are none.
     """
 
     plain: bytes = field(repr=False)
@@ -108,6 +109,7 @@ class ParquetFooter:
     codecs: Ints
     chunks: dict[int, list[Fields]] = field(default_factory=dict, repr=False, compare=False)
     pages: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False, compare=False)
+    statistics: tuple[tuple[Fields | None, ...], ...] = field(default=(), repr=False)
 
     def places(self, columns: Sequence[str]) -> Ints:
         """Places among :attr:`leaves` of what lies below some top-level columns."""
@@ -141,6 +143,7 @@ def _parse(data: bytes, file_size: int) -> ParquetFooter:
     leaves: tuple[Leaf, ...] = ()
     entries: list[Fields] = []
     numbers = [array("q") for _ in range(6)]
+    statistics: list[tuple[Fields | None, ...]] = []
     while True:
         last, kind, place = read_field(data, place, last)
         if kind == 0:
@@ -153,6 +156,7 @@ def _parse(data: bytes, file_size: int) -> ParquetFooter:
             for _ in range(size):
                 group, place = read_struct(data, place)
                 _add_group(numbers, group, len(leaves))
+                statistics.append(tuple(_statistics(chunk) for chunk in group.get(1, [])))
         elif last == 8:
             raise EncryptedError("the file is encrypted")
         elif kind in (1, 2):
@@ -168,6 +172,7 @@ def _parse(data: bytes, file_size: int) -> ParquetFooter:
     return ParquetFooter(
         plain=_plain(data, entries), leaves=leaves, rows=rows, starts=starts,
         stored=stored, unpacked=unpacked, values=values, codecs=codecs,
+        statistics=tuple(statistics),
     )  # fmt: skip
 
 
@@ -228,6 +233,11 @@ def _add_group(numbers: Sequence[array[int]], group: Fields, leaves: int) -> Non
         unpacked.append(about[6])
         values.append(about[5])
         codecs.append(about[4])
+
+
+def _statistics(chunk: Fields) -> Fields | None:
+    found = chunk[3].get(12)
+    return found if isinstance(found, dict) else None
 
 
 def _refuse_nonsense(
