@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.distillation.rules",
     ),
     ("pipeline.images",),
+    ("pipeline.sources",),
     ("pipeline.tokenization",),
     ("pipeline.prompts",),
     ("pipeline.networks",),

@@ -69,7 +69,7 @@ def _common(
         return left
     if pa.types.is_null(first):
         return right
-    common = _common_id(first, second) if name.startswith(_ID) else _common_carried(first, second)
+    common = common_id(first, second) if name.startswith(_ID) else common_carried(first, second)
     if common is None:
         raise InputContractError(
             f"{other}: '{name.removeprefix(_ID)}' holds {second}, but {first} in {path}; write "
@@ -78,7 +78,8 @@ def _common(
     return path, common
 
 
-def _common_id(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+def common_id(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    """The type that holds ids of both integer types; None where one is no integer."""
     kinds = [kind for kind in (first, second) if kind != WIDE_DECIMAL]
     if not all(pa.types.is_integer(kind) for kind in kinds):
         return None
@@ -88,7 +89,8 @@ def _common_id(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
     return pa.uint64() if unsigned and pa.uint64() in (first, second) else pa.int64()
 
 
-def _common_carried(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+def common_carried(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
+    """The type that holds copied values of both; None where there is none."""
     try:
         merged = pa.unify_schemas(
             [pa.schema([pa.field("x", first)]), pa.schema([pa.field("x", second)])],

@@ -24,6 +24,7 @@ class NamedColumns:
     def __init__(
         self, source: str, explicit: Mapping[str, str], fields: pa.Schema, level: Level,
         listed: str | None, uuids: Collection[tuple[str, str]], from_path: Collection[str] = (),
+        aliases: Mapping[str, tuple[str, ...]] = schema.ALIASES,
     ) -> None:  # fmt: skip
         self.source = source
         self.explicit = explicit
@@ -33,6 +34,7 @@ class NamedColumns:
         self._uuids = uuids
         #: Those of the fields that stand in the path of the file.
         self.from_path = frozenset(from_path)
+        self._aliases = aliases
 
     def find(self, name: str) -> str | None:
         """The column that is ours by this name, checked."""
@@ -51,7 +53,7 @@ class NamedColumns:
                 )
             return self.check(chosen)
         # A folder may be called score=bm25 or topic=news and mean something else.
-        own = [alias for alias in schema.ALIASES[name] if alias in names]
+        own = [alias for alias in self._aliases[name] if alias in names]
         found = next((alias for alias in own if alias not in self.from_path), None)
         return None if found is None else self.check(found)
 
@@ -69,7 +71,7 @@ class NamedColumns:
                 raise InputContractError(f"{self.source}: {told}")
         raise InputContractError(
             f"{self.source}: missing column '{name}' (also accepted: "
-            f"{', '.join(schema.ALIASES[name][1:]) or 'no alias'}); columns found: "
+            f"{', '.join(self._aliases[name][1:]) or 'no alias'}); columns found: "
             f"{', '.join(names) or 'none'}; map yours with "
             f"--set input.columns.{name}=YOUR_COLUMN"
         )

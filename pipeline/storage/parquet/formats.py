@@ -30,12 +30,19 @@ _TEXT_HINT: Final = (
 
 def other_format(head: bytes) -> str | None:
     """What a file that begins with ``head`` is and how to make Parquet of it; None: unknown."""
+    known = binary_format(head)
+    if known is not None:
+        name, remedy = known
+        return f"it is {name}, another format than Parquet; {remedy}"
+    return _text_format(head)
+
+
+def binary_format(head: bytes) -> tuple[str, str] | None:
+    """Name of the format that a file of ``head`` is in, and what to do; None: text, or unknown."""
     for beginning, name, remedy in _BEGINNINGS:
         if head.startswith(beginning):
-            return f"it is {name}, another format than Parquet; {remedy}"
-    if head[257:262] == b"ustar":
-        return "it is a tar archive, another format than Parquet; unpack it"
-    return _text_format(head)
+            return name, remedy
+    return ("a tar archive", "unpack it") if head[257:262] == b"ustar" else None
 
 
 def _text_format(head: bytes) -> str | None:

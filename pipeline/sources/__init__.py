@@ -1,0 +1,1 @@
+"""What files of candidates, of a corpus or of queries are, and their rows as canonical tables."""

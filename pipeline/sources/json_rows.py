@@ -1,0 +1,233 @@
+"""JSON lines: an object a line, flat or with a list of candidates inside; integers stay exact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.sources.raw_rows import RawRows
+from pipeline.sources.streams import Block
+
+#: What the values of a column become: bytes of a text, of an id or a number as they are written, or
+#: values of the type that the first ones have.
+Kind: TypeAlias = Literal["text", "id", "number"] | pa.DataType
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonColumns:
+    """What is taken of an object.
+
+    Attributes:
+        outer: names at its top, each with what its values become.
+        listed: the name of a list of candidates; None: an object is one.
+        inner: names in an item of that list, likewise.
+    """
+
+    outer: Mapping[str, Kind]
+    listed: str | None = None
+    inner: Mapping[str, Kind] = field(default_factory=dict)
+
+
+class _NoRowError(Exception):
+    """Why an object is no row."""
+
+
+@dataclass(kw_only=True)
+class _Rows:
+    outer: dict[str, list[Any]]
+    inner: dict[str, list[Any]]
+    places: list[int] = field(default_factory=list)
+    items: list[int] = field(default_factory=list)
+    faults: dict[int, str] = field(default_factory=dict)
+    bare: list[int] = field(default_factory=list)
+
+
+def json_rows(block: Block, columns: JsonColumns) -> RawRows:
+    """The rows of a block of lines; blank lines are none."""
+    found = _Rows(
+        outer={name: [] for name in columns.outer}, inner={name: [] for name in columns.inner}
+    )
+    for offset, line in lines_of(block):
+        try:
+            _add(found, columns, parsed(line), offset)
+        except _NoRowError as error:
+            found.faults[len(found.places)] = str(error)
+            _append(found, {}, {}, offset, 0)
+    return RawRows(
+        columns={
+            **{name: _array(values, columns.outer[name]) for name, values in found.outer.items()},
+            **{
+                f"{columns.listed}.{name}": _array(values, columns.inner[name])
+                for name, values in found.inner.items()
+            },
+        },
+        rows=np.array(found.places, dtype=np.int64),
+        items=np.array(found.items, dtype=np.int64),
+        faults=found.faults,
+        bare=tuple(found.bare),
+    )
+
+
+def lines_of(block: Block) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, each with its byte in the file."""
+    offset, data = block.offset, block.data or b""
+    for line in data.split(b"\n"):
+        if line.strip():
+            yield offset, line
+        offset += len(line) + 1
+
+
+def parsed(line: bytes) -> dict[str, Any]:
+    """The object of a line; bytes that are not UTF-8 become surrogates.
+
+    Raises:
+        _NoRowError: it is none.
+    """
+    try:
+        value = json.loads(line.decode("utf-8", errors="surrogateescape"))
+    except (ValueError, RecursionError) as error:
+        # The message of a number that is too long for Python advises on its settings.
+        told = error.msg if isinstance(error, json.JSONDecodeError) else "nested or long beyond use"
+        raise _NoRowError(f"no JSON: {told}") from None
+    if not isinstance(value, dict):
+        raise _NoRowError("no JSON object")
+    return value
+
+
+def sample_schema(blocks: Sequence[Block]) -> pa.Schema:
+    """The columns of the objects in some lines, and their types.
+
+    Whole numbers, numbers and truth values are what they are where all values agree; lists of
+    objects are such; everything else is text.
+    """
+    values: dict[str, list[Any]] = {}
+    for block in blocks:
+        for _, line in lines_of(block):
+            try:
+                for name, value in parsed(line).items():
+                    values.setdefault(name, []).append(value)
+            except _NoRowError:
+                continue
+    return pa.schema([pa.field(name, _type_of(found)) for name, found in values.items()])
+
+
+def _type_of(values: list[Any]) -> pa.DataType:
+    present = [value for value in values if value is not None]
+    if present and all(isinstance(value, list) for value in present):
+        items = [item for value in present for item in value]
+        if items and not all(isinstance(item, dict) for item in items):
+            return pa.list_(pa.string())
+        inner: dict[str, list[Any]] = {}
+        for item in items:
+            for name, value in item.items():
+                inner.setdefault(name, []).append(value)
+        fields = [pa.field(name, _type_of(found)) for name, found in inner.items()]
+        return pa.list_(pa.struct(fields) if fields else pa.null())
+    kinds = {type(value) for value in present}
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int} and all(abs(value) < 2**63 for value in present):
+        return pa.int64()
+    return pa.float64() if kinds and kinds <= {int, float} else pa.string()
+
+
+def _add(found: _Rows, columns: JsonColumns, value: dict[str, Any], offset: int) -> None:
+    outer = _taken(value, columns.outer)
+    if columns.listed is None:
+        _append(found, outer, {}, offset, 0)
+        return
+    items = value.get(columns.listed)
+    if items is None or items == []:
+        found.bare.append(len(found.places))
+        _append(found, outer, {}, offset, 0)
+        return
+    if not isinstance(items, list):
+        raise _NoRowError(f"'{columns.listed}' holds no list")
+    for number, item in enumerate(items):
+        try:
+            if not isinstance(item, dict):
+                raise _NoRowError(f"an item of '{columns.listed}' is no object")
+            inner = _taken(item, columns.inner)
+        except _NoRowError as error:
+            found.faults[len(found.places)] = str(error)
+            _append(found, {}, {}, offset, number)
+        else:
+            _append(found, outer, inner, offset, number)
+
+
+def _append(
+    found: _Rows, outer: Mapping[str, Any], inner: Mapping[str, Any], offset: int, item: int
+) -> None:
+    for part, values in ((found.outer, outer), (found.inner, inner)):
+        for name, column in part.items():
+            column.append(values.get(name))
+    found.places.append(offset)
+    found.items.append(item)
+
+
+def _taken(value: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    return {name: _checked(name, value.get(name), kind) for name, kind in kinds.items()}
+
+
+def _checked(name: str, value: Any, kind: Kind) -> Any:
+    """A value that its column can hold."""
+    if value is None:
+        return None
+    if not isinstance(kind, str):
+        return _carried(name, value, kind)
+    if isinstance(value, str):
+        return _encoded(value)
+    if kind == "id" and type(value) is int:
+        return _digits(name, value)
+    if kind == "number" and type(value) in (int, float):
+        return repr(value).encode() if type(value) is float else _digits(name, value)
+    expected = {"text": "text", "id": "text or a whole number", "number": "a number"}[kind]
+    raise _NoRowError(f"'{name}' holds {_spoken(value)}, expected {expected}")
+
+
+def _carried(name: str, value: Any, kind: pa.DataType) -> Any:
+    """A value of a column that is copied."""
+    if pa.types.is_string(kind):
+        text = value if isinstance(value, str) else json.dumps(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise _NoRowError(f"'{name}' holds what is not valid UTF-8") from None
+        return text
+    accepted = {
+        pa.bool_(): type(value) is bool,
+        pa.int64(): type(value) is int and -(2**63) <= value < 2**63,
+        pa.float64(): type(value) is float or (type(value) is int and abs(value) <= 2**53),
+    }
+    if accepted.get(kind):
+        return value
+    raise _NoRowError(f"'{name}' holds {_spoken(value)}, but {kind} in the first lines")
+
+
+def _encoded(value: str) -> bytes:
+    """Bytes of a text; not UTF-8 where the file's were not, or where it escapes half characters."""
+    try:
+        return value.encode("utf-8", errors="surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", errors="surrogatepass")
+
+
+def _digits(name: str, value: int) -> bytes:
+    try:
+        return str(value).encode()
+    except ValueError:  # more digits than Python turns into text
+        raise _NoRowError(f"'{name}' holds a number that is too long") from None
+
+
+def _spoken(value: Any) -> str:
+    names = {dict: "an object", list: "a list", bool: "a truth value", str: "text"}
+    return names.get(type(value), "a number")
+
+
+def _array(values: list[Any], kind: Kind) -> pa.Array:
+    return pa.array(values, pa.binary() if isinstance(kind, str) else kind)

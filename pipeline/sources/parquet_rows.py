@@ -1,0 +1,96 @@
+"""Rows of Parquet files of any role, long or nested; of filtered ones only those that match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.candidates.canonical import plain
+from pipeline.candidates.casting import items_of
+from pipeline.errors import InputContractError
+from pipeline.sources.conditions import Conditions, columns_of, matching, may_match
+from pipeline.sources.raw_rows import Ints, RawRows
+from pipeline.sources.roles import RoleColumns
+from pipeline.storage.files import FileIdentity
+from pipeline.storage.parquet import Footer, read_rows
+from pipeline.storage.parquet.limits import DecodeBudget
+
+
+def parquet_rows(
+    file: FileIdentity, start: int, stop: int, columns: RoleColumns, conditions: Conditions,
+    *, max_expansion: float,
+) -> Iterator[RawRows]:  # fmt: skip
+    """Rows ``[start, stop)`` in order.
+
+    Raises:
+        InputContractError: the file is another version or damaged, or a column cannot be read.
+    """
+    wanted = list(dict.fromkeys([*columns.top(), *columns_of(conditions)]))
+    budget = DecodeBudget(max_expansion=max_expansion, keeps=False)
+    row = start
+    for batch in read_rows(file.path, start, stop, columns=wanted, expected=file, budget=budget):
+        rows = np.arange(row, row + batch.num_rows)
+        row += batch.num_rows
+        given = dict(zip(batch.schema.names, batch.columns, strict=True))
+        if conditions:
+            places = matching(conditions, given, file.path)
+            if len(places) == 0:
+                continue
+            rows = rows[places]
+            given = {name: values.take(pa.array(places)) for name, values in given.items()}
+        yield _flat(given, rows) if columns.listed is None else _nested(given, rows, columns)
+
+
+def groups_to_read(footer: Footer, conditions: Conditions) -> list[bool]:
+    """For each row group, whether it can hold a row that matches.
+
+    Raises:
+        InputContractError: the file lacks a column of the filter.
+    """
+    names = columns_of(conditions)
+    missing = [name for name in names if name not in footer.schema.names]
+    if missing:
+        raise InputContractError(
+            f"{footer.file.path}: input.filter names '{missing[0]}', which is not there; columns "
+            f"found: {', '.join(footer.schema.names)}"
+        )
+    known = {name: footer.ranges(name) for name in names if not _nests(footer, name)}
+    return [
+        may_match(conditions, {name: of[group] for name, of in known.items() if of})
+        for group in range(len(footer.row_groups))
+    ]
+
+
+def _nests(footer: Footer, name: str) -> bool:
+    return bool(footer.schema.field(name).type.num_fields)
+
+
+def _flat(given: dict[str, pa.Array], rows: Ints) -> RawRows:
+    return RawRows(columns=given, rows=rows, items=np.zeros(len(rows), dtype=np.int64))
+
+
+def _nested(given: dict[str, pa.Array], rows: Ints, columns: RoleColumns) -> RawRows:
+    """A row for each item of a list, and one for a list without any."""
+    items, counts = items_of(plain(given[str(columns.listed)]))
+    shown = np.maximum(counts, 1)
+    parents = np.repeat(np.arange(len(counts)), shown)
+    begins = np.append(0, np.cumsum(shown))[:-1]
+    place = np.arange(len(parents)) - begins[parents]
+    bare = counts[parents] == 0
+    source = pa.array(np.append(0, np.cumsum(counts))[:-1][parents] + place, mask=bare)
+    if pa.types.is_null(items.type):
+        inner = {columns.key(name): pa.nulls(len(parents)) for name in columns.inner}
+    else:
+        fields = dict(zip([f.name for f in items.type], items.flatten(), strict=True))
+        inner = {columns.key(name): fields[own].take(source) for name, own in columns.inner.items()}
+    return RawRows(
+        columns={
+            **{name: given[name].take(pa.array(parents)) for name in columns.outer.values()},
+            **inner,
+        },
+        rows=rows[parents],
+        items=place,
+        bare=tuple(np.flatnonzero(bare).tolist()),
+    )
