@@ -113,21 +113,20 @@ def _typed(name: str, values: pa.Array, conditions: Conditions) -> pa.Array:
     ]
     if not flat or not all(type(one) in (int, float) for one in flat):
         return text
-    kind = pa.int64() if all(type(one) is int for one in flat) else pa.float64()
-    return _numbers(text, kind)
+    return _numbers(text)
 
 
-def _numbers(text: pa.Array, kind: pa.DataType) -> pa.Array:
+def _numbers(text: pa.Array) -> pa.Array:
     """Numbers of text; null where it is none."""
     try:
-        return text.cast(kind)
+        return text.cast(pa.float64())
     except pa.ArrowInvalid:
-        found = [_number(value, kind) for value in text]
-        return pa.array(found, kind)
+        found = [_number(value) for value in text]
+        return pa.array(found, pa.float64())
 
 
-def _number(value: pa.Scalar, kind: pa.DataType) -> Any:
+def _number(value: pa.Scalar) -> Any:
     try:
-        return pc.cast(value, kind).as_py()
+        return pc.cast(value, pa.float64()).as_py()
     except pa.ArrowInvalid:
         return None

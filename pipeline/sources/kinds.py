@@ -26,6 +26,9 @@ SPOKEN: Final[dict[str, str]] = {
 }
 
 _LINES: Final = 20
+
+#: Control characters that any text may have; random bytes have one among twelve.
+_CONTROLS: Final = 64
 _MOST_SHOWN: Final = 120
 _INTEGER: Final = re.compile(rb"[+-]?[0-9]+")
 _NUMBER: Final = re.compile(
@@ -125,7 +128,7 @@ def refuse_other(head: bytes, path: str) -> None:
             "doc_id, title and text"
         )
     control = sum(head.count(bytes([code])) for code in (*range(1, 9), *range(14, 27)))
-    if control > len(head) // 50 or head.count(0) > len(head) // 4:
+    if control > _CONTROLS + len(head) // 25 or head.count(0) > _CONTROLS + len(head) // 4:
         raise InputContractError(
             f"{path}: this is binary, of a kind that is not known; formats that are read: "
             "Parquet, TREC runs, TSV, CSV, JSON lines, each also compressed with gzip, zstd or "
@@ -140,7 +143,9 @@ def first_lines(head: bytes) -> list[bytes]:
 
 
 def is_trec(lines: list[bytes]) -> bool:
-    """Whether most lines have the six fields of a run, rank and score being numbers."""
+    """Whether the first line, or most, have the six fields of a run, with rank and score."""
+    if _is_run_line(lines[0].split()):
+        return True
     whole = lines[:-1] if len(lines) > 1 else lines
     return 2 * sum(_is_run_line(line.split()) for line in whole) > len(whole)
 

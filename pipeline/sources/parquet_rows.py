@@ -15,6 +15,7 @@ from pipeline.sources.raw_rows import Ints, RawRows
 from pipeline.sources.roles import RoleColumns
 from pipeline.storage.files import FileIdentity
 from pipeline.storage.parquet import Footer, read_rows
+from pipeline.storage.parquet.columns import refuse_extensions, twice_error
 from pipeline.storage.parquet.limits import DecodeBudget
 
 
@@ -56,6 +57,10 @@ def groups_to_read(footer: Footer, conditions: Conditions) -> list[bool]:
             f"{footer.file.path}: input.filter names '{missing[0]}', which is not there; columns "
             f"found: {', '.join(footer.schema.names)}"
         )
+    for name in names:
+        if footer.schema.names.count(name) > 1:
+            raise twice_error(footer.file.path, name)
+        refuse_extensions(footer.schema.field(name), footer.file.path)
     known = {name: footer.ranges(name) for name in names if not _nests(footer, name)}
     return [
         may_match(conditions, {name: of[group] for name, of in known.items() if of})

@@ -112,7 +112,8 @@ def _headerless(role: Role, lines: list[bytes], path: str) -> tuple[str, ...]:
             f"{path}: these are judgements (query_id 0 doc_id relevance), which are no candidates: "
             f"{shown(lines[0])}; name a run as input.path, and these with rerank evaluate --qrels"
         )
-    count = Counter(map(len, rows)).most_common(1)[0][0]
+    found = [count for count, _ in Counter(map(len, rows)).most_common()]
+    count = next((count for count in found if count in HEADERLESS[role]), found[0])
     names = HEADERLESS[role].get(count)
     if names is None:
         raise _no_header(path, role, f"TSV of {count} columns", lines[0])

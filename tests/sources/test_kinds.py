@@ -82,7 +82,7 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
         (b'[{"_id": 1}]', "a JSON array"),
         (b'{\n  "_id": 1\n}', "a JSON document over several lines"),
         ("{}".encode("utf-16"), "text in UTF-16"),
-        (bytes(range(256)) * 4, "this is binary"),
+        (bytes(range(256)) * 16, "this is binary"),
         (b"just some words\n", "this is text, but neither"),
     ):
         with pytest.raises(InputContractError, match=r"x\.bin") as raised:
@@ -99,7 +99,5 @@ def test_a_forced_format_that_does_not_fit_shows_the_first_line(wanted: str) -> 
 
 
 def test_a_run_named_parquet_says_that_it_is_a_run() -> None:
-    with pytest.raises(
-        InputContractError, match=r"format is parquet, but this is a TREC run"
-    ):
+    with pytest.raises(InputContractError, match=r"format is parquet, but this is a TREC run"):
         refuse_forced("parquet", RUN, "x")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputContractError
@@ -59,6 +59,7 @@ def test_content_is_read_however_it_is_compressed(packed: bytes, tmp_path: Path)
     assert read_head(identify(str(path)), 1e9).data == CONTENT
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from([b"a", b"bc", b"\n"]), max_size=30), st.integers(1, 9))
 def test_every_line_is_in_the_shard_in_which_it_begins(pieces: list[bytes], size: int) -> None:
     data = b"".join(pieces)
