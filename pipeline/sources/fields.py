@@ -31,12 +31,12 @@ class _Cut:
 
     Attributes:
         kept: bool [B], bytes that are part of a field.
-        begins: int64 [F], for each field a byte before which all of those before it have ended.
+        lengths: int64 [F], bytes of each field.
         counts: int64 [L], fields of each line; 0: the line is blank.
     """
 
     kept: Bools
-    begins: Ints
+    lengths: Ints
     counts: Ints
 
 
@@ -60,11 +60,11 @@ def split_block(
     cut = _by_tabs(values, starts, ends) if tabs else _by_blanks(values, starts)
     good = cut.counts == len(names)
     filled = np.flatnonzero(cut.counts > 0)
-    length = np.minimum(ends + 1, len(values)) - starts
-    kept = cut.kept & np.repeat(good, length)
-    before = np.append(0, np.cumsum(kept))
-    begins = cut.begins[np.repeat(good, cut.counts)]
-    bounds = np.append(before[begins], before[-1]).astype(np.int32)
+    kept = cut.kept
+    if not good[filled].all():
+        kept = kept & np.repeat(good, np.minimum(ends + 1, len(values)) - starts)
+    lengths = cut.lengths[np.repeat(good, cut.counts)]
+    bounds = np.append(0, np.cumsum(lengths)).astype(np.int32)
     flat = pa.Array.from_buffers(
         pa.binary(), len(bounds) - 1,
         [None, pa.py_buffer(bounds), pa.py_buffer(np.ascontiguousarray(values[kept]))],
@@ -91,15 +91,16 @@ def _by_tabs(values: npt.NDArray[np.uint8], starts: Ints, ends: Ints) -> _Cut:
     separator = values == _TAB
     kept = ~(separator | (values == _NEWLINE))
     last = ends - 1
-    returns = last[(last >= starts) & (values[np.maximum(last, 0)] == _RETURN)]
-    kept[returns] = False
+    returned = (last >= starts) & (values[np.maximum(last, 0)] == _RETURN)
+    kept[last[returned]] = False
+    stops = ends - returned
     tabs = np.flatnonzero(separator)
     counts = np.searchsorted(tabs, ends) - np.searchsorted(tabs, starts) + 1
-    blank = np.append(0, np.cumsum(kept | separator))
-    empty = blank[ends] == blank[starts]
-    counts[empty] = 0
-    begins = np.sort(np.concatenate([starts[~empty], tabs + 1]))
-    return _Cut(kept=kept, begins=begins, counts=counts)
+    filled = stops > starts
+    counts[~filled] = 0
+    begins = np.sort(np.concatenate([starts[filled], tabs + 1]))
+    field_ends = np.sort(np.concatenate([stops[filled], tabs]))
+    return _Cut(kept=kept, lengths=field_ends - begins, counts=counts)
 
 
 def _by_blanks(values: npt.NDArray[np.uint8], starts: Ints) -> _Cut:
@@ -107,5 +108,6 @@ def _by_blanks(values: npt.NDArray[np.uint8], starts: Ints) -> _Cut:
     blank[[*_BLANKS, _NEWLINE]] = True
     kept = ~blank[values]
     begins = np.flatnonzero(kept & ~np.append(False, kept[:-1])[: len(kept)])
+    field_ends = np.flatnonzero(kept & ~np.append(kept[1:], False)[: len(kept)]) + 1
     counts = np.diff(np.append(np.searchsorted(begins, starts), len(begins)))
-    return _Cut(kept=kept, begins=begins, counts=counts)
+    return _Cut(kept=kept, lengths=field_ends - begins, counts=counts)
