@@ -106,6 +106,10 @@ def refuse_other(head: bytes, path: str) -> None:
     """
     if not head.removeprefix(BOM).strip():
         raise InputContractError(f"{path}: the file is empty; delete it or write it again")
+    if head.startswith(b"PARE"):
+        raise InputContractError(
+            f"{path}: this is encrypted Parquet, which is not read; write it without encryption"
+        )
     known = binary_format(head)
     if known is not None:
         name, remedy = known

@@ -25,7 +25,7 @@ from pipeline.errors import InputContractError
 from pipeline.sources.conditions import Conditions, conditions_of
 from pipeline.sources.kinds import SPOKEN, Format, format_of, refuse_forced
 from pipeline.sources.listing import files_of
-from pipeline.sources.parquet_rows import groups_to_read, parquet_rows
+from pipeline.sources.parquet_rows import groups_to_read, parquet_rows, untyped
 from pipeline.sources.raw_rows import RawRows
 from pipeline.sources.roles import Role, RoleColumns, map_role
 from pipeline.sources.streams import Head, read_head
@@ -158,7 +158,7 @@ def open_source(
         filled = [(file, head) for file, head in looked if head is not None]
         if not filled:
             raise InputContractError(
-                f"{listed[0].path}: the file is empty (0 bytes), and so are all of input.{role}; "
+                f"{listed[0].path}: the file is empty (0 bytes), and so are all of the {role}; "
                 "see to the step that wrote them"
             )
         kind = _agreed_format(role, filled, config)
@@ -258,7 +258,7 @@ def _open(
         )  # fmt: skip
         return SourceFile(columns=columns, text=text, size_bytes=int(file.size * head.expansion))
     footer = read_footer(file)
-    arrow = footer.schema
+    arrow = footer.schema if footer.rows else untyped(footer.schema)
     columns = map_role(
         role, arrow, path=file.path, config=config, pass_through=pass_through, uuids=footer.uuids
     )

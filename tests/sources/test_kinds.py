@@ -73,6 +73,7 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
         (tarred(), "this is a tar archive; unpack it"),
         (feather(), "this is an Arrow IPC (Feather) file"),
         (database(tmp_path), "this is an SQLite database"),
+        (b"PARE\x00", "this is encrypted Parquet"),
         (b"\x89HDF\r\n\x1a\n", "this is an HDF5 file"),
         (b"\x93NUMPY\x01", "this is a NumPy file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),

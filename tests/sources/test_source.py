@@ -222,6 +222,14 @@ def test_files_agree_on_types_and_missing_columns_are_null(tmp_path: Path) -> No
         rows_of("corpus", tmp_path / "in")
 
 
+def test_files_without_rows_agree_with_any_other(tmp_path: Path) -> None:
+    nothing = pa.array([], pa.float64())
+    parquet(tmp_path / "in" / "a.parquet", pa.table({"doc_id": nothing, "text": nothing}))
+    parquet(tmp_path / "in" / "b.parquet", [{"doc_id": 7, "text": "x"}])
+    assert plain(rows_of("corpus", tmp_path / "in")) == [{"doc_id": 7, "text": "x"}]
+    assert rows_of("corpus", tmp_path / "in" / "a.parquet") == []
+
+
 # --- what is wrong with lines ----------------------------------------------------------------
 
 
