@@ -1,0 +1,160 @@
+"""The files of a role opened: what each is, and one format and type per column over all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.candidates.agreement import common_carried, common_id
+from pipeline.config import InputConfig
+from pipeline.errors import InputContractError
+from pipeline.sources.conditions import Conditions, conditions_of
+from pipeline.sources.kinds import SPOKEN, Format, format_of, refuse_forced
+from pipeline.sources.listing import files_of
+from pipeline.sources.parquet_rows import groups_to_read, untyped
+from pipeline.sources.roles import Role, map_role
+from pipeline.sources.shards import Source, SourceFile
+from pipeline.sources.streams import Head, read_head
+from pipeline.sources.tables import PLACES, table_schema
+from pipeline.sources.text_files import open_text
+from pipeline.storage.files import FileIdentity
+from pipeline.storage.parquet import read_footer
+from pipeline.storage.store import with_content
+
+#: Files that are opened at once: opening waits for the store.
+_OPENED: Final = 16
+
+_IDS: Final = (schema.QUERY_ID, schema.DOC_ID)
+
+
+def open_source(
+    role: Role, paths: Sequence[str], config: InputConfig, *, pass_through: tuple[str, ...] = ()
+) -> Source:
+    """List the files of a role, and find out what each is and which of its columns are ours.
+
+    Args:
+        role: candidates, corpus or queries.
+        paths: files, folders or globs; a BEIR collection as corpus or queries by its folder.
+        config: of the input.
+        pass_through: columns that are copied to the output, where the files have them.
+
+    Raises:
+        NotFoundError: a path matches nothing.
+        InputContractError: files are of a format that is not read, or of several; a column is
+            missing or of a type that cannot be read; a file is damaged.
+    """
+    listed = files_of(role, paths)
+    conditions = conditions_of(config.filter) if role == "candidates" else ()
+    whole_bytes = int(config.hash_mib * 2**20)
+
+    def look(file: FileIdentity) -> tuple[FileIdentity, Head | None]:
+        known = with_content(file, whole_bytes=whole_bytes)
+        return known, read_head(known, config.max_expansion) if known.size else None
+
+    with ThreadPoolExecutor(_OPENED) as pool:
+        looked = list(pool.map(look, listed))
+        filled = [(file, head) for file, head in looked if head is not None]
+        if not filled:
+            raise InputContractError(
+                f"{listed[0].path}: the file is empty (0 bytes), and so are all of the {role}; "
+                "see to the step that wrote them"
+            )
+        kind = _agreed_format(role, filled, config)
+        opened = list(pool.map(
+            lambda one: _open(kind, role, one[0], one[1], config, pass_through, conditions), filled
+        ))  # fmt: skip
+    opened = _agreed_types([file.path for file, _ in filled], opened)
+    rows = sum(sum(one.groups) for one in opened) if kind == "parquet" else None
+    return Source(
+        role=role,
+        files=tuple(file for file, _ in filled),
+        format=kind,
+        schema=_common_schema(opened),
+        rows=rows,
+        size_bytes=sum(one.size_bytes for one in opened),
+        opened=tuple(opened),
+        conditions=conditions,
+        max_expansion=config.max_expansion,
+    )
+
+
+def _open(
+    kind: Format, role: Role, file: FileIdentity, head: Head, config: InputConfig,
+    pass_through: tuple[str, ...], conditions: Conditions,
+) -> SourceFile:  # fmt: skip
+    if kind != "parquet":
+        text, columns = open_text(
+            kind, role, head, path=file.path, config=config, pass_through=pass_through,
+            conditions=conditions,
+        )  # fmt: skip
+        return SourceFile(columns=columns, text=text, size_bytes=int(file.size * head.expansion))
+    footer = read_footer(file)
+    arrow = footer.schema if footer.rows else untyped(footer.schema)
+    columns = map_role(
+        role, arrow, path=file.path, config=config, pass_through=pass_through, uuids=footer.uuids
+    )
+    footer.refuse_expansion(columns.top(), config.max_expansion)
+    wanted = groups_to_read(footer, conditions)
+    places = footer.parsed.places(columns.top())
+    sizes = np.maximum(footer.parsed.unpacked[:, places], footer.parsed.stored[:, places])
+    return SourceFile(
+        columns=columns, groups=footer.row_groups, wanted=tuple(wanted),
+        size_bytes=int(sizes.sum(axis=1)[wanted].sum()) + 8 * footer.rows * len(places),
+    )  # fmt: skip
+
+
+def _agreed_format(
+    role: Role, files: Sequence[tuple[FileIdentity, Head]], config: InputConfig
+) -> Format:
+    """The one format of all files."""
+    forced = config.format if role == "candidates" else "auto"
+    if forced != "auto":
+        for file, head in files:
+            refuse_forced(forced, head.data, file.path)
+        return forced
+    kinds = [format_of(head.data, file.path) for file, head in files]
+    other = next((n for n, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        raise InputContractError(
+            f"{files[other][0].path}: this is {SPOKEN[kinds[other]]}, but {files[0][0].path} is "
+            f"{SPOKEN[kinds[0]]}; the files of one role must be of one format: name those that "
+            "are meant"
+        )
+    return kinds[0]
+
+
+def _agreed_types(paths: Sequence[str], opened: Sequence[SourceFile]) -> list[SourceFile]:
+    """The files with one type per column over all of them; nulls agree with anything."""
+    agreed: dict[str, tuple[str, pa.DataType]] = {}
+    for path, one in zip(paths, opened, strict=True):
+        for name, kind in one.columns.types.items():
+            before = agreed.setdefault(name, (path, kind))[1]
+            if kind == before or pa.types.is_null(kind):
+                continue
+            merge = common_id if name in _IDS else common_carried
+            common = kind if pa.types.is_null(before) else merge(before, kind)
+            if common is None:
+                raise InputContractError(
+                    f"{path}: '{name}' holds {kind}, but {before} in {agreed[name][0]}; write both "
+                    "files with one type"
+                )
+            agreed[name] = (path, common)
+    return [
+        replace(one, columns=replace(
+            one.columns, types={name: agreed[name][1] for name in one.columns.types}
+        ))
+        for one in opened
+    ]  # fmt: skip
+
+
+def _common_schema(opened: Sequence[SourceFile]) -> pa.Schema:
+    fields = {f.name: f for one in opened for f in table_schema(one.columns)}
+    last = (schema.REASON, schema.MESSAGE, *PLACES)
+    return pa.schema([f for name, f in fields.items() if name not in last]
+                     + [fields[name] for name in last])  # fmt: skip
