@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.candidates.agreement import common_carried, common_id
+from pipeline.candidates.column_types import WIDE_DECIMAL
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
 from pipeline.sources.conditions import Conditions, conditions_of
 from pipeline.sources.kinds import SPOKEN, Format, format_of, refuse_forced
 from pipeline.sources.listing import files_of
-from pipeline.sources.parquet_rows import groups_to_read, untyped
+from pipeline.sources.parquet_rows import groups_to_read, path_columns, untyped
 from pipeline.sources.roles import Role, map_role
 from pipeline.sources.shards import Source, SourceFile
 from pipeline.sources.streams import Head, read_head
@@ -97,11 +98,13 @@ def _open(
     footer = read_footer(file)
     arrow = footer.schema if footer.rows else untyped(footer.schema)
     columns = map_role(
-        role, arrow, path=file.path, config=config, pass_through=pass_through, uuids=footer.uuids
-    )
-    footer.refuse_expansion(columns.top(), config.max_expansion)
+        role, arrow, path=file.path, config=config, pass_through=pass_through, uuids=footer.uuids,
+        partitions=path_columns(footer),
+    )  # fmt: skip
+    stored = [name for name in columns.top() if name not in columns.partitions]
+    footer.refuse_expansion(stored, config.max_expansion)
     wanted = groups_to_read(footer, conditions)
-    places = footer.parsed.places(columns.top())
+    places = footer.parsed.places(stored)
     sizes = np.maximum(footer.parsed.unpacked[:, places], footer.parsed.stored[:, places])
     return SourceFile(
         columns=columns, groups=footer.row_groups, wanted=tuple(wanted),
@@ -145,6 +148,9 @@ def _agreed_types(paths: Sequence[str], opened: Sequence[SourceFile]) -> list[So
                     "files with one type"
                 )
             agreed[name] = (path, common)
+    for name, (path, kind) in agreed.items():
+        if name in _IDS and kind == WIDE_DECIMAL:
+            agreed[name] = (path, pa.string())
     return [
         replace(one, columns=replace(
             one.columns, types={name: agreed[name][1] for name in one.columns.types}

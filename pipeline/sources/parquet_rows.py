@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from pipeline import schema
 from pipeline.candidates.canonical import plain
-from pipeline.candidates.casting import items_of
+from pipeline.candidates.casting import Place
+from pipeline.candidates.nested_items import items_of, positions
+from pipeline.candidates.partitions import Partitions, partitions_of, repeated
 from pipeline.errors import InputContractError
 from pipeline.sources.conditions import Conditions, columns_of, matching, may_match
 from pipeline.sources.raw_rows import Ints, RawRows
@@ -28,20 +31,32 @@ def parquet_rows(
     Raises:
         InputContractError: the file is another version or damaged, or a column cannot be read.
     """
-    wanted = list(dict.fromkeys([*columns.top(), *columns_of(conditions)]))
+    wanted = dict.fromkeys([*columns.top(), *columns_of(conditions)])
+    path = {name: value for name, value in columns.partitions.items() if name in wanted}
+    stored = [name for name in wanted if name not in path]
     budget = DecodeBudget(max_expansion=max_expansion, keeps=False)
     row = start
-    for batch in read_rows(file.path, start, stop, columns=wanted, expected=file, budget=budget):
+    for batch in read_rows(file.path, start, stop, columns=stored, expected=file, budget=budget):
         rows = np.arange(row, row + batch.num_rows)
         row += batch.num_rows
         given = dict(zip(batch.schema.names, batch.columns, strict=True))
+        given |= {name: repeated(value, batch.num_rows) for name, value in path.items()}
         if conditions:
             places = matching(conditions, given, file.path)
             if len(places) == 0:
                 continue
             rows = rows[places]
             given = {name: values.take(pa.array(places)) for name, values in given.items()}
-        yield _flat(given, rows) if columns.listed is None else _nested(given, rows, columns)
+        if columns.listed is None:
+            yield _flat(given, rows)
+        else:
+            yield _nested(given, Place(path=file.path, rows=rows), columns)
+
+
+def path_columns(footer: Footer) -> Partitions:
+    """The columns that stand in the path of a file and not in the file itself."""
+    found = partitions_of(footer.file.path)
+    return {name: value for name, value in found.items() if name not in footer.schema.names}
 
 
 def groups_to_read(footer: Footer, conditions: Conditions) -> list[bool]:
@@ -50,7 +65,7 @@ def groups_to_read(footer: Footer, conditions: Conditions) -> list[bool]:
     Raises:
         InputContractError: the file lacks a column of the filter.
     """
-    names = columns_of(conditions)
+    names = [name for name in columns_of(conditions) if name not in path_columns(footer)]
     missing = [name for name in names if name not in footer.schema.names]
     if missing:
         raise InputContractError(
@@ -81,26 +96,28 @@ def _flat(given: dict[str, pa.Array], rows: Ints) -> RawRows:
     return RawRows(columns=given, rows=rows, items=np.zeros(len(rows), dtype=np.int64))
 
 
-def _nested(given: dict[str, pa.Array], rows: Ints, columns: RoleColumns) -> RawRows:
+def _nested(given: dict[str, pa.Array], place: Place, columns: RoleColumns) -> RawRows:
     """A row for each item of a list, and one for a list without any."""
-    items, counts = items_of(plain(given[str(columns.listed)]))
+    listed = str(columns.listed)
+    items, counts = items_of(plain(given[listed]), listed, {*columns.inner.values()}, place)
     shown = np.maximum(counts, 1)
     parents = np.repeat(np.arange(len(counts)), shown)
     begins = np.append(0, np.cumsum(shown))[:-1]
-    place = np.arange(len(parents)) - begins[parents]
+    within = np.arange(len(parents)) - begins[parents]
     bare = counts[parents] == 0
-    source = pa.array(np.append(0, np.cumsum(counts))[:-1][parents] + place, mask=bare)
+    source = pa.array(np.append(0, np.cumsum(counts))[:-1][parents] + within, mask=bare)
     if pa.types.is_null(items.type):
         inner = {columns.key(name): pa.nulls(len(parents)) for name in columns.inner}
     else:
         fields = dict(zip([f.name for f in items.type], items.flatten(), strict=True))
+        fields[schema.POSITION] = positions(counts)
         inner = {columns.key(name): fields[own].take(source) for name, own in columns.inner.items()}
     return RawRows(
         columns={
             **{name: given[name].take(pa.array(parents)) for name in columns.outer.values()},
             **inner,
         },
-        rows=rows[parents],
-        items=place,
+        rows=place.rows[parents],
+        items=within,
         bare=tuple(np.flatnonzero(bare).tolist()),
     )

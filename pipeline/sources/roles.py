@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from pipeline.candidates.column_types import (
 )
 from pipeline.candidates.layouts import candidate_fields, candidates_column
 from pipeline.candidates.named_columns import Level, NamedColumns
+from pipeline.candidates.partitions import Partitions, with_partitions
 from pipeline.config import InputConfig
 from pipeline.errors import ConfigurationError, InputContractError
 
@@ -52,6 +53,7 @@ class RoleColumns:
         texts: names among ours that hold text.
         types: of ids, images and copied columns, by our names.
         uuids: columns of UUIDs in 16 bytes, each with its level.
+        partitions: columns that stand in the path of the file, whether they are read or not.
     """
 
     role: Role
@@ -61,6 +63,7 @@ class RoleColumns:
     texts: frozenset[str] = frozenset()
     types: Mapping[str, pa.DataType] = field(default_factory=dict)
     uuids: frozenset[tuple[Level, str]] = frozenset()
+    partitions: Partitions = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,6 +92,7 @@ class RoleColumns:
 def map_role(
     role: Role, arrow: pa.Schema, *, path: str, config: InputConfig,
     pass_through: tuple[str, ...] = (), uuids: Collection[tuple[str, str]] = (),
+    partitions: Partitions | None = None,
 ) -> RoleColumns:  # fmt: skip
     """Find the columns of a role in a file's schema.
 
@@ -101,6 +105,7 @@ def map_role(
         config: of the input: columns, text_columns, and whether there are corpus and queries.
         pass_through: columns that are copied to the output, where the file has them.
         uuids: top-level name and own name of each column of UUIDs in 16 bytes.
+        partitions: columns that stand in its path and not in itself.
 
     Raises:
         ConfigurationError: ``input.columns`` names something that is not ours.
@@ -113,22 +118,24 @@ def map_role(
         )
     listed = None
     if role == "candidates":
-        listed = candidates_column(arrow, _there(config, arrow), config.layout, path)
+        listed = candidates_column(arrow, config.columns, config.layout, path)
+    from_path = partitions or {}
+    stored, arrow = arrow, with_partitions(arrow, from_path)
     aliases = ALIASES[role]
     outer = NamedColumns(
-        path, _explicit(config, arrow, listed), arrow, "query", listed, uuids, aliases
+        path, _explicit(config, arrow, listed), arrow, "query", listed, uuids, from_path, aliases
     )
     inner = outer
     if listed is not None:
         outer.check(listed)
         wanted = [*(config.text_columns or ()), *pass_through]
-        fields = candidate_fields(arrow, listed, config.columns, wanted)
+        fields = candidate_fields(stored, listed, config.columns, wanted)
         explicit = {k: v for k, v in config.columns.items() if v in fields.names}
-        inner = NamedColumns(path, explicit, fields, "candidate", listed, uuids, aliases)
+        inner = NamedColumns(path, explicit, fields, "candidate", listed, uuids, (), aliases)
     found = _Found(outer, inner, config, role)
     for name in pass_through:
         found.copy(name)
-    return found.columns(listed)
+    return replace(found.columns(listed), partitions=from_path)
 
 
 class _Found:

@@ -8,6 +8,7 @@ import json
 import logging
 import pickle
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,36 @@ def test_nested_parquet_gives_a_row_for_each_candidate_and_one_for_none(tmp_path
     assert [tuple(row[key] for key in keys[:4]) for row in same] == [
         tuple(row[key] for key in keys[:4]) for row in found
     ]
+
+
+def test_columns_of_the_path_are_read_filtered_and_mapped(tmp_path: Path) -> None:
+    for lang in ("de", "en%2Fus"):
+        rows = [{"query_id": f"q-{lang}", "doc_id": "d"}]
+        parquet(tmp_path / "in" / f"lang={lang}" / "x.parquet", rows)
+    found = rows_of("candidates", tmp_path / "in", pass_through=("lang",))
+    assert [row["lang"] for row in found] == ["de", "en/us"]
+    only = rows_of("candidates", tmp_path / "in", filter=(("lang", "==", "de"),))
+    assert [row["query_id"] for row in only] == ["q-de"]
+    mapped = rows_of("candidates", tmp_path / "in", columns={"query_id": "lang"})
+    assert [row["query_id"] for row in mapped] == ["de", "en/us"]
+
+
+def test_structs_of_lists_and_named_places_are_candidates(tmp_path: Path) -> None:
+    passages = {"pid": ["a", "b"], "score": [2.0, 1.0]}
+    path = parquet(tmp_path / "x.parquet", [{"query_id": "q", "passages": passages}])
+    found = rows_of("candidates", path)
+    assert [(row["doc_id"], row["first_stage_score"]) for row in found] == [("a", 2.0), ("b", 1.0)]
+    texts = parquet(tmp_path / "y.parquet", [{"qid": "q", "query": "w", "passages": ["s", "t"]}])
+    named = rows_of("candidates", texts, columns={"doc_id": "@position"}, **INLINE)
+    assert [(row["doc_id"], row["text"]) for row in named] == [("0", "s"), ("1", "t")]
+
+
+def test_decimal_ids_are_integers_or_text(tmp_path: Path) -> None:
+    for name, precision in (("x", 18), ("y", 38)):
+        ids = pa.array([Decimal(10**15 + 1)], pa.decimal128(precision, 0))
+        table = pa.table({"query_id": ["q"], "doc_id": ids})
+        [row] = rows_of("candidates", parquet(tmp_path / f"{name}.parquet", table))
+        assert row["doc_id"] == (10**15 + 1 if name == "x" else "1000000000000001")
 
 
 def test_files_agree_on_types_and_missing_columns_are_null(tmp_path: Path) -> None:
