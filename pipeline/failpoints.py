@@ -36,6 +36,15 @@ NAMES: Final = (
     "lease.released",
 )
 
+#: Steps of making a staged copy, which only some inputs need, in their order.
+OF_STAGING: Final = (
+    "staging.planned",
+    "staging.part_ready",
+    "staging.part_written",
+    "staging.part_recorded",
+    "staging.finished",
+)
+
 _hits: Counter[str] = Counter()
 
 
@@ -44,7 +53,7 @@ class FailpointError(Exception):
 
 
 def reached(name: str) -> None:
-    """Say that the process has come to the step ``name``, one of :data:`NAMES`."""
+    """Say that the process has come to the step ``name``, one of those above."""
     wanted = os.environ.get(VARIABLE)
     if not wanted:
         return

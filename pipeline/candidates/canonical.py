@@ -75,13 +75,18 @@ def candidate_columns(
     text, bad_text = _join([inner[name] for name in columns.text], separator, count)
     doc_ids = inner[candidate[schema.DOC_ID]]
     column = _described(schema.DOC_ID, candidate)
+    reason = reasons.first_reason([(reasons.INVALID_UTF8, bad_text)], count)
+    if schema.REASON in candidate:
+        reason = pc.coalesce(inner[candidate[schema.REASON]], reason)
     found = {
         schema.DOC_ID: to_ids(doc_ids, columns.doc_id, column, place),
         schema.TEXT: text,
-        schema.REASON: reasons.first_reason([(reasons.INVALID_UTF8, bad_text)], count),
+        schema.REASON: reason,
         schema.FIRST_STAGE_SCORE: _number(inner, columns, schema.FIRST_STAGE_SCORE, place),
         schema.FIRST_STAGE_RANK: _number(inner, columns, schema.FIRST_STAGE_RANK, place),
     }
+    if schema.MESSAGE in candidate:
+        found[schema.MESSAGE] = inner[candidate[schema.MESSAGE]]
     if schema.IMAGE in candidate:
         found[schema.IMAGE] = inner[candidate[schema.IMAGE]]
     for name in columns.passed:

@@ -73,6 +73,7 @@ def map_columns(
     pass_through: Sequence[str] = (),
     uuids: Collection[tuple[str, str]] = (),
     partitions: Partitions | None = None,
+    staged: bool = False,
 ) -> ColumnMap:
     """Find our columns in a file's schema.
 
@@ -87,6 +88,8 @@ def map_columns(
         uuids: top-level name and own name of each column of UUIDs in 16 bytes.
         partitions: columns of the file's path. They are found by an explicit name, or where
             something that must be there is called like them, and never by an alias.
+        staged: whether the file is of a staged copy, which says of rows why they cannot be scored;
+            in any other file columns of these names mean nothing.
 
     Raises:
         ConfigurationError: ``columns`` names something that is not ours.
@@ -118,6 +121,8 @@ def map_columns(
             candidate[name] = found
             require = require_image if name == schema.IMAGE else require_number
             require(inner.fields.field(found), source, inner.note(name, found))
+    if staged:
+        candidate |= {name: inner.check(name) for name in (schema.REASON, schema.MESSAGE)}
     text = _text_columns(inner, text_columns, has_image=schema.IMAGE in candidate)
     passed = _passed(pass_through, outer, inner)
     used = {*query.values(), *candidate.values(), *text, *passed}

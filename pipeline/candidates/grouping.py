@@ -95,7 +95,8 @@ def _lists(
 ) -> CandidateLists:
     of_document = np.repeat(np.arange(queries.num_rows), np.diff(offsets))
     doc_ids = documents.column(schema.DOC_ID).combine_chunks()
-    invalid_text = ~reasons.is_null(documents.column(schema.REASON))
+    given = documents.column(schema.REASON).combine_chunks()
+    invalid_text = np.asarray(pc.fill_null(pc.equal(given, reasons.INVALID_UTF8), False))
     no_image = np.ones(documents.num_rows, dtype=bool)
     if schema.IMAGE in documents.column_names:
         no_image = reasons.is_null(documents.column(schema.IMAGE))
@@ -111,7 +112,9 @@ def _lists(
         ],
         documents.num_rows,
     )
-    documents = _replace(documents, schema.REASON, reason)
+    # What was found when a copy was staged says more than what the row looks like now.
+    found_before = pc.if_else(pc.equal(given, reasons.INVALID_UTF8), None, given)
+    documents = _replace(documents, schema.REASON, pc.coalesce(found_before, reason))
     ranks = _first_stage_ranks(documents, offsets)
     documents = _replace(documents, schema.FIRST_STAGE_RANK, ranks)
     return CandidateLists(queries=queries, offsets=offsets, documents=documents)

@@ -149,10 +149,17 @@ class Input:
         """Called before a file is opened; for a subclass that keeps watch over the files."""
 
 
-def open_input(config: InputConfig, *, pass_through: tuple[str, ...] = ()) -> Input:
+def open_input(
+    config: InputConfig, *, pass_through: tuple[str, ...] = (), staged: bool = False
+) -> Input:
     """List the input, read every footer, and resolve every file's columns.
 
     A file without rows agrees with any other: writers give its columns whatever types they like.
+
+    Args:
+        config: where it is, and what its columns are called.
+        pass_through: columns that are copied to the output.
+        staged: whether it is a staged copy, whose rows may have a reason against them.
 
     Raises:
         NotFoundError: a path matches nothing.
@@ -187,7 +194,8 @@ def open_input(config: InputConfig, *, pass_through: tuple[str, ...] = ()) -> In
         [*config.columns.values(), *(config.text_columns or ()), *pass_through],
     )
     columns = {
-        footer.file.path: _columns(footer, config, pass_through) for footer in filled or footers
+        footer.file.path: _columns(footer, config, pass_through, staged)
+        for footer in filled or footers
     }
     mapped = agreed(columns)
     common = next(iter(mapped.values()))
@@ -218,7 +226,9 @@ def _file_batches(
         yield batch
 
 
-def _columns(footer: Footer, config: InputConfig, pass_through: tuple[str, ...]) -> ColumnMap:
+def _columns(
+    footer: Footer, config: InputConfig, pass_through: tuple[str, ...], staged: bool
+) -> ColumnMap:
     columns = map_columns(
         footer.schema if footer.rows else _without_types(footer.schema),
         source=footer.file.path,
@@ -227,7 +237,8 @@ def _columns(footer: Footer, config: InputConfig, pass_through: tuple[str, ...])
         text_columns=config.text_columns,
         pass_through=pass_through,
         uuids=footer.uuids,
-        partitions=partitions_of(footer.file.path),
+        partitions={} if staged else partitions_of(footer.file.path),
+        staged=staged,
     )
     footer.refuse_expansion(columns.read_columns(), config.max_expansion)
     return columns

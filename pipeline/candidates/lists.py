@@ -44,6 +44,11 @@ class CandidateLists:
         """int64 [E]: the lists without documents."""
         return np.flatnonzero(np.diff(self.offsets) == 0)
 
+    def without(self, reason: str) -> CandidateLists:
+        """The same queries without the documents that have this reason against them."""
+        found = pc.fill_null(pc.equal(self.documents.column(schema.REASON), reason), False)
+        return self._only(np.flatnonzero(~found.to_numpy(zero_copy_only=False)))
+
     def scoreable(self) -> tuple[CandidateLists, npt.NDArray[np.int64]]:
         """The same queries with only those documents that have no reason against them.
 

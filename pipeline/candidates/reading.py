@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.candidates import reasons
 from pipeline.candidates.canonical import (
     candidate_columns,
     plain,
@@ -58,6 +59,9 @@ def read_lists(source: Input, start: int, stop: int, *, separator: str = " ") ->
     else:
         rows = _long_rows(source, start, stop, separator, budget)
         lists = group_rows(rows.queries, rows.documents)
+        if schema.REASON in source.columns.candidate:
+            # Of a query without candidates a staged copy has one row, which says so.
+            lists = lists.without(reasons.NO_CANDIDATES)
     _refuse_split_queries(lists, source, start, stop)
     return lists
 

@@ -28,6 +28,9 @@ IMAGE_DECODE: Final = "image_decode"
 IMAGE_LIMIT: Final = "image_limit"
 WORKER_CRASHED: Final = "worker_crashed"
 NO_CANDIDATES: Final = "no_candidates"
+MISSING_DOCUMENT: Final = "missing_document"
+MISSING_QUERY: Final = "missing_query"
+MALFORMED_LINE: Final = "malformed_line"
 
 #: What each code means and what to do; written to the quarantine, shown in the docs.
 MESSAGES: Final[dict[str, str]] = {
@@ -49,6 +52,11 @@ MESSAGES: Final[dict[str, str]] = {
     WORKER_CRASHED: "the query crashed, hung or raised in every worker that scored it, even alone; "
     "the run's report has the worker's last words",
     NO_CANDIDATES: "the query's list of candidates is null or empty, so there is nothing to rank",
+    MISSING_DOCUMENT: "no document of input.corpus has this doc_id; ids are compared character by "
+    "character",
+    MISSING_QUERY: "no query of input.queries has this query_id; ids are compared character by "
+    "character",
+    MALFORMED_LINE: "the line is not one of its file's format, so it names no candidate",
 }
 
 #: Reasons that are of a query and not of a candidate.

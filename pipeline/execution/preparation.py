@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pipeline
-from pipeline.candidates.inputs import Input, open_input
+from pipeline.candidates.inputs import Input
 from pipeline.candidates.planning import Plan, plan_units
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig, load_config
@@ -18,6 +19,7 @@ from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.execution.runs.identity import ModelIdentity, fingerprint, model_identity
 from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.staged_input import OtherCopyError, StagedInput, opened
 from pipeline.execution.unit_size import UnitSize, unit_size
 from pipeline.outputs import finding
 from pipeline.storage.policy import set_retry_policy
@@ -38,6 +40,7 @@ class Prepared:
         size: how large units are, and why.
         folder: where the run is or will be.
         begun: when planning began, by :func:`time.time`.
+        staged: the copy that is read in place of the input; None: the input itself is.
         allow_code: modules outside this package that the user allows to be imported; never
             written down, so that a run's folder cannot say it.
     """
@@ -49,11 +52,13 @@ class Prepared:
     size: UnitSize
     folder: RunFolder
     begun: float
+    staged: StagedInput | None = None
     allow_code: frozenset[str] = frozenset()
 
     def description(self) -> dict[str, Any]:
         """Content of ``run.json``."""
-        return {
+        staged = {} if self.staged is None else {"staging": self.staged.described()}
+        return staged | {
             "run_id": self.plan.run_id,
             "fingerprint": self.plan.fingerprint,
             "model": asdict(self.model),
@@ -70,16 +75,24 @@ def prepare(
     *,
     allow_code: frozenset[str] = frozenset(),
     size: UnitSize | None = None,
+    staying: ExitStack | None = None,
+    copy_id: str | None = None,
+    stage: bool = True,
 ) -> Prepared:
-    """Resolve the model, open the input, cut it into units.
+    """Resolve the model, open the input, or a staged copy of it, cut it into units.
 
     Args:
         config: the job.
         allow_code: modules outside this package that the user allows to be imported.
         size: how the input was cut before; None: as the job says.
+        staying: takes Ray over, where it was started to make a copy; None: it is ended before this
+            returns.
+        copy_id: the copy that must come of the input; None: any.
+        stage: whether a copy may be made, or must be there.
 
     Raises:
         ConfigurationError, NotFoundError, ModelError, InputContractError: see their classes.
+        NotStagedError: there is no copy, and none may be made.
     """
     begun = time.time()
     set_retry_policy(config.storage)
@@ -87,7 +100,8 @@ def prepare(
     config = config.model_copy(update={"model": cards.resolve(config.model)})
     reranker = build_reranker(config.model, images=config.input.images, allow_code=allow_code)
     model = model_identity(config, reranker)
-    source = open_input(config.input, pass_through=config.output.columns)
+    with ExitStack() as ending:
+        source, staged = opened(config, staying or ending, copy_id=copy_id, stage=stage)
     if size is None:
         size = unit_size(config, source, reranker)
     plan = plan_units(
@@ -106,6 +120,7 @@ def prepare(
         size=size,
         folder=folder,
         begun=begun,
+        staged=staged,
         allow_code=allow_code,
     )
 
@@ -115,6 +130,7 @@ def prepare_again(
     overrides: Sequence[str] = (),
     *,
     allow_code: frozenset[str] = frozenset(),
+    staying: ExitStack | None = None,
 ) -> Prepared:
     """Prepare the job of ``run.json`` for the same folder.
 
@@ -122,6 +138,7 @@ def prepare_again(
         folder: the run, wherever it lies now.
         overrides: ``KEY=VALUE``; they may change replicas, Ray and limits, but no score.
         allow_code: modules outside this package that the user allows to be imported.
+        staying: as in :func:`prepare`.
 
     Raises:
         InputContractError: an input file has changed, is new or is gone; names it.
@@ -141,7 +158,17 @@ def prepare_again(
     )
     here = config.output.model_copy(update={"path": folder.path.rpartition("/")[0]})
     config = config.model_copy(update={"output": here})
-    prepared = prepare(config, allow_code=allow_code, size=_size_before(described, config))
+    staging = described.get("staging")
+    try:
+        prepared = prepare(
+            config,
+            allow_code=allow_code,
+            size=_size_before(described, config),
+            staying=staying,
+            copy_id=None if staging is None else staging["copy_id"],
+        )
+    except OtherCopyError as error:
+        raise _changed_sources(folder, staging, error.sources) from None
     if prepared.plan.run_id != described["run_id"]:
         _refuse_changed(folder, described, prepared)
     return prepared
@@ -156,18 +183,41 @@ def _size_before(described: dict[str, Any], config: JobConfig) -> UnitSize | Non
     return UnitSize(**{name: units[name] for name in ("documents", "first", "reason", "seconds")})
 
 
-def _refuse_changed(folder: RunFolder, described: dict[str, Any], prepared: Prepared) -> None:
-    now = prepared.description()
-    before_files = {file["path"]: file for file in described["input"]}
-    now_files = {file["path"]: file for file in now["input"]}
+def _changed_sources(
+    folder: RunFolder, staging: dict[str, Any], now: list[dict[str, Any]]
+) -> InputContractError:
+    """The refusal of a run whose sources are not those that its staged copy was made of."""
+    files = (
+        [f for source in sources for f in source["files"]] for sources in (staging["sources"], now)
+    )
+    return _difference(folder, *files) or InputContractError(
+        f"{folder.path}: cannot be resumed, for what its staged copy was made of is read "
+        "differently now; start the job anew, which makes a run of its own"
+    )
+
+
+def _difference(
+    folder: RunFolder, before: list[dict[str, Any]], now: list[dict[str, Any]]
+) -> InputContractError | None:
+    """The refusal that names the first file that is not as it was."""
+    before_files = {file["path"]: file for file in before}
+    now_files = {file["path"]: file for file in now}
     for path in sorted(before_files.keys() | now_files.keys()):
         if before_files.get(path) != now_files.get(path):
             what = "is new" if path not in before_files else "has changed"
-            raise InputContractError(
+            return InputContractError(
                 f"{path}: {what if path in now_files else 'is gone'} since this run was planned, "
                 f"so {folder.path} cannot be resumed; start the job anew, which makes a run of its "
                 "own and leaves this one as it is"
             )
+    return None
+
+
+def _refuse_changed(folder: RunFolder, described: dict[str, Any], prepared: Prepared) -> None:
+    now = prepared.description()
+    different = _difference(folder, described["input"], now["input"])
+    if different is not None:
+        raise different
     changed = sorted(
         f"{section}.{name}"
         for section in ("model", "versions", "config")

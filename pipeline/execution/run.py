@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from pipeline import failpoints
+from pipeline.candidates.reasons import NO_CANDIDATES
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig
 from pipeline.errors import InputContractError, RunFailedError
@@ -176,6 +177,8 @@ def _refuse_lost_rows(prepared: Prepared, manifest: dict[str, Any]) -> None:
     """A row of the input is a candidate in the long layout, and a query in the nested one."""
     counted = "documents" if prepared.source.columns.layout == "long" else "queries"
     planned, found = sum(unit.stop - unit.start for unit in prepared.plan.units), manifest[counted]
+    if prepared.staged is not None:  # whose rows of queries without candidates become none
+        found += manifest["reasons"].get(NO_CANDIDATES, 0)
     if found != planned:
         raise RunFailedError(
             f"{prepared.folder.path}: {found} {counted} were ranked, but the plan has {planned}; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +65,8 @@ def rank_unit(
     arrays |= {name: taken.column(name) for name in columns}
     ranked = pa.table(arrays, schema=pa.schema([*contract, *passed]))
     empty = query_ids.take(pa.array(lists.empty))
-    return RankedUnit(ranked=ranked, quarantine=_quarantine(unit, ranked, empty))
+    told = taken.column(schema.MESSAGE) if schema.MESSAGE in taken.column_names else None
+    return RankedUnit(ranked=ranked, quarantine=_quarantine(unit, ranked, told, empty))
 
 
 def cut_rows(table: pa.Table, *, most_bytes: int) -> list[pa.Table]:
@@ -78,9 +79,20 @@ def cut_rows(table: pa.Table, *, most_bytes: int) -> list[pa.Table]:
     return [table.slice(start, stop - start) for start, stop in pairwise(edges)]
 
 
-def _quarantine(unit: str, ranked: pa.Table, empty: pa.Array) -> pa.Table:
-    """The rows that have a reason, and the queries ``empty`` [E] that have no candidates."""
-    rejected = ranked.filter(ranked.column(schema.REASON).is_valid())
+def _quarantine(
+    unit: str, ranked: pa.Table, told: pa.ChunkedArray | None, empty: pa.Array
+) -> pa.Table:
+    """The rows that have a reason, and the queries ``empty`` [E] that have no candidates.
+
+    Args:
+        unit: the unit's name.
+        ranked: rows [N].
+        told: [N], what is to be said of a row; null or None: what its code means.
+        empty: ids.
+    """
+    has_reason = ranked.column(schema.REASON).is_valid()
+    rejected = ranked.filter(has_reason)
+    own = [] if told is None else told.filter(has_reason).to_pylist()
     codes = rejected.column(schema.REASON).to_pylist() + [reasons.NO_CANDIDATES] * len(empty)
     query_ids = rejected.column(schema.QUERY_ID).cast(pa.string())
     doc_ids = rejected.column(schema.DOC_ID).cast(pa.string())
@@ -91,7 +103,10 @@ def _quarantine(unit: str, ranked: pa.Table, empty: pa.Array) -> pa.Table:
             schema.QUERY_ID: pa.chunked_array([*query_ids.chunks, empty.cast(pa.string())]),
             schema.DOC_ID: pa.chunked_array([*doc_ids.chunks, nothing]),
             schema.REASON: pa.array(codes, pa.string()),
-            schema.MESSAGE: pa.array([reasons.message(code) for code in codes], pa.string()),
+            schema.MESSAGE: pa.array(
+                [said or reasons.message(code) for code, said in zip_longest(codes, own)],
+                pa.string(),
+            ),
         },
         schema=schema.QUARANTINE_SCHEMA,
     )

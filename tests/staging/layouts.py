@@ -1,0 +1,150 @@
+"""One collection in every layout that people have, each readable by one command."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from tests.makers import WORDS, nested_table, write
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Candidate lists with ids only, and what they refer to."""
+
+    queries: dict[str, str]
+    corpus: dict[str, tuple[str, str]]
+    lists: dict[str, list[tuple[str, float]]]
+
+    def long(self) -> pa.Table:
+        """A row per candidate with everything, first-stage ranks as TREC runs have them."""
+        rows = [
+            {
+                "query_id": query_id,
+                "query": self.queries[query_id],
+                "doc_id": doc_id,
+                "title": self.corpus[doc_id][0],
+                "text": self.corpus[doc_id][1],
+                "first_stage_score": score,
+                "first_stage_rank": rank,
+            }
+            for query_id, candidates in self.lists.items()
+            for rank, (doc_id, score) in enumerate(candidates, start=1)
+        ]
+        kinds = [("query_id", pa.string()), ("query", pa.string()), ("doc_id", pa.string()),
+                 ("title", pa.string()), ("text", pa.string()),
+                 ("first_stage_score", pa.float64()), ("first_stage_rank", pa.int32())]  # fmt: skip
+        return pa.Table.from_pylist(rows, schema=pa.schema(kinds))
+
+    def references(self) -> pa.Table:
+        """A row per candidate with ids, score and rank."""
+        return self.long().drop_columns(["query", "title", "text"])
+
+
+def collection(
+    queries: int = 20, documents: int = 60, candidates: int = 9, *, seed: int = 0
+) -> Collection:
+    """A small one that is made up."""
+    chance = random.Random(seed)
+
+    def words(most: int) -> str:
+        return " ".join(chance.choices(WORDS, k=chance.randint(1, most)))
+
+    corpus = {f"d{d:04d}": (words(3), words(15)) for d in range(documents)}
+    named = {f"q{q:04d}": words(4) for q in range(queries)}
+    lists = {
+        query_id: [
+            (doc_id, round(100 - place - chance.random() / 2, 3))
+            for place, doc_id in enumerate(chance.sample(sorted(corpus), candidates))
+        ]
+        for query_id in named
+    }
+    return Collection(queries=named, corpus=corpus, lists=lists)
+
+
+def corpus_table(given: Collection) -> pa.Table:
+    rows = [{"doc_id": d, "title": t, "text": x} for d, (t, x) in given.corpus.items()]
+    return pa.Table.from_pylist(rows)
+
+
+def queries_table(given: Collection) -> pa.Table:
+    return pa.Table.from_pylist([{"query_id": q, "query": t} for q, t in given.queries.items()])
+
+
+def sorted_long(folder: Path, given: Collection) -> dict[str, Any]:
+    return {"path": str(write(folder / "sorted.parquet", given.long(), row_group_size=50))}
+
+
+def scattered_long(folder: Path, given: Collection) -> dict[str, Any]:
+    table = given.long()
+    order = list(range(table.num_rows))
+    random.Random(1).shuffle(order)
+    path = folder / "scattered"
+    for part in range(3):
+        write(path / f"{part}.parquet", table.take(pa.array(order[part::3])), row_group_size=20)
+    return {"path": str(path)}
+
+
+def nested(folder: Path, given: Collection) -> dict[str, Any]:
+    return {"path": str(write(folder / "nested.parquet", nested_table(given.long())))}
+
+
+def references(folder: Path, given: Collection) -> dict[str, Any]:
+    return {
+        "path": str(write(folder / "ids.parquet", given.references(), row_group_size=33)),
+        "corpus": str(write(folder / "corpus.parquet", corpus_table(given))),
+        "queries": str(write(folder / "queries.parquet", queries_table(given))),
+    }
+
+
+def trec(folder: Path, given: Collection) -> dict[str, Any]:
+    lines = [
+        f"{query_id} Q0 {doc_id} {rank} {score!r} bm25"
+        for query_id, candidates in given.lists.items()
+        for rank, (doc_id, score) in enumerate(candidates, start=1)
+    ]
+    return {
+        "path": str(text(folder / "run.trec", lines)),
+        "corpus": str(
+            text(folder / "corpus.tsv", [f"{d}\t{t} {x}" for d, (t, x) in given.corpus.items()])
+        ),
+        "queries": str(text(folder / "queries.tsv", [f"{q}\t{t}" for q, t in given.queries.items()])),
+    }
+
+
+def beir(folder: Path, given: Collection) -> dict[str, Any]:
+    place = folder / "beir"
+    text(place / "corpus.jsonl", [
+        json.dumps({"_id": d, "title": t, "text": x}) for d, (t, x) in given.corpus.items()
+    ])  # fmt: skip
+    text(place / "queries.jsonl", [
+        json.dumps({"_id": q, "text": t}) for q, t in given.queries.items()
+    ])  # fmt: skip
+    text(place / "run.trec", (folder / "run.trec").read_text().splitlines())
+    return {"path": str(place)}
+
+
+def text(path: Path, lines: list[str]) -> Path:
+    """A file of lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+Layout = Callable[[Path, Collection], dict[str, Any]]
+
+#: Each writes its files and gives the section ``input`` of a job.
+LAYOUTS: dict[str, Layout] = {
+    "sorted": sorted_long,
+    "scattered": scattered_long,
+    "nested": nested,
+    "references": references,
+    "trec": trec,
+    "beir": beir,
+}
