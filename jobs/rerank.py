@@ -7,6 +7,7 @@ if __name__ == "__main__":  # first, so that what the imports below raise is tol
 
     run_module("jobs.rerank")
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -30,6 +31,8 @@ from pipeline.config import JobConfig
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.run import begin_imports, execute
+from pipeline.execution.staged_input import NotStagedError
+from pipeline.staging.making import Staging
 
 
 def run(
@@ -51,12 +54,41 @@ def run(
             return
         if not dry_run:
             begin_imports(job)
-        prepared = prepare(job, allow_code=allowed(allow_code))
-        show_plan(prepared)
+        consent = allowed(allow_code)
         if dry_run:
-            console.say("dry run: nothing was scored or written")
+            _show_dry(job, consent)
             return
-        show_outcome(execute(prepared, repair=repair))
+        with ExitStack() as staying:
+            prepared = prepare(job, allow_code=consent, staying=staying)
+            show_plan(prepared)
+            show_outcome(execute(prepared, repair=repair))
+
+
+def _show_dry(job: JobConfig, consent: frozenset[str]) -> None:
+    """Show the plan of a job, or how the copy would be made that has to be there before."""
+    try:
+        show_plan(prepare(job, allow_code=consent, stage=False))
+    except NotStagedError as missing:
+        show_staging(missing.staging)
+    console.say("dry run: nothing was scored or written")
+
+
+def show_staging(staging: Staging) -> None:
+    """Say how a copy will be made that is not there yet."""
+    for source in staging.sources.all:
+        rows = "" if source.rows is None else f", {source.rows:,} rows"
+        files = len(source.files)
+        console.say(
+            f"{source.role:<10} {files} file{'s' * (files != 1)}{rows}, {source.format}, about "
+            f"{source.size_bytes / 2**20:,.1f} MiB in memory"
+        )
+    look = staging.look
+    if look is None:
+        said = "depends on whether the rows of each query stand together; all ids are looked at"
+    else:
+        said = f"{look.kind}: {look.reason}"
+    console.say(f"staging    {said}")
+    console.say(f"copy       {staging.folder.path}, not there yet; the run makes it first")
 
 
 def show_plan(prepared: Prepared) -> None:
@@ -67,6 +99,15 @@ def show_plan(prepared: Prepared) -> None:
     console.say(
         f"model      {model.name} ({model.family}, {model.dtype}, {model.score_scale}{licence})"
     )
+    if prepared.staged is not None:
+        strategy = prepared.staged.manifest["strategy"]
+        made = prepared.staged.seconds
+        when = f"made in {made:,.1f} s" if made else "made before"
+        console.say(f"staging    {strategy['kind']}: {strategy['reason']}")
+        console.say(
+            f"copy       {prepared.staged.folder.path}, "
+            f"{prepared.staged.size_bytes / 2**20:,.1f} MiB, {when}"
+        )
     console.say(
         f"input      {files} file{'s' * (files != 1)}, {prepared.source.rows:,} rows, "
         f"{prepared.source.columns.layout} layout"

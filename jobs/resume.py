@@ -7,6 +7,7 @@ if __name__ == "__main__":  # first, so that what the imports below raise is tol
 
     run_module("jobs.resume")
 
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -27,9 +28,12 @@ def resume(
     """Go on with a run that was interrupted; --set changes what does not change its scores."""
     with command():
         consent = allowed(allow_code)
-        prepared = prepare_again(find_run(run), overrides or [], allow_code=consent)
-        show_plan(prepared)
-        show_outcome(execute(prepared, repair=repair))
+        with ExitStack() as staying:
+            prepared = prepare_again(
+                find_run(run), overrides or [], allow_code=consent, staying=staying
+            )
+            show_plan(prepared)
+            show_outcome(execute(prepared, repair=repair))
 
 
 def main() -> None:

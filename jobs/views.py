@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -19,7 +19,7 @@ from jobs.command import (
     console,
     read_config,
 )
-from jobs.rerank import show_plan
+from jobs.rerank import show_plan, show_staging
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig
 from pipeline.errors import ExitCode
@@ -28,7 +28,9 @@ from pipeline.execution.runs.listing import advice
 from pipeline.execution.runs.run_folder import RunFolder, find_run
 from pipeline.execution.runs.state import lines, run_state
 from pipeline.execution.runs.verification import audit
+from pipeline.execution.staged_input import NotStagedError
 from pipeline.reports.terminal import Terminal
+from pipeline.staging.making import Staging
 
 #: A name that is cut cannot be copied; a narrow terminal wraps the line instead.
 _WIDE = 120
@@ -46,7 +48,14 @@ def plan(
     """Show how a job's input is cut into units, and which of them are done."""
     with command():
         job = read_config(JobConfig, config, overrides, limit=limit)
-        prepared = prepare(job, allow_code=allowed(allow_code))
+        try:
+            prepared = prepare(job, allow_code=allowed(allow_code), stage=False)
+        except NotStagedError as missing:
+            if as_json:
+                typer.echo(json.dumps(described_staging(missing.staging), indent=2))
+            else:
+                show_staging(missing.staging)
+            return
         committed = set(prepared.folder.committed())
         rows = [
             {
@@ -71,6 +80,23 @@ def plan(
                 str(row["unit"]), f"{row['start']}-{row['stop']}", f"{row['documents']:,}", state
             )
         console.print(table)
+
+
+def described_staging(staging: Staging) -> dict[str, Any]:
+    """The plan of a job whose staged copy is not there yet, as plain data."""
+    return {
+        "run_id": None,
+        "units": [],
+        "staging": {
+            "folder": staging.folder.path,
+            "strategy": None if staging.look is None else asdict(staging.look),
+            "sources": [
+                {"role": source.role, "format": source.format, "files": len(source.files),
+                 "rows": source.rows, "size_bytes": source.size_bytes}
+                for source in staging.sources.all
+            ],
+        },
+    }  # fmt: skip
 
 
 def status(

@@ -163,7 +163,8 @@ def test_bad_input_files_have_messages_and_exit_codes(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "missing.parquet: missing column 'text'" in done.stderr
     apart = write(tmp_path / "apart.parquet", pa.concat_tables([good, good.slice(0, 1)]))
-    done = rerank("run", "-c", job(tmp_path), "--set", f"input.path={apart}")
+    apart_only = ("--set", f"input.path={apart}", "--set", "input.order=grouped")
+    done = rerank("run", "-c", job(tmp_path), *apart_only)
     assert done.returncode == 3
     assert "unsorted input: query_id 'q000'" in done.stderr
     nulls = good.set_column(1, "query", pa.nulls(good.num_rows, pa.string()))

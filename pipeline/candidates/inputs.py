@@ -82,10 +82,13 @@ class Input:
     Attributes:
         files: those without rows among them.
         max_expansion: decoded bytes per stored byte past which much data is refused.
+        base: beginning of the files' paths that is no part of what they are, so that units are
+            named alike wherever a staged copy lies.
     """
 
     files: tuple[InputFile, ...]
     max_expansion: float = MAX_EXPANSION
+    base: str = ""
 
     @property
     def rows(self) -> int:
@@ -159,7 +162,8 @@ def open_input(
     Args:
         config: where it is, and what its columns are called.
         pass_through: columns that are copied to the output.
-        staged: whether it is a staged copy, whose rows may have a reason against them.
+        staged: whether it is a staged copy, whose rows may have a reason against them, and which
+            is the same wherever it lies.
 
     Raises:
         NotFoundError: a path matches nothing.
@@ -204,7 +208,8 @@ def open_input(
     for footer in footers:
         files.append(_input_file(footer, first, mapped.get(footer.file.path, common)))
         first += footer.rows
-    return Input(files=tuple(files), max_expansion=config.max_expansion)
+    base = f"{files[0].identity.path.rpartition('/')[0]}/" if staged else ""
+    return Input(files=tuple(files), max_expansion=config.max_expansion, base=base)
 
 
 def _file_batches(

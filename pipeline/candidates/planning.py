@@ -186,14 +186,16 @@ def _merged(
 def _touched(source: Input, start: int, stop: int) -> list[object]:
     """Identity of the files that a unit reads, with its local ranges and its neighbours' rows."""
     named: list[object] = [
-        [*_identity(file), lower, upper] for file, lower, upper in source.pieces(start, stop)
+        [*_identity(file, source.base), lower, upper]
+        for file, lower, upper in source.pieces(start, stop)
     ]
     neighbours = [*source.pieces(max(0, start - 1), start), *source.pieces(stop, stop + 1)]
-    return named + [[*_identity(file), lower] for file, lower, _ in neighbours]
+    return named + [[*_identity(file, source.base), lower] for file, lower, _ in neighbours]
 
 
-def _identity(file: InputFile) -> list[object]:
-    return [file.identity.path, file.identity.size, file.identity.version]
+def _identity(file: InputFile, base: str) -> list[object]:
+    identity = file.identity
+    return [identity.path.removeprefix(base), identity.size, identity.version]
 
 
 def _digest(parts: object) -> str:

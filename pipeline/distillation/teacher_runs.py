@@ -105,14 +105,18 @@ def open_teacher(path: str) -> TeacherRun:
 def open_source(run: TeacherRun) -> tuple[InputConfig, Input]:
     """The input that a run read, by the absolute paths that it recorded, unchanged since.
 
+    Of a run that read a staged copy it is that copy.
+
     Raises:
         NotFoundError: a file of it is gone.
         InputContractError: a file of it has another content than when the run scored it.
     """
     described = RunFolder(run.folder).describe()
     recorded = {file["path"]: file for file in described["input"]}
-    config = InputConfig.model_validate(described["config"]["input"] | {"path": list(recorded)})
-    source = open_input(config)
+    staging = described.get("staging")
+    read = described["config"]["input"] if staging is None else staging["input"]
+    config = InputConfig.model_validate(read | {"path": list(recorded)})
+    source = open_input(config, staged=staging is not None)
     for file in source.files:
         known = recorded[file.identity.path]
         if (file.identity.size, file.identity.version) != (known["size"], known["version"]):

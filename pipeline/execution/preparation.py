@@ -168,7 +168,7 @@ def prepare_again(
             copy_id=None if staging is None else staging["copy_id"],
         )
     except OtherCopyError as error:
-        raise _changed_sources(folder, staging, error.sources) from None
+        raise _changed_sources(folder, described["staging"], error.sources) from None
     if prepared.plan.run_id != described["run_id"]:
         _refuse_changed(folder, described, prepared)
     return prepared

@@ -101,6 +101,7 @@ def _report(session: Session, *, started: float, state: str) -> None:
     """Write ``report.json``; a session that may no longer write, or cannot, leaves none."""
     if session.lease.lost:
         return
+    staged = session.prepared.staged
     report = {
         "run_id": session.prepared.plan.run_id,
         "state": state,
@@ -108,6 +109,7 @@ def _report(session: Session, *, started: float, state: str) -> None:
         "single_driver": isinstance(session.lease, NoLease),
         "started": started,
         "ended": time.time(),
+        "staging": None if staged is None else staged.report(),
     } | session.ledger.report()
     try:
         path = session.prepared.folder.file(REPORT)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline import schema
 from pipeline.candidates.inputs import Input, open_input
 from pipeline.candidates.order import order_of
 from pipeline.config import InputConfig, JobConfig
@@ -68,6 +69,16 @@ class StagedInput:
     def size_bytes(self) -> int:
         """Of its files."""
         return sum(int(part["bytes"]) for part in self.manifest["written"])
+
+    def report(self) -> dict[str, Any]:
+        """What ``report.json`` says of it."""
+        return {
+            "strategy": self.manifest["strategy"]["kind"],
+            "parts": len(self.manifest["written"]),
+            "bytes": self.size_bytes,
+            "rows": sum(int(part["rows"]) for part in self.manifest["written"]),
+            "seconds": round(self.seconds, 3),
+        }
 
     def described(self) -> dict[str, Any]:
         """What ``run.json`` says of it."""
@@ -141,14 +152,27 @@ def opened(
 
 def staged_config(given: InputConfig, staging: Staging, manifest: dict[str, Any]) -> InputConfig:
     """How the copy of an input is read: its files, by our own names of columns."""
+    columns = set(manifest["columns"])
+    texts = given.text_columns
+    if texts is not None:
+        texts = tuple(_ours(name, given.columns, columns) for name in texts)
     names = [staging.folder.part(part["number"]) for part in manifest["written"]]
     return InputConfig(
         path=tuple(names), format="parquet", layout="long", order="grouped",
-        text_columns=given.text_columns, text_separator=given.text_separator,
+        text_columns=texts, text_separator=given.text_separator,
         # Parts are known by the hash of all their bytes.
         hash_mib=max(given.hash_mib, 4096.0),
         allow_empty=given.allow_empty, max_expansion=given.max_expansion,
     )  # fmt: skip
+
+
+def _ours(name: str, mapped: Mapping[str, str], columns: set[str]) -> str:
+    """What a column that the user named is called in a copy."""
+    if name in columns:
+        return name
+    explicit = [ours for ours, own in mapped.items() if own == name]
+    aliased = [ours for ours, aliases in schema.ALIASES.items() if name in aliases]
+    return next((ours for ours in (*explicit, *aliased) if ours in columns), name)
 
 
 def _folder(config: JobConfig) -> str:

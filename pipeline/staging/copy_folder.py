@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,7 +26,7 @@ from pipeline import failpoints
 from pipeline.errors import DamagedRunError
 from pipeline.outputs.sealed import NotWholeError, sealed_json, unsealed_json
 from pipeline.staging.part_file import PartBytes
-from pipeline.storage.files import FILE, FileIdentity
+from pipeline.storage.files import FILE, FOLDER, FileIdentity
 from pipeline.storage.store import (
     create_if_absent,
     delete,
@@ -41,6 +43,8 @@ MANIFEST: Final = "manifest.json"
 
 _MOST_BYTES: Final = 8 << 30
 _SHA256: Final = "sha256:"
+_COPY_ID: Final = re.compile(r"[0-9a-f]{16}")
+_PART: Final = re.compile(r"part-\d{5,}-[0-9a-f]{12}\.(parquet|json)")
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,9 @@ class CopyFolder:
                 write_whole(path, part.data)
         failpoints.reached("staging.part_written")
         record = {
-            "number": number, "name": self.name(number), "bytes": len(part.data), "sha256": digest,
-            "rows": part.rows, "queries": part.queries, "decoded_bytes": part.size,
-            "reasons": part.reasons,
+            "made": time.time(), "number": number, "name": self.name(number),
+            "bytes": len(part.data), "sha256": digest, "decoded_bytes": part.size,
+            "rows": part.rows, "queries": part.queries, "reasons": part.reasons,
         }  # fmt: skip
         if not create_if_absent(self.record(number), sealed_json(record)):
             write_whole(self.record(number), sealed_json(record))
@@ -136,6 +140,22 @@ class CopyFolder:
         parts = [records[number] for number in range(len(records))]
         create_if_absent(join(self.path, MANIFEST), sealed_json({**plan, "written": parts}))
         failpoints.reached("staging.finished")
+
+    def last_made(self) -> float:
+        """When its last part was made, by the clock of who made it; 0 of an empty folder."""
+        plan = self.plan()
+        if plan is None:
+            return 0.0
+        parts = self.records(plan["parts"]).values()
+        return float(max([plan["made"], *(part["made"] for part in parts)]))
+
+    def remove(self) -> None:
+        """Remove every file of the copy, the manifest first; what is no part of it stays."""
+        delete(join(self.path, MANIFEST))
+        names = [entry.name for entry in list_entries(self.path) if entry.kind == FILE]
+        for name in names:
+            if name == PLAN or _PART.fullmatch(name):
+                delete(join(self.path, name))
 
     def forget(self, numbers: Sequence[int]) -> None:
         """Remove damaged parts, so that they are made anew."""
@@ -164,6 +184,12 @@ class CopyFolder:
             if now[part["name"]].startswith(_SHA256)
             and now[part["name"]] != _SHA256 + part["sha256"]
         ]
+
+
+def copies_below(folder: str) -> list[CopyFolder]:
+    """The copies in a folder of copies; none where it is absent."""
+    names = [entry.name for entry in list_entries(folder) if entry.kind == FOLDER]
+    return [CopyFolder(join(folder, name)) for name in names if _COPY_ID.fullmatch(name)]
 
 
 def damaged_error(folder: CopyFolder, numbers: Sequence[int]) -> DamagedRunError:

@@ -38,8 +38,8 @@ def key_text(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
 def key_hashes(keys: pa.Array) -> Hashes:
     """uint64 [N]: a hash of each key, the same everywhere; that of the empty text for null."""
     codes = pc.dictionary_encode(pc.fill_null(keys, ""))
-    distinct = stable_hashes(codes.dictionary.to_pylist())
-    return distinct[codes.indices.to_numpy(zero_copy_only=False)]
+    distinct: Hashes = stable_hashes(codes.dictionary.to_pylist())
+    return np.asarray(distinct[codes.indices.to_numpy(zero_copy_only=False)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class Lookup:
     @property
     def row_bytes(self) -> float:
         """Bytes of a row on average."""
-        return self.rows.nbytes / max(1, self.rows.num_rows)
+        return float(self.rows.nbytes / max(1, self.rows.num_rows))
 
     def places(self, keys: pa.Array) -> Ints:
         """int64 [M]: the row of each key, -1 where there is none."""

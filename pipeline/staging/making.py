@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.candidates.reading import split_query_error
 from pipeline.config import InputConfig
@@ -137,10 +138,12 @@ def make(staging: Staging, place: Callable[[], Place]) -> dict[str, Any]:
     begun = time.monotonic()
     small = staging.look is not None and staging.look.kind == "in_memory"
     plan, records, made = _in_memory(staging) if small else _elsewhere(staging, place())
-    if len(records) != plan["parts"]:
+    rows = sum(record["rows"] for record in records.values())
+    if len(records) != plan["parts"] or rows != plan["rows"]:
         raise RunFailedError(
             f"{staging.folder.path}: {len(records)} of {plan['parts']} parts of the staged copy "
-            "are there; run the same command again to go on"
+            f"are there, with {rows:,} of {plan['rows']:,} candidates; run the same command again "
+            "to go on, and if that does not help, remove the folder"
         )
     staging.folder.finish(plan, records)
     logger.info(
@@ -165,7 +168,7 @@ def _in_memory(staging: Staging) -> tuple[dict[str, Any], dict[int, Record], int
     order, starts = cluster(rows)
     beside = sum(lookup.row_bytes for lookup in (corpus, queries) if lookup is not None)
     ranges = cut(starts, sizes_of(rows)[order] + beside, staging.sizes.part) or [(0, 0)]
-    plan = folder.write_plan(_plan(staging, staging.look, len(ranges)))
+    plan = folder.write_plan(_plan(staging, staging.look, len(ranges), rows.num_rows))
     records = folder.records(len(ranges))
     todo = [number for number in range(len(ranges)) if number not in records]
     for number in todo:
@@ -212,21 +215,25 @@ def _planned(staging: Staging, place: Place) -> dict[str, Any]:
     elif strategy is None:
         strategy = settled(sources, None)
     size = sum(row_bytes(source, work.shards[source.role]) for source in sources.all)
+    rows = sum(survey.rows)
     if strategy.kind == "shuffle":
-        return _plan(staging, strategy, max(1, round(sum(survey.rows) * size / staging.sizes.part)))
+        return _plan(staging, strategy, max(1, round(rows * size / staging.sizes.part)), rows)
     ranges = ranges_of(survey, size, staging.sizes.part)
-    return _plan(staging, strategy, len(ranges), ranges)
+    return _plan(staging, strategy, len(ranges), rows, ranges)
 
 
 def _plan(
-    staging: Staging, strategy: Strategy, parts: int, ranges: list[Range] | None = None
+    staging: Staging, strategy: Strategy, parts: int, rows: int, ranges: list[Range] | None = None
 ) -> dict[str, Any]:
     return {
+        "made": time.time(),
         "version": VERSION,
         "copy_id": staging.folder.copy_id,
         "sources": [source.described() for source in staging.sources.all],
         "strategy": asdict(strategy),
+        "columns": _layout(staging.sources).names,
         "parts": parts,
+        "rows": rows,
         "ranges": [asdict(part) for part in ranges or ()],
     }
 
@@ -235,15 +242,19 @@ def _work(staging: Staging, strategy: Strategy, *, parts: int, ranges: Any = ())
     sources = staging.sources
     return Work(
         sources=sources, strategy=strategy, folder=staging.folder, parts=parts,
-        layout=copy_layout(
-            sources.candidates.schema,
-            None if sources.corpus is None else sources.corpus.schema,
-            None if sources.queries is None else sources.queries.schema,
-        ),
+        layout=_layout(sources),
         ranges=tuple(Range(**part) for part in ranges),
         sizes=staging.sizes,
         shards={source.role: tuple(source.shards(staging.sizes.shard)) for source in sources.all},
     )  # fmt: skip
+
+
+def _layout(sources: Sources) -> pa.Schema:
+    return copy_layout(
+        sources.candidates.schema,
+        None if sources.corpus is None else sources.corpus.schema,
+        None if sources.queries is None else sources.queries.schema,
+    )
 
 
 def _paths(staging: Staging) -> str:

@@ -31,7 +31,9 @@ def moving_layout(work: Work) -> pa.Schema:
     kinds: dict[str, pa.DataType] = {}
     sources = work.sources
     for source in (sources.candidates, sources.corpus, sources.queries):
-        for field in () if source is None else widened(source.schema.empty_table()).schema:
+        if source is None:
+            continue
+        for field in widened(source.schema.empty_table()).schema:
             theirs = source is not sources.candidates and field.name == id_of(source)
             if not theirs and pa.types.is_null(kinds.get(field.name, pa.null())):
                 kinds[field.name] = field.type

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from pipeline import schema
 from pipeline.candidates.reasons import counts
-from pipeline.staging.attaching import attached
+from pipeline.staging.attaching import CONTENT, QUERY_CONTENT, attached
 from pipeline.staging.clustering import Ints
 from pipeline.staging.lookup import PLACES, Lookup
 
@@ -138,8 +138,8 @@ def copy_layout(
     for source in (queries, corpus):
         kinds |= {field.name: field.type for field in source or ()}
     given = {field.name: field.type for field in candidates}
-    content = (schema.TITLE, schema.TEXT, schema.IMAGE) if corpus is not None else ()
-    content += (schema.QUERY, schema.QUERY_IMAGE) if queries is not None else ()
+    content = {*(CONTENT if corpus is not None else ())}
+    content |= {*(QUERY_CONTENT if queries is not None else ())}
     kinds = given | {
         name: kind for name, kind in kinds.items() if name in content or name not in given
     }

@@ -309,7 +309,7 @@ def test_a_query_that_is_twice_is_named_even_where_its_lists_are_empty(tmp_path:
     path = tmp_path / "twice.parquet"
     pq.write_table(nested(lists, query_id=["a", "b", "c", "a"]), path, row_group_size=1)
     with pytest.raises(InputContractError, match="query_id 'a' stands in two separate places"):
-        run(tmp_path, path, units={"documents": 1})
+        run(tmp_path, path, units={"documents": 1}, input={"path": str(path), "order": "grouped"})
 
 
 def test_a_limit_counts_queries_without_candidates(tmp_path: Path) -> None:

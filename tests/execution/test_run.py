@@ -261,7 +261,7 @@ def test_an_unsorted_query_across_units_is_refused(rerank: Rerank, tmp_path: Pat
     apart = pa.concat_tables([table.slice(2), table.slice(0, 2)])
     path = write(tmp_path / "apart.parquet", apart, row_group_size=10)
     with pytest.raises(InputContractError, match="unsorted input: query_id 'q000' stands in two"):
-        rerank(path, units={"documents": 10})
+        rerank(path, units={"documents": 10}, input={"order": "grouped"})
 
 
 def test_damaged_data_pages_name_file_and_row_group(rerank: Rerank, tmp_path: Path) -> None:

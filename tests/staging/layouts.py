@@ -109,12 +109,12 @@ def trec(folder: Path, given: Collection) -> dict[str, Any]:
         for query_id, candidates in given.lists.items()
         for rank, (doc_id, score) in enumerate(candidates, start=1)
     ]
+    documents = [f"{d}\t{title} {body}" for d, (title, body) in given.corpus.items()]
+    asked = [f"{q}\t{query}" for q, query in given.queries.items()]
     return {
         "path": str(text(folder / "run.trec", lines)),
-        "corpus": str(
-            text(folder / "corpus.tsv", [f"{d}\t{t} {x}" for d, (t, x) in given.corpus.items()])
-        ),
-        "queries": str(text(folder / "queries.tsv", [f"{q}\t{t}" for q, t in given.queries.items()])),
+        "corpus": str(text(folder / "corpus.tsv", documents)),
+        "queries": str(text(folder / "queries.tsv", asked)),
     }
 
 

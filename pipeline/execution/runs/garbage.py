@@ -1,7 +1,8 @@
 """What dead drivers and workers leave behind: found first, removed only when told to.
 
 Nothing outside the given folder is looked at, and nothing that a reader or a resumed run needs is
-ever listed: no unit, no plan, no lease. Links are not followed, and what no run made is left.
+ever listed: no unit, no plan, no lease, no staged copy that a run names. Links are not followed,
+and what no run made is left.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pipeline.errors import NotFoundError
 from pipeline.execution.runs import attempts
 from pipeline.execution.runs.lease import RELEASED, read_holder
 from pipeline.execution.runs.run_folder import RunFolder, is_run
+from pipeline.staging.copy_folder import copies_below
+from pipeline.staging.needs import FOLDER as STAGED
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.probe import PREFIX
 from pipeline.storage.store import (
@@ -38,7 +41,7 @@ class Garbage:
     """One thing to remove.
 
     Attributes:
-        kind: temporary, upload, attempt or probe.
+        kind: temporary, upload, attempt, probe, or copy (of an input, staged).
         path: where it is.
         remove: removes it.
     """
@@ -76,6 +79,7 @@ def find_garbage(path: str, *, older_than_h: float, probe_s: float = _PROBE_S) -
     for run in _runs(folder):
         garbage += _attempts(run)
     garbage += _probes(folder, probe_s)
+    garbage += _copies(folder, before.timestamp())
     # Of a folder in an object store there may be nothing but uploads.
     if not garbage and not uploads and not is_folder(folder):
         raise NotFoundError(
@@ -110,6 +114,24 @@ def _attempts(run: RunFolder) -> list[Garbage]:
             return []
     paths = [join(run.path, attempts.FOLDER, mark.name) for mark in marks]
     return [Garbage(kind="attempt", path=path, remove=partial(delete, path)) for path in paths]
+
+
+def _copies(folder: str, before: float) -> list[Garbage]:
+    """Staged copies that no run beside them reads, and to which nothing was added lately.
+
+    Raises:
+        DamagedRunError: a run does not say what it reads.
+    """
+    copies = copies_below(join(folder, STAGED))
+    if not copies:
+        return []
+    described = [run.describe().get("staging") for run in _runs(folder)]
+    read = {staging["copy_id"] for staging in described if staging is not None}
+    return [
+        Garbage(kind="copy", path=copy.path, remove=copy.remove)
+        for copy in copies
+        if copy.copy_id not in read and copy.last_made() <= before
+    ]
 
 
 def _probes(folder: str, seconds: float) -> list[Garbage]:

@@ -68,6 +68,19 @@ class UnitsPart(BaseModel):
     seconds: float | None
 
 
+class StagingPart(BaseModel):
+    """The staged copy of ``run.json`` that was read in place of the input, and its sources."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    folder: str
+    copy_id: str
+    strategy: str
+    reason: str
+    sources: list[dict[str, Any]]
+    input: dict[str, Any]
+
+
 class Description(Record):
     """``run.json``: what the run is of."""
 
@@ -79,6 +92,7 @@ class Description(Record):
     config: dict[str, Any]
     input: list[InputPart]
     versions: dict[str, str]
+    staging: StagingPart | None = None
     units: UnitsPart | None = None  # runs planned before units were sized by time have none
 
 

@@ -127,6 +127,14 @@ def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"{report['documents_per_s']:,.0f} documents/s; p50 {seconds['p50']:.1f} s, "
         f"p95 {seconds['p95']:.1f} s a unit",
     )
+    if report.get("staging"):
+        staging = report["staging"]
+        yield (
+            "staged copy",
+            f"{staging['strategy']}, {staging['parts']} files, "
+            f"{staging['bytes'] / 2**20:,.1f} MiB, "
+            + (f"made in {staging['seconds']:,.1f} s" if staging["seconds"] else "made before"),
+        )
     if report.get("startup"):
         yield "start", f"seconds until {_pairs(report['startup'])}"
     yield "CPU seconds", _pairs(report["cpu_seconds"])
