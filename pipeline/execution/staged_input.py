@@ -15,6 +15,7 @@ from pipeline.candidates.order import order_of
 from pipeline.config import InputConfig, JobConfig
 from pipeline.errors import RerankError
 from pipeline.execution.termination import Termination
+from pipeline.sources.listing import resolved
 from pipeline.staging.copy_folder import CopyFolder, damaged_error
 from pipeline.staging.in_process import InProcess
 from pipeline.staging.making import Place, Staging, make, open_staging
@@ -109,13 +110,14 @@ def opened(
         RerankError: see the classes of what reads.
     """
     scattered = False
-    if reads_as_it_is(config.input):
-        source = open_input(config.input, pass_through=config.output.columns)
-        scattered = config.input.order == "auto" and order_of(source).kind == "scattered"
-        if not scattered and config.input.order != "scattered":
+    given = resolved(config.input)
+    if reads_as_it_is(given):
+        source = open_input(given, pass_through=config.output.columns)
+        scattered = given.order == "auto" and order_of(source).kind == "scattered"
+        if not scattered and given.order != "scattered":
             return source, None
     staging = open_staging(
-        config.input,
+        given,
         columns=config.output.columns,
         folder=_folder(config),
         scattered=scattered,
@@ -131,7 +133,7 @@ def opened(
                 raise NotStagedError(staging)
             manifest, made = make(staging, lambda: _place(config, staying)), True
         staged = StagedInput(
-            folder=staging.folder, manifest=manifest, config=staged_config(config.input, staging,
+            folder=staging.folder, manifest=manifest, config=staged_config(given, staging,
             manifest), seconds=time.monotonic() - begun if made else 0.0,
         )  # fmt: skip
         damaged = staging.folder.missing(manifest)

@@ -115,7 +115,8 @@ class CopyFolder:
         record = {
             "made": time.time(), "number": number, "name": self.name(number),
             "bytes": len(part.data), "sha256": digest, "decoded_bytes": part.size,
-            "rows": part.rows, "queries": part.queries, "reasons": part.reasons,
+            "rows": part.rows, "left_out": part.left_out,
+            "queries": part.queries, "reasons": part.reasons,
         }  # fmt: skip
         if not create_if_absent(self.record(number), sealed_json(record)):
             write_whole(self.record(number), sealed_json(record))

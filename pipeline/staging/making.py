@@ -138,7 +138,7 @@ def make(staging: Staging, place: Callable[[], Place]) -> dict[str, Any]:
     begun = time.monotonic()
     small = staging.look is not None and staging.look.kind == "in_memory"
     plan, records, made = _in_memory(staging) if small else _elsewhere(staging, place())
-    rows = sum(record["rows"] for record in records.values())
+    rows = sum(record["rows"] + record["left_out"] for record in records.values())
     if len(records) != plan["parts"] or rows != plan["rows"]:
         raise RunFailedError(
             f"{staging.folder.path}: {len(records)} of {plan['parts']} parts of the staged copy "
@@ -168,7 +168,7 @@ def _in_memory(staging: Staging) -> tuple[dict[str, Any], dict[int, Record], int
     order, starts = cluster(rows)
     beside = sum(lookup.row_bytes for lookup in (corpus, queries) if lookup is not None)
     ranges = cut(starts, sizes_of(rows)[order] + beside, staging.sizes.part) or [(0, 0)]
-    plan = folder.write_plan(_plan(staging, staging.look, len(ranges), rows.num_rows))
+    plan = folder.write_plan(_plan(staging, staging.look, len(ranges), len(order)))
     records = folder.records(len(ranges))
     todo = [number for number in range(len(ranges)) if number not in records]
     for number in todo:

@@ -34,6 +34,7 @@ class PartBytes:
     Attributes:
         data: the file.
         rows: candidates.
+        left_out: rows of queries without candidates that have some elsewhere.
         queries: runs of one query.
         size: bytes in memory.
         reasons: rows that cannot be scored, by reason.
@@ -41,6 +42,7 @@ class PartBytes:
 
     data: bytes
     rows: int
+    left_out: int
     queries: int
     size: int
     reasons: dict[str, int]
@@ -52,6 +54,7 @@ def part_bytes(
     queries: int,
     layout: pa.Schema,
     *,
+    left_out: int = 0,
     corpus: Lookup | None = None,
     lookup: Lookup | None = None,
 ) -> PartBytes:
@@ -63,6 +66,7 @@ def part_bytes(
         rows: candidates [N].
         order: int64 [N], which stand in the part, in order.
         queries: how many queries they are of.
+        left_out: rows that are counted, but stand in no part.
         layout: columns of the copy.
         corpus: their documents, where they do not have them.
         lookup: their queries, likewise.
@@ -77,7 +81,7 @@ def part_bytes(
             for code, number in counts(group.column(schema.REASON)).items():
                 reasons[code] = reasons.get(code, 0) + number
     return PartBytes(
-        data=bytes(sink.getvalue()), rows=len(order), queries=queries, size=size,
+        data=bytes(sink.getvalue()), rows=len(order), left_out=left_out, queries=queries, size=size,
         reasons=dict(sorted(reasons.items())),
     )  # fmt: skip
 

@@ -110,7 +110,10 @@ def make_part(
 ) -> Record:
     """Order the candidates of a part, add what they refer to, and commit it."""
     order, starts = cluster(rows)
-    made = part_bytes(rows, order, len(starts) - 1, work.layout, corpus=corpus, lookup=queries)
+    made = part_bytes(
+        rows, order, len(starts) - 1, work.layout, left_out=rows.num_rows - len(order),
+        corpus=corpus, lookup=queries,
+    )  # fmt: skip
     return work.folder.commit(number, made)
 
 

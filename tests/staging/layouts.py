@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from pipeline.execution import staged_input
+from pipeline.staging.strategy import Sizes
 from tests.makers import WORDS, nested_table, write
 
 
@@ -103,12 +106,16 @@ def references(folder: Path, given: Collection) -> dict[str, Any]:
     }
 
 
-def trec(folder: Path, given: Collection) -> dict[str, Any]:
-    lines = [
+def trec_lines(given: Collection) -> list[str]:
+    return [
         f"{query_id} Q0 {doc_id} {rank} {score!r} bm25"
         for query_id, candidates in given.lists.items()
         for rank, (doc_id, score) in enumerate(candidates, start=1)
     ]
+
+
+def trec(folder: Path, given: Collection) -> dict[str, Any]:
+    lines = trec_lines(given)
     documents = [f"{d}\t{title} {body}" for d, (title, body) in given.corpus.items()]
     asked = [f"{q}\t{query}" for q, query in given.queries.items()]
     return {
@@ -126,7 +133,7 @@ def beir(folder: Path, given: Collection) -> dict[str, Any]:
     text(place / "queries.jsonl", [
         json.dumps({"_id": q, "text": t}) for q, t in given.queries.items()
     ])  # fmt: skip
-    text(place / "run.trec", (folder / "run.trec").read_text().splitlines())
+    text(place / "run.trec", trec_lines(given))
     return {"path": str(place)}
 
 
@@ -148,3 +155,18 @@ LAYOUTS: dict[str, Layout] = {
     "trec": trec,
     "beir": beir,
 }
+
+
+#: Parts of a few candidates, and nothing in memory at once.
+SMALL = Sizes(in_memory=0, part=4_000, shard=2_000)
+
+
+def small_parts() -> None:
+    """A hook of drivers: copies of small collections have several parts, made one by one."""
+    staged_input.SIZES = SMALL
+
+
+def ranked_rows(folder: str) -> pa.Table:
+    """Every ranked row of a run, by query and rank."""
+    table = pq.ParquetDataset(f"{folder}/ranked").read()
+    return table.sort_by([("query_id", "ascending"), ("rank", "ascending")])
