@@ -260,25 +260,30 @@ def main(
     write: Annotated[bool, typer.Option("--write", help=f"Write results/{_RESULT.name}.")] = False,
 ) -> None:
     """Measure, print, and with --write record."""
-    found = []
     for name in layout or _LAYOUTS:
         one = _apart(measure, name, rows, documents)
-        found.append(one)
         typer.echo(
             f"{one.layout:<45} {one.rows:>9,} rows  {one.seconds:>6,.1f} s "
             f"({one.staging_s:,.1f} s staging, {one.strategy})  {one.rows_per_s:>7,} rows/s  peak "
             f"{one.peak_mib:,.0f} MiB, largest process {one.peak_process_mib:,.0f} MiB, driver "
             f"{one.driver_mib:,.0f} MiB"
         )
-    if write:
-        result = {
-            "command": f"python -m benchmarks.staging --rows {rows} --documents {documents} "
-            "--write",
-            "device": "CPU",
-            "machine": machine(),
-            "runs": [asdict(one) for one in found],
-        }
-        _RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        if write:
+            _record(one, f"python -m benchmarks.staging --rows {rows} --documents {documents}")
+
+
+def _record(one: Measurement, command: str) -> None:
+    """Put a measurement among those of the same command, in the order of the layouts."""
+    before = json.loads(_RESULT.read_text()) if _RESULT.exists() else {}
+    runs = before["runs"] if before.get("command") == f"{command} --write" else []
+    kept = {run["layout"]: run for run in runs} | {one.layout: asdict(one)}
+    result = {
+        "command": f"{command} --write",
+        "device": "CPU",
+        "machine": machine(),
+        "runs": [kept[name] for name in _LAYOUTS if name in kept],
+    }
+    _RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
