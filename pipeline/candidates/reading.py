@@ -248,8 +248,8 @@ def split_query_error(query_id: object, where: str) -> InputContractError:
     """The refusal of an unsorted input, naming the query whose rows are apart."""
     return InputContractError(
         f"{where}: unsorted input: query_id {query_id!r} stands in two separate places; all rows "
-        "of a query must be together (over the files in sorted order). Set input.order to scattered, "
-        "and they are brought together in a staged copy; or sort the input by query_id once, for "
-        "example with DuckDB: COPY (SELECT * FROM 'in/*.parquet' ORDER BY query_id) TO "
+        "of a query must be together (over the files in sorted order). Set input.order to "
+        "scattered, and they are brought together in a staged copy; or sort the input by query_id "
+        "once, for example with DuckDB: COPY (SELECT * FROM 'in/*.parquet' ORDER BY query_id) TO "
         "'sorted.parquet'"
     )

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.candidates.reading import read_lists
 from pipeline.config import JobConfig
+from pipeline.distillation.teacher_runs import open_source, open_teacher
 from pipeline.errors import InputContractError
 from pipeline.execution import staged_input
 from pipeline.execution.outcome import Outcome
@@ -340,3 +342,15 @@ def test_a_collection_of_nothing_is_refused_or_published(tmp_path: Path) -> None
     with pytest.raises(InputContractError, match="no rows in 1 file"):
         prepare(job(tmp_path, none))
     assert prepare(job(tmp_path, none | {"allow_empty": True})).source.rows == 0
+
+
+@pytest.mark.usefixtures("believed_store")
+def test_a_teacher_shows_the_texts_of_its_copy(tmp_path: Path) -> None:
+    whole = collection()
+    _, outcome = ran(tmp_path, trec(tmp_path, whole))
+    config, source = open_source(open_teacher(outcome.folder))
+    lists = read_lists(source, 0, source.rows, separator=config.text_separator)
+    texts = dict(
+        zip(*(lists.documents.column(n).to_pylist() for n in ("doc_id", "text")), strict=True)
+    )
+    assert texts == {doc_id: " ".join(whole.corpus[doc_id]) for doc_id in texts}
