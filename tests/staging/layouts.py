@@ -71,6 +71,21 @@ def collection(
     return Collection(queries=named, corpus=corpus, lists=lists)
 
 
+def published(path: Path, *, queries: int) -> Collection:
+    """The first queries of candidate lists in Parquet, white space in texts made blanks."""
+    found = Collection(queries={}, corpus={}, lists={})
+    for row in pq.read_table(path).to_pylist():
+        query_id, doc_id = str(row["query_id"]), str(row["doc_id"])
+        if query_id not in found.queries and len(found.queries) == queries:
+            break
+        found.queries[query_id] = " ".join(row["query"].split())
+        found.corpus[doc_id] = "", " ".join(row["text"].split())
+        # As many digits as every format keeps.
+        score = float(repr(row["first_stage_score"]))
+        found.lists.setdefault(query_id, []).append((doc_id, score))
+    return found
+
+
 def corpus_table(given: Collection) -> pa.Table:
     rows = [{"doc_id": d, "title": t, "text": x} for d, (t, x) in given.corpus.items()]
     return pa.Table.from_pylist(rows)
@@ -116,7 +131,7 @@ def trec_lines(given: Collection) -> list[str]:
 
 def trec(folder: Path, given: Collection) -> dict[str, Any]:
     lines = trec_lines(given)
-    documents = [f"{d}\t{title} {body}" for d, (title, body) in given.corpus.items()]
+    documents = [f"{d}\t{f'{title} {body}'.strip()}" for d, (title, body) in given.corpus.items()]
     asked = [f"{q}\t{query}" for q, query in given.queries.items()]
     return {
         "path": str(text(folder / "run.trec", lines)),

@@ -29,6 +29,7 @@ from tests.staging.layouts import (
     beir,
     collection,
     corpus_table,
+    published,
     ranked_rows,
     references,
     scattered_long,
@@ -36,6 +37,9 @@ from tests.staging.layouts import (
     text,
     trec,
 )
+
+#: Beside the checkout, where there are published collections.
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared/data/cranfield/candidates.parquet"
 
 
 @pytest.fixture
@@ -94,6 +98,19 @@ def test_every_layout_gives_the_same_rows(
         "scattered": "shuffle" if small else "in_memory",
         **dict.fromkeys(("references", "trec", "beir"), referred if small else "in_memory"),
     }
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"{PUBLISHED} is not here")
+@pytest.mark.usefixtures("believed_store")
+def test_a_published_collection_is_ranked_alike_in_every_layout(tmp_path: Path) -> None:
+    given = published(PUBLISHED, queries=40)
+    tables = {}
+    for name, layout in LAYOUTS.items():
+        _, outcome = ran(tmp_path / name, layout(tmp_path / name, given))
+        tables[name] = ranked_rows(outcome.folder)
+    assert tables["sorted"].num_rows == sum(map(len, given.lists.values()))
+    for name, table in tables.items():
+        assert table.equals(tables["sorted"]), name
 
 
 @pytest.mark.parametrize("layout", [scattered_long, trec])
