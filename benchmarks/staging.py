@@ -4,6 +4,7 @@
 
     python -m benchmarks.staging
     python -m benchmarks.staging --rows 1000000 --documents 200000 --write
+    python -m benchmarks.staging --rows 1000000 --no-rank --write
 
 The same candidates are ranked by the lexical family from each layout, each in a process of its own
 that starts its own Ray; rates count everything from planning to publication. One more list of
@@ -55,7 +56,7 @@ class Measurement:
         rows: candidates ranked.
         strategy: of the staged copy; None: the input was read as it is.
         staging_s: that making the copy took, Ray's start included where it was needed.
-        seconds: from planning to publication.
+        seconds: from planning to publication, or to the plan where nothing is ranked.
         rows_per_s: their ratio.
         copy_mib: size of the copy.
         peak_mib: highest sum of unique set sizes and shared memory, less what was there before.
@@ -174,8 +175,8 @@ _LAYOUTS: Final[dict[str, tuple[Callable[[Path, Lists], dict[str, Any]], bool]]]
 }
 
 
-def measure(layout: str, rows: int, documents: int) -> Measurement:
-    """Rank one layout through a fresh local Ray."""
+def measure(layout: str, rows: int, documents: int, rank: bool) -> Measurement:
+    """Rank one layout through a fresh local Ray, or only plan it."""
     write, giant = _LAYOUTS[layout]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -194,11 +195,10 @@ def measure(layout: str, rows: int, documents: int) -> Measurement:
         with sampled() as peak, _driver() as driver, ExitStack() as staying:
             started = time.monotonic()
             prepared = prepare(config, staying=staying)
-            outcome = execute(prepared)
+            found = execute(prepared).manifest if rank else None
             seconds = time.monotonic() - started
-        found = (outcome.manifest["documents"], outcome.manifest["reasons"])
-        if found != (count, {}):
-            raise RuntimeError(f"{layout}: {found} in place of {count} documents")
+        if prepared.source.rows != count or (found and found["quarantined"]):
+            raise RuntimeError(f"{layout}: not {count} documents without a fault")
         staged = None if prepared.staged is None else prepared.staged.report()
         return Measurement(
             layout=layout,
@@ -257,11 +257,12 @@ def main(
     rows: Annotated[int, typer.Option(min=1_000, help="Candidates.")] = 200_000,
     documents: Annotated[int, typer.Option(min=100_000, help="Of the corpus.")] = 200_000,
     layout: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.")] = None,
+    rank: Annotated[bool, typer.Option(help="Rank; else the copy is made and planned.")] = True,
     write: Annotated[bool, typer.Option("--write", help=f"Write results/{_RESULT.name}.")] = False,
 ) -> None:
     """Measure, print, and with --write record."""
     for name in layout or _LAYOUTS:
-        one = _apart(measure, name, rows, documents)
+        one = _apart(measure, name, rows, documents, rank)
         typer.echo(
             f"{one.layout:<45} {one.rows:>9,} rows  {one.seconds:>6,.1f} s "
             f"({one.staging_s:,.1f} s staging, {one.strategy})  {one.rows_per_s:>7,} rows/s  peak "
@@ -269,20 +270,19 @@ def main(
             f"{one.driver_mib:,.0f} MiB"
         )
         if write:
-            _record(one, f"python -m benchmarks.staging --rows {rows} --documents {documents}")
+            ranked = "" if rank else " --no-rank"
+            _record(
+                one, f"python -m benchmarks.staging --rows {rows} --documents {documents}{ranked}"
+            )
 
 
 def _record(one: Measurement, command: str) -> None:
-    """Put a measurement among those of the same command, in the order of the layouts."""
+    """Put a measurement among those of the same command, by the order of the layouts."""
     before = json.loads(_RESULT.read_text()) if _RESULT.exists() else {}
-    runs = before["runs"] if before.get("command") == f"{command} --write" else []
-    kept = {run["layout"]: run for run in runs} | {one.layout: asdict(one)}
-    result = {
-        "command": f"{command} --write",
-        "device": "CPU",
-        "machine": machine(),
-        "runs": [kept[name] for name in _LAYOUTS if name in kept],
-    }
+    kept = {run["layout"]: run for run in before.get(command, {}).get("runs", ())}
+    kept[one.layout] = asdict(one)
+    runs = [kept[name] for name in _LAYOUTS if name in kept]
+    result = before | {command: {"device": "CPU", "machine": machine(), "runs": runs}}
     _RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
