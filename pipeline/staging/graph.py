@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 _RETRIES: Final = 10
 
 #: Partitions of a shuffle for each part, since a partition holds what its hash makes it hold.
-_SPREAD: Final = 2
+_SPREAD: Final = 4
+
+#: Bytes of rows that a task of a shuffle deals out to partitions.
+_GATHERED_BYTES: Final = 64 << 20
 
 #: Every task of a shuffle returns an object for each partition, so they must not be too many.
 _MOST_PARTITIONS: Final = 1_000
@@ -78,6 +81,10 @@ def _shuffled(work: Work, todo: list[int], config: RayConfig) -> ray.data.Datase
     A block of what comes holds whole parts.
     """
     finished = frozenset(range(work.parts)) - frozenset(todo)
+    import ray
+
+    # Ray Data gathers far more before it partitions, and holds it several times over.
+    ray.data.DataContext.get_current().shuffle_input_batch_bytes = _GATHERED_BYTES
     corpus, queries = work.sources.corpus, work.sources.queries
     numbers = len(work.candidates)
     if corpus is not None and work.strategy.by_document:

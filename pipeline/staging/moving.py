@@ -102,13 +102,15 @@ def write_parts(
     """Make and commit every part that has rows in a partition."""
     numbers = pc.unique(batch.column(PART)).to_pylist()
     for number in sorted(numbers):
-        rows = batch.filter(pc.equal(batch.column(PART), number))
+        of_part = pc.equal(batch.column(PART), number)
         own = queries
         if work.strategy.by_query and work.sources.queries is not None:
-            own = _lookup(rows, work.sources.queries, _QUERY)
-        candidates = _of_kind(rows, _CANDIDATE)
+            own = _lookup(batch.filter(of_part), work.sources.queries, _QUERY)
+        # Copied once: a partition may hold several parts, and a part a query of any size.
+        wanted = pc.and_(of_part, pc.equal(batch.column(_KIND), _CANDIDATE))
+        candidates = batch.filter(wanted).combine_chunks()
         if candidates.num_rows:
-            yield make_part(number, candidates.combine_chunks(), work, corpus, own)
+            yield make_part(number, candidates, work, corpus, own)
 
 
 def _referred(rows: pa.Table, source: Source, tags: dict[str, int | pa.Array]) -> pa.Table:
