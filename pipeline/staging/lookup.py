@@ -71,7 +71,9 @@ class Lookup:
         """
         keys = key_text(table.column(id_column))
         rows = widened(table.append_column(KEY, keys).drop_columns([id_column]))
-        rows = rows.filter(pc.is_valid(rows.column(KEY))).combine_chunks()
+        if keys.null_count:
+            rows = rows.filter(pc.is_valid(rows.column(KEY)))
+        rows = rows.combine_chunks()
         hashes = key_hashes(_one(rows.column(KEY)))
         order = np.argsort(hashes, kind="stable")
         kept = _distinct(rows, hashes, order, role, files)
