@@ -12,6 +12,8 @@ import jobs.distill
 import jobs.evaluate
 import jobs.export
 import jobs.gc
+import jobs.init
+import jobs.inspect
 import jobs.rerank
 import jobs.resume
 import jobs.submit
@@ -28,6 +30,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("demo")(jobs.demo.demo)
+app.command("inspect")(jobs.inspect.inspect_input)
+app.command("init")(jobs.init.init)
 app.command("run")(jobs.rerank.run)
 app.command("submit")(jobs.submit.submit)
 app.command("plan")(jobs.views.plan)

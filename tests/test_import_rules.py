@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.execution.runs",),
     ("pipeline.execution.units",),
     ("pipeline.execution", "pipeline.api"),
-    ("pipeline.distillation.sets",),
+    ("pipeline.distillation.sets", "pipeline.inspection"),
     ("pipeline.distillation",),
     ("pipeline.demo", "pipeline.bench", "pipeline.distillation.student"),
     ("jobs",),

@@ -138,6 +138,16 @@ def order_of(source: Input, *, whole_bytes: int = _WHOLE_BYTES) -> Order:
     )
 
 
+def runs_in_order(source: Input) -> Iterator[Runs]:
+    """The runs of query ids of a whole input; one that goes on in the next piece stands again.
+
+    Raises:
+        InputContractError: see :func:`order_of`.
+    """
+    nested = bool(source.files) and source.columns.layout == "nested"
+    yield from _all_runs(source, list(_groups(source)), nested=nested)
+
+
 def _groups(source: Input) -> Iterator[_Group]:
     """Row groups with rows, in order."""
     for file in source.files:

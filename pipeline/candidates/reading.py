@@ -66,6 +66,28 @@ def read_lists(source: Input, start: int, stop: int, *, separator: str = " ") ->
     return lists
 
 
+def gathered_lists(source: Input, start: int, stop: int, *, separator: str = " ") -> CandidateLists:
+    """The candidates of rows ``[start, stop)``, brought together by query wherever they stand.
+
+    Unlike :func:`read_lists` it reads no row outside the range, so the first and the last list may
+    be parts of what the input has; it is for looking at inputs that are not grouped.
+
+    Raises:
+        InputContractError: a value does not fit its column, a file is damaged, has changed, or
+            would become too large.
+    """
+    budget = DecodeBudget(max_expansion=source.max_expansion)
+    if source.columns.layout == "nested":
+        return _nested_lists(source, start, stop, separator, budget)
+    rows = _Rows.joined(
+        _flat_rows(file, row, batch, separator, budget)
+        for file, row, batch in source.batches(start, stop, budget=budget)
+    )
+    # Arrow's sort is stable, so the rows of a query stay in their order.
+    places = pc.sort_indices(rows.ids)
+    return group_rows(rows.queries.take(places), rows.documents.take(places))
+
+
 def count_rows_of_queries(source: Input, limit: int) -> int:
     """Rows that the first ``limit`` queries of the input take; reads only query ids."""
     if source.columns.layout == "nested":

@@ -1,0 +1,215 @@
+"""An input as plain data: everything that `rerank inspect` prints, and what a run would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline import schema
+from pipeline.candidates.inputs import Input
+from pipeline.candidates.order import Order, order_of
+from pipeline.config import JobConfig
+from pipeline.errors import InputContractError, RerankError
+from pipeline.inspection.contents import content_facts
+from pipeline.inspection.files import Files, Refusal, find_files
+from pipeline.inspection.guesses import guessed_columns
+from pipeline.inspection.oddities import oddities
+from pipeline.inspection.queries import order_facts, query_facts
+from pipeline.inspection.sample import take_sample
+from pipeline.inspection.units import unit_facts
+from pipeline.storage.parquet import read_footer
+
+#: Candidates that a sample has unless another number is asked for.
+SAMPLE = 10_000
+
+
+def inspect(config: JobConfig, *, sample: int = SAMPLE) -> dict[str, Any]:
+    """What the input of a job is. Nothing is written, and no model is run.
+
+    Files that a run would refuse are left out of the figures, and named with the sentence that the
+    run would end with.
+
+    Args:
+        config: the job; its model is what units and tokens are estimated for.
+        sample: candidates that are read for what footers and query ids do not tell.
+
+    Returns:
+        Plain data, as ``docs/inspect.md`` describes it. ``starts`` says whether a run would.
+
+    Raises:
+        ConfigurationError: a setting is wrong whatever the input is.
+        NotFoundError: a path matches nothing.
+    """
+    files = find_files(config.input, pass_through=config.output.columns)
+    refusals = list(files.refusals)
+    if files.usable is None:
+        config, files = _with_guesses(config, files)
+    facts: dict[str, Any] = {"input": _files_facts(config, files)}
+    if files.usable is not None and files.usable.rows:
+        facts |= _read_facts(config, files.usable, sample, refusals)
+    facts["refusals"] = [{"path": one.path, "message": one.message} for one in refusals]
+    facts["starts"] = not refusals
+    facts["warnings"] = _links(files) + facts.get("warnings", [])
+    facts["settings"] = _settings(config, facts)
+    return facts
+
+
+def with_guessed_columns(config: JobConfig) -> JobConfig:
+    """The job with ``input.columns`` guessed where the input lacks columns that every input needs.
+
+    Raises:
+        ConfigurationError: a setting is wrong whatever the input is.
+        NotFoundError: a path matches nothing.
+    """
+    files = find_files(config.input, pass_through=config.output.columns)
+    return config if files.usable is not None else _with_guesses(config, files)[0]
+
+
+def _with_guesses(config: JobConfig, files: Files) -> tuple[JobConfig, Files]:
+    """The job and its files by guessed columns, where those can be read."""
+    for file in files.listed:
+        try:
+            arrow = read_footer(file).schema
+        except RerankError:
+            continue
+        columns = guessed_columns(arrow, config.input.columns)
+        if columns is None or columns == config.input.columns:
+            break
+        source = config.input.model_copy(update={"columns": columns})
+        guessed = config.model_copy(update={"input": source})
+        found = find_files(source, pass_through=config.output.columns)
+        return (config, files) if found.usable is None else (guessed, found)
+    return config, files
+
+
+def _files_facts(config: JobConfig, files: Files) -> dict[str, Any]:
+    usable = files.usable
+    found = {
+        "path": list(config.input.path),
+        "format": "parquet",
+        "files": len(files.listed),
+        "bytes": sum(file.size for file in files.listed),
+        "layout": None,
+        "row_groups": 0,
+        "rows": 0,
+        "files_read": 0,
+        "files_without_rows": 0,
+    }
+    if usable is not None:
+        found |= {
+            "layout": usable.columns.layout,
+            "row_groups": sum(len(file.row_groups) for file in usable.files),
+            "rows": usable.rows,
+            "files_read": len(usable.files),
+            "files_without_rows": sum(file.rows == 0 for file in usable.files),
+        }
+    return found
+
+
+def _read_facts(
+    config: JobConfig, source: Input, documents: int, refusals: list[Refusal]
+) -> dict[str, Any]:
+    """Everything that needs the data; adds what a run would stop at to ``refusals``."""
+    try:
+        order = order_of(source)
+    except InputContractError as error:
+        refusals.append(Refusal(path="", message=str(error)))
+        order = Order(kind="grouped", checked="sample")
+    scattered = order.kind == "scattered"
+    taken = take_sample(
+        source,
+        documents=documents,
+        separator=config.input.text_separator,
+        scattered=scattered,
+    )
+    known = {one.message for one in refusals}
+    refusals += [one for one in taken.refusals if one.message not in known]
+    facts: dict[str, Any] = {
+        **_columns(config, source),
+        "order": order_facts(order),
+        **query_facts(source, order, taken),
+        "sample": {
+            "candidates": taken.candidates,
+            "queries": taken.queries,
+            "whole": taken.whole,
+        },
+        "contents": content_facts(taken.lists, source.columns),
+        "units": unit_facts(config, source, taken.lists, scattered=scattered),
+    }
+    return facts | {"warnings": oddities(facts, taken.lists, config)}
+
+
+def _columns(config: JobConfig, source: Input) -> dict[str, Any]:
+    """Which columns are taken for which of ours, in the first file that has rows."""
+    columns = source.columns
+    first = next(file for file in source.files if file.rows)
+    arrow = read_footer(first.identity).schema
+    types = {field.name: field.type for field in arrow}
+    inner = types
+    taken: list[tuple[str, str, str]] = [*_named(columns.query, "query")]
+    if columns.candidates is not None:
+        taken.append((schema.CANDIDATES, columns.candidates, "query"))
+        items = types[columns.candidates]
+        inner = {field.name: field.type for field in _fields(items)}
+    taken += _named(columns.candidate, "candidate")
+    taken += [(_of_text(own), own, "candidate") for own in columns.text]
+    taken += [(own, own, level) for own, level in columns.passed.items()]
+    known = {"query": types, "candidate": inner}
+    uuids = {name for _, name in columns.uuids}
+    return {
+        "columns": [
+            {
+                "name": ours,
+                "column": own,
+                "level": level,
+                "found_by": _found_by(config, ours, own),
+                "type": "uuid" if own in uuids else str(known[level].get(own, "null")),
+            }
+            for ours, own, level in taken
+        ],
+        "unused_columns": [name for name in arrow.names if name not in columns.read_columns()],
+    }
+
+
+def _named(mapping: Mapping[str, str], level: str) -> list[tuple[str, str, str]]:
+    return [(ours, own, level) for ours, own in mapping.items()]
+
+
+def _fields(items: pa.DataType) -> list[pa.Field]:
+    """The fields of the candidates in a list column; none where no list has an item."""
+    kind = items.value_type if items.num_fields == 1 else items
+    return [kind.field(place) for place in range(kind.num_fields)]
+
+
+def _of_text(column: str) -> str:
+    return schema.TITLE if column in schema.ALIASES[schema.TITLE] else schema.TEXT
+
+
+def _found_by(config: JobConfig, ours: str, own: str) -> str:
+    """name, alias, or the setting that says so."""
+    if config.input.columns.get(ours) == own:
+        return "input.columns"
+    if ours == own:
+        return "name"
+    return "alias" if own in schema.ALIASES.get(ours, ()) else "input.text_columns"
+
+
+def _links(files: Files) -> list[str]:
+    if not files.links:
+        return []
+    return [f"{len(files.links):,} files are links to others and are read once: {files.links[0]}"]
+
+
+def _settings(config: JobConfig, facts: dict[str, Any]) -> dict[str, Any]:
+    """Settings that fit the input, where the defaults do not or leave something to be found out."""
+    settings: dict[str, Any] = {"input.path": list(config.input.path)}
+    given = config.input.model_dump(mode="json", exclude_defaults=True, exclude={"path"})
+    settings |= {f"input.{name}": value for name, value in given.items()}
+    order = facts.get("order")
+    if order is not None and order["kind"] == "scattered":
+        settings["input.order"] = "scattered"
+    elif order is not None and order["checked"] != "sample":
+        settings["input.order"] = "grouped"
+    return settings
