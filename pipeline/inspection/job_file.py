@@ -48,13 +48,19 @@ def _replaced(body: str, key: str, value: Any) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """A value in one line, texts in double quotes with escapes for what is not ASCII.
-
-    JSON is YAML, but for DEL, which YAML does not take as it is.
-    """
+    """A value in one line, texts in double quotes with escapes for what does not show."""
     if isinstance(value, (list, tuple)) and len(value) == 1 and isinstance(value[0], str):
         value = value[0]
-    return json.dumps(value).replace("\x7f", "\\x7f")
+    # JSON is YAML, but for what YAML does not take as it is, and for surrogate pairs.
+    return "".join(map(_escaped, json.dumps(value, ensure_ascii=False)))
+
+
+def _escaped(character: str) -> str:
+    shown = visible(character)
+    if shown != character or character.isprintable():
+        return shown
+    point = ord(character)
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
 
 
 def _comment(about: Iterable[str]) -> str:
