@@ -26,6 +26,7 @@ LIGHT_ROOMS = (
     "images",
     "tokenization",
     "distillation.rules",
+    "inspection",
     "cli",
 )
 
