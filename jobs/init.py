@@ -68,7 +68,7 @@ def _about(facts: dict[str, Any], *, guessed: bool) -> Iterator[str]:
     """What the comment at the beginning says."""
     found = facts["input"]
     files = f"{found['files']:,} file{'s' * (found['files'] != 1)}"
-    layout = f"{found['format']}, {found['layout']} layout, {_ORDER[facts['order']['kind']]}"
+    layout = f"{found['format']}, {found['layout']}, {_ORDER[facts['order']['kind']]}"
     yield f"{files}, {found['rows']:,} rows: {layout}"
     counts = [
         f"{'about ' * (facts[name]['source'] == 'sample')}{facts[name]['count']:,} {name}"

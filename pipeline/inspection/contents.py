@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.candidates import reasons
-from pipeline.candidates.columns import ColumnMap
 from pipeline.candidates.lists import CandidateLists
 from pipeline.inspection.distribution import distribution
 
@@ -23,12 +22,12 @@ _MOST_EXAMPLES: Final = 3
 Column: TypeAlias = pa.Array | pa.ChunkedArray
 
 
-def content_facts(lists: Sequence[CandidateLists], columns: ColumnMap) -> dict[str, Any]:
+def content_facts(lists: Sequence[CandidateLists], columns: Collection[str]) -> dict[str, Any]:
     """Figures of a sample.
 
     Args:
         lists: of it.
-        columns: how the input is read.
+        columns: our names of what the input has.
 
     Returns:
         ``texts`` and ``query_texts`` (characters, nulls, empty ones, and ``identical``: documents
@@ -36,15 +35,13 @@ def content_facts(lists: Sequence[CandidateLists], columns: ColumnMap) -> dict[s
         ``first_stage_rank`` (null where there is no column), ``images`` and ``query_images``
         (likewise), ``not_scored`` by reason, and ``share_not_scored``.
     """
-    has_score = schema.FIRST_STAGE_SCORE in columns.candidate
+    has_score = schema.FIRST_STAGE_SCORE in columns
     return {
         "texts": _text_facts([one.documents.column(schema.TEXT) for one in lists])
         | {"identical": sum(map(_identical, lists))},
         "query_texts": _text_facts([one.queries.column(schema.QUERY) for one in lists]),
         "first_stage_score": _score_facts(lists) if has_score else None,
-        "first_stage_rank": {"given": True}
-        if schema.FIRST_STAGE_RANK in columns.candidate
-        else None,
+        "first_stage_rank": {"given": True} if schema.FIRST_STAGE_RANK in columns else None,
         "images": _image_facts([one.documents for one in lists]),
         "query_images": _image_facts([one.queries for one in lists]),
         "not_scored": _not_scored(lists),

@@ -10,8 +10,9 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.candidates.inputs import Input
 from pipeline.candidates.order import Order, order_of
-from pipeline.config import JobConfig
+from pipeline.config import InputConfig, JobConfig
 from pipeline.errors import InputContractError, RerankError
+from pipeline.inspection.by_reference import nothing_read, open_all, reference_facts
 from pipeline.inspection.contents import content_facts
 from pipeline.inspection.files import Files, Refusal, find_files
 from pipeline.inspection.guesses import guessed_columns
@@ -19,6 +20,7 @@ from pipeline.inspection.oddities import oddities
 from pipeline.inspection.queries import order_facts, query_facts
 from pipeline.inspection.sample import take_sample
 from pipeline.inspection.units import unit_facts
+from pipeline.sources.listing import files_of, resolved
 from pipeline.storage.parquet import read_footer
 
 #: Candidates that a sample has unless another number is asked for.
@@ -42,6 +44,21 @@ def inspect(config: JobConfig, *, sample: int = SAMPLE) -> dict[str, Any]:
         ConfigurationError: a setting is wrong whatever the input is.
         NotFoundError: a path matches nothing.
     """
+    try:
+        named = config.model_copy(update={"input": resolved(config.input)})
+    except InputContractError as error:
+        refusal = Refusal(path=config.input.path[0], message=str(error))
+        return _told(config, {"input": nothing_read(config)}, [refusal], [])
+    if not _reads_as_it_is(named.input):
+        sources, refusals = open_all(named.input, pass_through=config.output.columns)
+        if not sources.only_parquet:
+            facts = reference_facts(named, sources, refusals, sample=sample)
+            return _told(config, facts, refusals, [])
+    return _of_parquet(config, sample=sample)
+
+
+def _of_parquet(config: JobConfig, *, sample: int) -> dict[str, Any]:
+    """An input that is read as it is."""
     files = find_files(config.input, pass_through=config.output.columns)
     refusals = list(files.refusals)
     if files.usable is None:
@@ -49,11 +66,28 @@ def inspect(config: JobConfig, *, sample: int = SAMPLE) -> dict[str, Any]:
     facts: dict[str, Any] = {"input": _files_facts(config, files)}
     if files.usable is not None and files.usable.rows:
         facts |= _read_facts(config, files.usable, sample, refusals)
+    return _told(config, facts, refusals, _links(files))
+
+
+def _told(
+    config: JobConfig, facts: dict[str, Any], refusals: list[Refusal], notes: list[str]
+) -> dict[str, Any]:
+    """The facts with what follows from them."""
     facts["refusals"] = [{"path": one.path, "message": one.message} for one in refusals]
     facts["starts"] = not refusals
-    facts["warnings"] = _links(files) + facts.get("warnings", [])
+    facts["warnings"] = notes + facts.get("warnings", [])
     facts["settings"] = _settings(config, facts)
     return facts
+
+
+def _reads_as_it_is(config: InputConfig) -> bool:
+    """Whether an input is Parquet with all that a candidate needs, by its settings and names."""
+    if config.corpus or config.queries or config.filter:
+        return False
+    if config.format != "auto":
+        return config.format == "parquet"
+    files = [file for path in config.path for file in files_of("candidates", [path])]
+    return any(file.path.endswith((".parquet", ".pq")) for file in files)
 
 
 def with_guessed_columns(config: JobConfig) -> JobConfig:
@@ -63,6 +97,11 @@ def with_guessed_columns(config: JobConfig) -> JobConfig:
         ConfigurationError: a setting is wrong whatever the input is.
         NotFoundError: a path matches nothing.
     """
+    try:
+        if not _reads_as_it_is(resolved(config.input)):
+            return config
+    except InputContractError:
+        return config
     files = find_files(config.input, pass_through=config.output.columns)
     return config if files.usable is not None else _with_guesses(config, files)[0]
 
@@ -124,6 +163,7 @@ def _read_facts(
         separator=config.input.text_separator,
         scattered=scattered,
     )
+    total = sum(sum(file.documents) for file in source.files)
     known = {one.message for one in refusals}
     refusals += [one for one in taken.refusals if one.message not in known]
     facts: dict[str, Any] = {
@@ -135,8 +175,8 @@ def _read_facts(
             "queries": taken.queries,
             "whole": taken.whole,
         },
-        "contents": content_facts(taken.lists, source.columns),
-        "units": unit_facts(config, source, taken.lists, scattered=scattered),
+        "contents": content_facts(taken.lists, source.columns.candidate),
+        "units": unit_facts(config, None if scattered else source, taken.lists, candidates=total),
     }
     return facts | {"warnings": oddities(facts, taken.lists, config)}
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.candidates.id_runs import Runs
 from pipeline.candidates.inputs import Input
 from pipeline.candidates.order import Order, runs_in_order
 from pipeline.hashes import stable_hashes
@@ -42,14 +44,29 @@ def query_facts(source: Input, order: Order, sample: Sample) -> dict[str, Any]:
     nested = source.columns.layout == "nested"
     if nested or not _readable(source, order):
         return _of_sample(source, order, sample, total, nested=nested)
-    ids, lengths = _counted(source, merged=order.kind == "scattered")
+    found = counted_facts(
+        runs_in_order(source), source.rows, merged=order.kind == "scattered", source="query ids"
+    )
+    return found | {"candidates": {"count": total, "source": "footers"}}
+
+
+def counted_facts(runs: Iterable[Runs], rows: int, *, merged: bool, source: str) -> dict[str, Any]:
+    """What :func:`query_facts` gives, by the runs of all query ids.
+
+    Args:
+        runs: in order.
+        rows: of all of them.
+        merged: whether queries may come again.
+        source: what the figures are said to be from.
+    """
+    ids, lengths = _counted(runs, rows, merged=merged)
     named = [place for place, value in enumerate(ids) if value is not None]
     counts = lengths[named]
     facts = distribution(counts)
     return {
-        "queries": {"count": len(named), "source": "query ids"},
-        "candidates": {"count": total, "source": "footers"},
-        "candidates_per_query": None if facts is None else {"source": "query ids"} | facts,
+        "queries": {"count": len(named), "source": source},
+        "candidates": {"count": rows, "source": source},
+        "candidates_per_query": None if facts is None else {"source": source} | facts,
         "giants": _giants([ids[place] for place in named], counts),
     }
 
@@ -73,16 +90,16 @@ def _readable(source: Input, order: Order) -> bool:
     )
 
 
-def _counted(source: Input, *, merged: bool) -> tuple[list[Any], Ints]:
+def _counted(found: Iterable[Runs], rows: int, *, merged: bool) -> tuple[list[Any], Ints]:
     """Ids [Q] and rows [Q] of each query; those that come again are added up if ``merged``."""
     ids: list[Any] = []
     starts: list[int] = []
-    for runs in runs_in_order(source):
+    for runs in found:
         values = runs.ids.to_pylist()
         first = 1 if ids and values and values[0] == ids[-1] else 0
         ids += values[first:]
         starts += runs.starts[first:].tolist()
-    lengths: Ints = np.diff(np.array([*starts, source.rows], dtype=np.int64)).astype(np.int64)
+    lengths: Ints = np.diff(np.array([*starts, rows], dtype=np.int64)).astype(np.int64)
     if not merged:
         return ids, lengths
     hashes = stable_hashes("" if value is None else f"{value}." for value in ids)

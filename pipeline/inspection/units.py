@@ -18,7 +18,13 @@ from pipeline.engine.build import build_reranker
 from pipeline.engine.device import device_kind
 from pipeline.engine.scoring import Scoreable
 from pipeline.errors import RerankError
-from pipeline.execution.unit_size import chosen, measured, unit_size
+from pipeline.execution.unit_size import (
+    UNKNOWN_DOCUMENTS,
+    UnitSize,
+    chosen,
+    measured,
+    unit_size,
+)
 from pipeline.inspection.distribution import distribution
 from pipeline.rerankers.base import Reranker, WeightedReranker
 
@@ -29,15 +35,19 @@ _TOKENISED: Final = 512
 
 
 def unit_facts(
-    config: JobConfig, source: Input, lists: Sequence[CandidateLists], *, scattered: bool
+    config: JobConfig,
+    source: Input | None,
+    lists: Sequence[CandidateLists],
+    *,
+    candidates: int,
 ) -> dict[str, Any]:
     """How the input would be cut for the model of a job.
 
     Args:
         config: the job.
-        source: the opened input.
+        source: the opened input; None: a staged copy would be cut in its place.
         lists: a sample of it.
-        scattered: whether a staged copy would be cut in its place.
+        candidates: of the whole input.
 
     Returns:
         ``model``; ``documents`` (of a unit), ``units`` and ``reason``, null where the model cannot
@@ -60,20 +70,21 @@ def unit_facts(
     config = config.model_copy(update={"model": model})
     few = _few(lists)
     try:
-        size = (
-            unit_size(config, source, reranker)
-            if not scattered
-            else _estimate(config, source, few, reranker)
-        )
+        if source is None:
+            size = _estimate(config, few, reranker, candidates)
+            units = -(-candidates // max(1, size.documents))
+        else:
+            size = unit_size(config, source, reranker)
+            plan = plan_units(source, documents=size.documents, first=size.first, fingerprint="")
+            units = len(plan.units)
         limit = _most_tokens(config)
         tokens = _tokens(few, reranker, limit)
-        plan = plan_units(source, documents=size.documents, first=size.first, fingerprint="")
     except Exception as error:  # a sample that cannot be encoded is a matter of the run
         logger.debug("the units cannot be estimated", exc_info=error)
         return facts | nothing | {"reason": f"not estimated ({type(error).__name__}: {error})"}
     return facts | {
         "documents": size.documents,
-        "units": len(plan.units),
+        "units": units,
         "reason": size.reason,
         "seconds": size.seconds,
         "tokens": tokens,
@@ -102,14 +113,18 @@ def _few(lists: Sequence[CandidateLists]) -> list[CandidateLists]:
 
 
 def _estimate(
-    config: JobConfig, source: Input, few: Sequence[CandidateLists], reranker: Reranker
-) -> Any:
-    """As :func:`unit_size`, of an input from which whole lists cannot be sampled."""
+    config: JobConfig, few: Sequence[CandidateLists], reranker: Reranker, candidates: int
+) -> UnitSize:
+    """As :func:`unit_size`, of an input from which whole lists cannot be sampled yet."""
+    asked = config.units.documents
+    if asked != "auto":
+        return UnitSize(documents=asked, first=asked, reason="as units.documents says")
     if not few or not isinstance(reranker, WeightedReranker):
-        return unit_size(config, source, reranker)
+        return UnitSize(
+            documents=UNKNOWN_DOCUMENTS, first=UNKNOWN_DOCUMENTS, reason="nothing to judge it by"
+        )
     cost = measured(few, reranker, share_prefixes=config.engine.share_prefixes)
-    kind = device_kind(config.replicas.num_gpus)
-    return chosen(cost, kind, documents=sum(sum(file.documents) for file in source.files))
+    return chosen(cost, device_kind(config.replicas.num_gpus), documents=candidates)
 
 
 def _most_tokens(config: JobConfig) -> int | None:

@@ -32,6 +32,8 @@ def inspection_lines(facts: dict[str, Any]) -> Iterator[str]:
         facts: from :func:`pipeline.inspection.inspect.inspect`.
     """
     yield from _input(facts["input"])
+    for role in ("corpus", "queries_source"):
+        yield from _referred(role.partition("_")[0], facts.get(role))
     if "columns" in facts:
         yield from _columns(facts)
         yield from _order(facts["order"])
@@ -86,14 +88,27 @@ def _entry(head: str, text: str) -> list[str]:
 
 def _input(found: dict[str, Any]) -> Iterator[str]:
     yield from _entry("input", ", ".join(found["path"]))
-    layout = f"{found['layout']} layout" if found["layout"] else "no file that can be read"
+    known = {"long": "long layout", "nested": "nested layout", None: "no file that can be read"}
+    layout = known.get(found["layout"], found["layout"])
     yield from _entry("format", f"{found['format']}, {layout}")
     left = found["files"] - found["files_read"]
-    more = [f"{found['row_groups']:,} row groups"]
+    more = [_many(found["row_groups"], "row group")] if found["row_groups"] else []
     more += [f"{found['files_without_rows']:,} without rows"] if found["files_without_rows"] else []
     more += [f"{left:,} left out, see below"] if left else []
     size = f"{found['bytes'] / 2**20:,.1f} MiB"
-    yield from _entry("files", f"{_many(found['files'], 'file')}, {size}, {', '.join(more)}")
+    yield from _entry("files", ", ".join([_many(found["files"], "file"), size, *more]))
+
+
+def _referred(role: str, found: dict[str, Any] | None) -> Iterator[str]:
+    if found is None:
+        return
+    yield from _entry(role, ", ".join(found["path"]))
+    size = f"{found['bytes'] / 2**20:,.1f} MiB"
+    part = "" if found["whole"] else " read, of more"
+    again = f", {found['repeated']:,} of them again" if found["repeated"] else ""
+    yield from _entry("", f"{found['format']}, {size}, {_many(found['rows'], 'row')}{part}{again}")
+    if found["missing_references"] is not None:
+        yield from _entry("", f"ids of candidates that it lacks: {found['missing_ids']:,}")
 
 
 def _columns(facts: dict[str, Any]) -> Iterator[str]:
@@ -173,7 +188,8 @@ def _not_scored(facts: dict[str, Any]) -> Iterator[str]:
     share = facts["contents"]["share_not_scored"]
     yield from _entry("not scored", f"{share:.2%} of the candidates would go to the quarantine:")
     for one in found:
-        yield from _entry("", f"{one['reason']}: {one['count']:,}; {one['message']}")
+        meaning = "" if one["message"] == one["reason"] else f"; {one['message']}"
+        yield from _entry("", f"{one['reason']}: {one['count']:,}{meaning}")
         named = [_named(example) for example in one["examples"]]
         yield from _entry("", f"  e.g. {', '.join(named)}")
 
