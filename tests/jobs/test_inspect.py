@@ -75,6 +75,33 @@ def test_inspect_says_whether_a_run_would_start(layouts: dict, layout: str) -> N
     assert all(len(line) < 80 for line in lines if path not in line)
 
 
+def test_init_of_candidates_by_reference(tmp_path: Path) -> None:
+    texts = {"run.trec": "1 Q0 d1 1 2.5 bm25\n", "c.tsv": "d1\ta text\n", "q.tsv": "1\ta query\n"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    run, corpus, queries = (tmp_path / name for name in texts)
+    words = (run, "--corpus", corpus, "--queries", queries, "--model", "lexical")
+    assert "corpus      " in rerank("inspect", *words).stdout
+    job = load_config(JobConfig, rerank("init", *words).stdout)
+    assert job.input.path == (str(run),)
+    assert job.input.corpus == (str(corpus),)
+    assert job.input.queries == (str(queries),)
+    alone = rerank("init", run)
+    assert alone.exit_code == 3
+    assert "input.queries" in alone.stderr
+
+
+def test_init_of_a_beir_folder_names_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "run.trec").write_text("1 Q0 d1 1 2.5 bm25\n")
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "a text"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "a query"}\n')
+    made = rerank("init", tmp_path, "--model", "lexical")
+    assert made.exit_code == 0, made.output
+    job = load_config(JobConfig, made.stdout)
+    assert job.input.path == (str(tmp_path),)
+    assert job.input.corpus is None
+
+
 def test_text_and_json_have_the_same_figures(layouts: dict) -> None:
     words = ("inspect", layouts["sorted"], "--model", "lexical")
     facts = json.loads(rerank(*words, "--json").stdout)
