@@ -71,8 +71,8 @@ def test_inspect_says_whether_a_run_would_start(layouts: dict, layout: str) -> N
     assert found.exit_code == (0 if starts else 3), found.output
     lines = found.stdout.splitlines()
     assert lines[-1].startswith("verdict     `rerank run` would " + "not " * (not starts))
-    path = str(layouts[layout])
-    assert all(len(line) < 80 for line in lines if path not in line)
+    folder = str(layouts[layout].parent)  # which may be wider, and is not cut
+    assert all(len(line) < 80 for line in lines if folder not in line)
 
 
 def test_init_of_candidates_by_reference(tmp_path: Path) -> None:
