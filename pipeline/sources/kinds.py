@@ -116,7 +116,18 @@ def refuse_other(head: bytes, path: str) -> None:
         raise InputContractError(f"{path}: this is {name}; {remedy}")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputContractError(f"{path}: this is text in UTF-16; write it again as UTF-8")
-    start = head.removeprefix(BOM).lstrip()
+    if not is_trec(first_lines(head)):  # ids of a run may look like anything
+        _refuse_other_text(head.removeprefix(BOM).lstrip(), path)
+    control = sum(head.count(bytes([code])) for code in (*range(1, 9), *range(14, 27)))
+    if control > _CONTROLS + len(head) // 25 or head.count(0) > _CONTROLS + len(head) // 4:
+        raise InputContractError(
+            f"{path}: this is binary, of a kind that is not known; formats that are read: "
+            "Parquet, TREC runs, TSV, CSV, JSON lines, each also compressed with gzip, zstd or "
+            "bzip2"
+        )
+
+
+def _refuse_other_text(start: bytes, path: str) -> None:
     if start.startswith(b"["):
         raise InputContractError(
             f"{path}: this is a JSON array, which can only be read as a whole; write an object a "
@@ -130,13 +141,6 @@ def refuse_other(head: bytes, path: str) -> None:
         raise InputContractError(
             f"{path}: this is a TREC collection in SGML; write its documents as JSON lines with "
             "doc_id, title and text"
-        )
-    control = sum(head.count(bytes([code])) for code in (*range(1, 9), *range(14, 27)))
-    if control > _CONTROLS + len(head) // 25 or head.count(0) > _CONTROLS + len(head) // 4:
-        raise InputContractError(
-            f"{path}: this is binary, of a kind that is not known; formats that are read: "
-            "Parquet, TREC runs, TSV, CSV, JSON lines, each also compressed with gzip, zstd or "
-            "bzip2"
         )
 
 
