@@ -3,8 +3,8 @@
 A checkpoint's chat template is a program (Jinja) and is never run. The handful of formats that
 open models use are data here; any other is given in the settings.
 
-Everything between the fixed words is tokenised apart from them, with the tokenizer's special tokens
-switched off, so that a document that contains ``<|im_end|>`` cannot end the turn.
+Everything between the fixed words is tokenised apart from them, as text in which no special or
+added token is found, so that a document that contains ``<|im_end|>`` cannot end the turn.
 """
 
 from __future__ import annotations
@@ -113,17 +113,15 @@ class PromptTokenizer:
     """The tokenizer of a chat model, for fixed words and for what others wrote."""
 
     def __init__(self, checkpoint: Checkpoint, settings: ChatSettings) -> None:
-        self.words = TextTokenizer(checkpoint)
-        self.others = TextTokenizer(checkpoint)
-        self.others.library.encode_special_tokens = True
-        self.before, self.after = _format(self.words, settings)
-        self.stop_tokens = _stop_tokens(self.words, checkpoint)
+        self.texts = TextTokenizer(checkpoint, special_tokens="text")
+        self.before, self.after = _format(self.texts, settings)
+        self.stop_tokens = _stop_tokens(self.texts, checkpoint)
         self._known: dict[str, Int32s] = {}
 
     def fixed(self, text: str) -> Int32s:
         """int32 ids of fixed words, special tokens included; the same words are asked for often."""
         if text not in self._known:
-            self._known[text] = self.words.encode([text]).token_ids
+            self._known[text] = self.texts.words([text]).token_ids
         return self._known[text]
 
     def untrusted(self, texts: list[str], which: Int64s, limit: int) -> Texts:
@@ -137,7 +135,7 @@ class PromptTokenizer:
             which: int64 [n], which of them each query or document is.
             limit: tokens kept of each.
         """
-        arena = self.others.encode([" " + " ".join(text.split()) for text in texts])
+        arena = self.texts.encode([" " + " ".join(text.split()) for text in texts])
         kept = np.minimum(arena.lengths, limit)
         offsets = np.append(0, np.cumsum(kept)).astype(np.int64)
         inside = np.arange(len(arena.token_ids)) - np.repeat(arena.offsets[:-1], arena.lengths)
@@ -147,7 +145,7 @@ class PromptTokenizer:
 
     def decode(self, ids: list[int]) -> str:
         """The text of generated ids, without special tokens."""
-        return str(self.words.library.decode(ids, skip_special_tokens=True))
+        return str(self.texts.library.decode(ids, skip_special_tokens=True))
 
 
 def before_first_round(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.sequences.arrays import Int32s, Int64s
+    from pipeline.tokenization.plain_texts import SpecialTokens
 
 #: Tokens that a text has with its special ones and its marker, and one of its own.
 _SHORTEST: Final = 4
@@ -87,10 +88,12 @@ class Metadata:
 class ColbertTokenizer:
     """Queries and documents as token sequences."""
 
-    def __init__(self, checkpoint: Checkpoint, metadata: Metadata) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, metadata: Metadata, *, special_tokens: SpecialTokens
+    ) -> None:
         self.metadata = metadata
         self.checkpoint = checkpoint
-        self.texts = TextTokenizer(checkpoint)
+        self.texts = TextTokenizer(checkpoint, special_tokens=special_tokens)
         names = {
             **checkpoint.table("special_tokens_map.json"),
             **checkpoint.table("tokenizer_config.json", required=True),
@@ -100,7 +103,7 @@ class ColbertTokenizer:
         single = self.texts.template(pair=False)
         self.query = _marked(single, self._token(metadata.query_marker), parts=2)
         self.document = _marked(single, self._token(metadata.document_marker), parts=1)
-        marks = self.texts.encode(list(string.punctuation) if metadata.mask_punctuation else [])
+        marks = self.texts.words(list(string.punctuation) if metadata.mask_punctuation else [])
         #: The first id of each mark alone, not the mark's own id.
         self.skipped = np.unique(marks.token_ids[marks.offsets[:-1][marks.lengths > 0]])
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,7 @@ from pipeline.errors import ModelError
 if TYPE_CHECKING:
     from pipeline.prompts.listwise_windows import Windows
     from pipeline.sequences.arrays import Int32s, Int64s
-    from pipeline.tokenization.tokens import TextTokenizer
-
-Key = TypeVar("Key")
+    from pipeline.tokenization.tokens import TextTokenizer, TokenArena
 
 #: The hidden state at these tokens is what is read out, of each document and of the query.
 DOCUMENT_READOUT: Final = "<|embed_token|>"
@@ -103,6 +101,8 @@ def cut_texts(tokenizer: TextTokenizer, texts: list[str], limit: int) -> CutText
     A text of ``limit`` tokens or more, and so also one that is not cut at all, becomes what its
     kept ids decode to, special tokens included: a cut inside a character gives U+FFFD.
     """
+    # Where special tokens in texts are text, there is no readout token to take out.
+    clean = sanitise if tokenizer.special_tokens == "upstream" else str
     arena = tokenizer.encode(texts)
     whole = arena.lengths
     ready: list[str] = []
@@ -111,10 +111,10 @@ def cut_texts(tokenizer: TextTokenizer, texts: list[str], limit: int) -> CutText
         ids = arena.token_ids[arena.offsets[i] : arena.offsets[i + 1]]
         if len(ids) >= limit:
             decoded = tokenizer.library.decode(ids[:limit].tolist(), skip_special_tokens=False)
-            ready.append(sanitise(decoded))
+            ready.append(clean(decoded))
             kept.append(None)
         else:
-            ready.append(sanitise(text))
+            ready.append(clean(text))
             kept.append(ids if ready[-1] == text else None)
     return CutTexts(
         texts=ready,
@@ -136,8 +136,11 @@ class ListwisePrompt:
         self.tokenizer = tokenizer
         self.instruction = sanitise(instruction) if instruction else None
         check_tokenizer(tokenizer)
-        self.passage_start = self._ids([PASSAGE_START])[0]
-        self.separators = self._ids([separator(number) for number in range(most)])
+        fixed = [HEAD, PASSAGE_START, DOCUMENT_READOUT, QUERY_READOUT]
+        words = tokenizer.words([*fixed, *(separator(number) for number in range(most))])
+        self.head, self.passage_start, self.of_document, self.of_query, *self.separators = _split(
+            words
+        )
 
     def assemble(
         self,
@@ -163,10 +166,8 @@ class ListwisePrompt:
         """
         counts = np.diff(windows.offsets)
         asked = list(zip(query_of_window.tolist(), counts.tolist(), strict=True))
-        openings = self._by_key(
-            {(q, n): opening(queries.texts[q], n, self.instruction) for q, n in asked}
-        )
-        closings = self._by_key({q: closing(queries.texts[q]) for q, _ in asked})
+        openings = self._openings(queries, asked)
+        closings = self._closings(queries, {q for q, _ in asked})
         passages = self._passages(documents)
         pieces: list[Int32s] = []
         positions: list[Int64s] = []
@@ -201,13 +202,32 @@ class ListwisePrompt:
             for i, ids in enumerate(documents.token_ids)
         ]
 
-    def _by_key(self, texts: dict[Key, str]) -> dict[Key, Int32s]:
-        return dict(zip(texts, self._ids(list(texts.values())), strict=True))
+    def _openings(
+        self, queries: CutTexts, asked: list[tuple[int, int]]
+    ) -> dict[tuple[int, int], Int32s]:
+        """int32 ids by query and count; the head's own tokens are apart from the query's text."""
+        texts = {(q, n): opening(queries.texts[q], n, self.instruction) for q, n in asked}
+        ids = self._ids([text.removeprefix(HEAD) for text in texts.values()])
+        return {key: np.concatenate([self.head, own]) for key, own in zip(texts, ids, strict=True)}
+
+    def _closings(self, queries: CutTexts, asked: set[int]) -> dict[int, Int32s]:
+        """int32 ids by query; readout tokens are put there, never read from a text."""
+        texts = {q: closing(queries.texts[q]) for q in asked}
+        inner = [
+            t.removeprefix(DOCUMENT_READOUT).removesuffix(QUERY_READOUT) for t in texts.values()
+        ]
+        ids = self._ids(inner)
+        return {
+            q: np.concatenate([self.of_document, own, self.of_query])
+            for q, own in zip(texts, ids, strict=True)
+        }
 
     def _ids(self, texts: list[str]) -> list[Int32s]:
-        arena = self.tokenizer.encode(texts)
-        bounds = arena.offsets.tolist()
-        return [arena.token_ids[a:b] for a, b in pairwise(bounds)]
+        return _split(self.tokenizer.encode(texts))
+
+
+def _split(arena: TokenArena) -> list[Int32s]:
+    return [arena.token_ids[a:b] for a, b in pairwise(arena.offsets.tolist())]
 
 
 def check_tokenizer(tokenizer: TextTokenizer) -> None:

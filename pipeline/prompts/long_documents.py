@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.config import Settings
 from pipeline.sequences.ragged import ragged_range
+from pipeline.tokenization.plain_texts import SpecialTokenSettings
 from pipeline.tokenization.tokens import TokenArena
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LongDocuments = Literal["truncate", "head_tail", "chunk"]
 Aggregate = Literal["max", "mean_top_k"]
 
 
-class AggregateSettings(Settings):
+class AggregateSettings(SpecialTokenSettings):
     """Settings of every pointwise family: how the scores of a document's chunks become one."""
 
     chunk_aggregate: Aggregate = Field(

@@ -15,13 +15,13 @@ from pydantic import Field
 from pipeline import schema
 from pipeline.checkpoints.embedding import embedding, prompts
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length
-from pipeline.config import Settings
 from pipeline.errors import ModelError
 from pipeline.prompts.pairs import spent
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
+from pipeline.tokenization.plain_texts import SpecialTokenSettings
 from pipeline.tokenization.tokenizer_rules import tokenizer_limit
 from pipeline.tokenization.tokens import TextTokenizer, distinct, resolve_max_length
 
@@ -39,7 +39,7 @@ _PACKABLE: Final = frozenset({"bert", "roberta", "xlm-roberta", "modernbert"})
 _ROWS: Final = 65_536
 
 
-class BiEncoderSettings(Settings):
+class BiEncoderSettings(SpecialTokenSettings):
     """Settings of the bi_encoder family."""
 
     max_length: int | None = Field(
@@ -86,7 +86,7 @@ class BiEncoder(WeightedReranker):
             )
         self.can_pack = self.config.get("model_type") in _PACKABLE
         self.score_scale = "cosine" if self.normalize else "dot"
-        self.tokenizer = TextTokenizer(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.single = self.tokenizer.template(pair=False)
         stated = max_seq_length(
             checkpoint, task="feature-extraction", lowercases=self.tokenizer.lowercases

@@ -86,7 +86,7 @@ class CrossEncoder(WeightedReranker):
         check_cross_encoder(
             checkpoint, activation_is_given="activation" in settings.model_fields_set
         )
-        self.tokenizer = TextTokenizer(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         stated = max_seq_length(
             checkpoint, task="sequence-classification", lowercases=self.tokenizer.lowercases
         )

@@ -35,6 +35,7 @@ from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
+from pipeline.tokenization.plain_texts import SpecialTokenSettings
 from pipeline.tokenization.tokens import TextTokenizer, TokenArena, distinct
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _AFTER_DOCUMENT: Final = "\n"
 _BEFORE_QUERY: Final = "**Query**:\n"
 
 
-class JinaM0Settings(ImageSettings):
+class JinaM0Settings(SpecialTokenSettings, ImageSettings):
     """Settings of the jina_m0 family."""
 
     max_length: int = Field(10_240, ge=8, description="Tokens per pair, images included.")
@@ -113,7 +114,7 @@ class JinaM0(WeightedReranker):
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.layout = Layout.of(checkpoint)
         self.processing = ImageProcessing.of(checkpoint, self.layout)
-        self.tokenizer = TextTokenizer(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.size = ImageSize(
             factor=self.layout.factor,
             min_pixels=settings.min_pixels,
@@ -184,7 +185,7 @@ class JinaM0(WeightedReranker):
 
     def _fixed(self) -> list[Int32s]:
         """Ids of the prompt around images: before a document, after it, before a query."""
-        arena = self.tokenizer.encode([_BEFORE_DOCUMENT, _AFTER_DOCUMENT, _BEFORE_QUERY])
+        arena = self.tokenizer.words([_BEFORE_DOCUMENT, _AFTER_DOCUMENT, _BEFORE_QUERY])
         return [_text(arena, i) for i in range(3)]
 
     def _queries(self, lists: CandidateLists) -> list[Int32s]:

@@ -64,7 +64,7 @@ class JinaV1(WeightedReranker):
     def __init__(self, *, checkpoint: Checkpoint, settings: JinaV1Settings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
-        self.tokenizer = TextTokenizer(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
         self.limits = Limits(
             max_length=resolve_max_length(

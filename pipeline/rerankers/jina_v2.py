@@ -114,7 +114,7 @@ class JinaV2(WeightedReranker):
     def __init__(self, *, checkpoint: Checkpoint, settings: JinaV2Settings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
-        self.tokenizer = TextTokenizer(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
         max_length = resolve_max_length(
             settings.max_length,

@@ -19,7 +19,6 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import schema
-from pipeline.config import Settings
 from pipeline.errors import ModelError
 from pipeline.networks.decoders import load_decoder, read_decoder
 from pipeline.prompts.listwise_prompt import ListwisePrompt, cut_texts
@@ -35,6 +34,7 @@ from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import common_beginning, share_beginnings
+from pipeline.tokenization.plain_texts import SpecialTokenSettings
 from pipeline.tokenization.tokens import TextTokenizer, distinct
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _IGNORED: Final = ("lm_head.weight",)
 _PROJECTED: Final = 512
 
 
-class JinaV3Settings(Settings):
+class JinaV3Settings(SpecialTokenSettings):
     """Settings of the jina_v3 family."""
 
     max_doc_length: int = Field(2048, ge=1, description="Tokens of a document; the rest is cut.")
@@ -79,7 +79,7 @@ class JinaV3(WeightedReranker):
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
         self.max_length = settings.max_length or _tokenizer_limit(checkpoint)
-        self.tokenizer = TextTokenizer(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.prompt = ListwisePrompt(
             self.tokenizer, most=MOST_DOCUMENTS, instruction=settings.instruction
         )

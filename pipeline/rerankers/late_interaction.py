@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import Field
 
 from pipeline.checkpoints.values import number, whole_number
-from pipeline.config import Settings
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.networks.maxsim import max_similarity
 from pipeline.prompts.colbert import ColbertTokenizer, Metadata
@@ -28,6 +27,7 @@ from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
+from pipeline.tokenization.plain_texts import SpecialTokenSettings
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ _RENAMED: Final = (
 _IGNORED: Final = ("*.pooler.*", "*.embeddings.position_ids")
 
 
-class LateInteractionSettings(Settings):
+class LateInteractionSettings(SpecialTokenSettings):
     """Settings of the late_interaction family."""
 
     query_max_length: int | None = Field(
@@ -90,7 +90,9 @@ class LateInteraction(WeightedReranker):
         self.config = checkpoint.config
         self.layout = _layout(checkpoint)
         self.metadata = Metadata.read(checkpoint)
-        self.tokenizer = ColbertTokenizer(checkpoint, self.metadata)
+        self.tokenizer = ColbertTokenizer(
+            checkpoint, self.metadata, special_tokens=settings.special_tokens
+        )
         where = checkpoint.folder / "config.json"
         positions = whole_number(self.config, "max_position_embeddings", where=where, default=512)
         self.query_length = _length("query", settings, self.metadata.query_length, positions)

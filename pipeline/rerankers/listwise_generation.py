@@ -63,6 +63,7 @@ class ListwiseGeneration(WeightedReranker):
     """Generated permutations, from any causal language model of transformers."""
 
     Settings = ListwiseGenerationSettings
+    template = "2"  # added tokens that are not special are text, too
     pointwise = False
     score_scale = "preference"
 

@@ -37,6 +37,7 @@ from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
+from pipeline.tokenization.plain_texts import SpecialTokenSettings
 from pipeline.tokenization.tokens import TextTokenizer, distinct
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ _ENDING: Final = "<|im_end|>\n<|im_start|>assistant\n"
 _ANSWERS: Final = ("True", "False")
 
 
-class MonoQwen2VLSettings(ImageSettings):
+class MonoQwen2VLSettings(SpecialTokenSettings, ImageSettings):
     """Settings of the mono_qwen2_vl family."""
 
     adapter: str | None = Field(
@@ -102,7 +103,7 @@ class MonoQwen2VL(WeightedReranker):
         self.score_scale = "probability" if settings.activation == "softmax" else "logit"
         self.config = flat_config(checkpoint)
         self.layout = Layout.of(checkpoint)
-        self.tokenizer = TextTokenizer(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.max_length = settings.max_length or whole_number(
             self.config, "max_position_embeddings", where=checkpoint.folder / "config.json"
         )
@@ -147,8 +148,9 @@ class MonoQwen2VL(WeightedReranker):
             column = (value.as_py() for value in lists.documents.column(schema.IMAGE))
         pages = images.places(column)
         texts, query_text = distinct(lists.queries.column(schema.QUERY))
-        arena = self.tokenizer.encode([_BEFORE_IMAGE, _ENDING, *(_QUESTION + t for t in texts)])
-        before, ending, *questions = np.split(arena.token_ids, arena.offsets[1:-1])
+        asked = self.tokenizer.encode([_QUESTION + text for text in texts])
+        questions = np.split(asked.token_ids, asked.offsets[1:-1])
+        before, ending = (self.tokenizer.words([w]).token_ids for w in (_BEFORE_IMAGE, _ENDING))
         builder = PromptBuilder(self.layout, images.kept, count)
         rejected: dict[int, str] = {}
         for document, query in enumerate(lists.query_of_document):
@@ -182,7 +184,7 @@ class MonoQwen2VL(WeightedReranker):
         return scores
 
     def _one_token(self, answer: str) -> int:
-        ids = self.tokenizer.encode([answer]).token_ids
+        ids = self.tokenizer.words([answer]).token_ids
         if len(ids) != 1:
             raise ModelError(
                 f"{self.checkpoint.folder}: the tokenizer has no single token for '{answer}'; is "

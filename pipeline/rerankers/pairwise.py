@@ -68,6 +68,7 @@ class Pairwise(WeightedReranker):
     """Preference prompts on any causal language model of transformers."""
 
     Settings = PairwiseSettings
+    template = "2"  # added tokens that are not special are text, too
     pointwise = False
     score_scale = "preference"
 

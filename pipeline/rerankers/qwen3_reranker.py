@@ -91,7 +91,7 @@ class Qwen3Reranker(WeightedReranker):
         self.can_pack = can_pack(self.config)
         self.shares_prefixes = can_share(self.config)
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
-        self.tokenizer = TextTokenizer(checkpoint)
+        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.template_of_ids = _frame(self.tokenizer)
         self.max_length = resolve_max_length(
             settings.max_length,
@@ -181,7 +181,7 @@ def body_head(instruction: str, query: str) -> str:
 
 def _frame(tokenizer: TextTokenizer) -> Template:
     """Prompt tokens around the two parts of a body."""
-    arena = tokenizer.encode([PREFIX, SUFFIX])
+    arena = tokenizer.words([PREFIX, SUFFIX])
     cut = int(arena.offsets[1])
     pieces = (arena.token_ids[:cut], arena.token_ids[:0], arena.token_ids[cut:])
     types = tuple(np.zeros(len(piece), dtype=np.int8) for piece in pieces)

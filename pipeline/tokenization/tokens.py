@@ -18,6 +18,7 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.sequences.ragged import ragged_range
 from pipeline.tokenization.chunk_cache import library_ids
 from pipeline.tokenization.chunk_check import chunk_cache
+from pipeline.tokenization.plain_texts import plain_text_tokenizer
 from pipeline.tokenization.tokenizer_rules import refuse_contradiction
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.sequences.arrays import Int32s, Int64s
+    from pipeline.tokenization.plain_texts import SpecialTokens
 
 Truncation = Literal["longest_first", "document"]
 
@@ -57,9 +59,27 @@ def distinct(texts: pa.Array | pa.ChunkedArray) -> tuple[list[str], Int64s]:
 
 
 class TextTokenizer:
-    """A ``tokenizer.json`` that never truncates, pads or adds special tokens by itself."""
+    """A ``tokenizer.json`` that never truncates, pads or adds special tokens by itself.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    Attributes:
+        library: the tokenizer as published.
+        special_tokens: what becomes of special tokens in the texts that :meth:`encode` is given.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, special_tokens: SpecialTokens = "upstream"
+    ) -> None:
+        """Read a checkpoint's tokenizer.
+
+        Args:
+            checkpoint: whose ``tokenizer.json`` is read.
+            special_tokens: ``upstream``: as the library finds them; ``text``: plain text, added
+                tokens that are not special as well.
+
+        Raises:
+            ModelError: the file is missing or no tokenizer, tokenizer_config.json contradicts it,
+                or special tokens are to be text and cannot be.
+        """
         from tokenizers import Tokenizer
 
         path = checkpoint.folder / "tokenizer.json"
@@ -71,7 +91,11 @@ class TextTokenizer:
         refuse_contradiction(checkpoint, self.library)
         self.library.no_truncation()
         self.library.no_padding()
-        self.chunks = chunk_cache(self.library, name=str(path))
+        self.special_tokens = special_tokens
+        self._of_texts = self.library
+        if special_tokens == "text":
+            self._of_texts = plain_text_tokenizer(data, where=path)
+        self.chunks = chunk_cache(self._of_texts, name=str(path))
 
     @property
     def lowercases(self) -> bool:
@@ -80,12 +104,19 @@ class TextTokenizer:
         return normalizer is not None and normalizer.normalize_str("A") == "a"
 
     def encode(self, texts: list[str] | pa.StringArray) -> TokenArena:
-        """Ids of each text alone, whole, without special tokens; no text may be null."""
+        """Ids of each text alone, whole; no text may be null.
+
+        Nothing is put around a text; special tokens inside it are what :attr:`special_tokens` says.
+        """
         if self.chunks is None:
             whole = texts if isinstance(texts, list) else texts.to_pylist()
-            return TokenArena(*library_ids(self.library, whole))
+            return TokenArena(*library_ids(self._of_texts, whole))
         array = pa.array(texts, pa.string()) if isinstance(texts, list) else texts
         return TokenArena(*self.chunks.encode(array))
+
+    def words(self, words: list[str]) -> TokenArena:
+        """Ids of a prompt's own words, in which special tokens are special tokens."""
+        return TokenArena(*library_ids(self.library, words))
 
     def template(self, *, pair: bool) -> Template:
         """Where the tokenizer's post-processor puts special tokens, learned from the tokenizer."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -223,6 +224,50 @@ def test_special_tokens_in_texts_are_text(family: str, ranker: Ranker) -> None:
     if family not in LISTWISE:
         beside = ranker.score(QUERIES[0], [*DOCUMENTS, *documents])[: len(DOCUMENTS)]
         np.testing.assert_allclose(beside, plain, atol=1e-5)
+
+
+def test_no_text_steers_the_prompt_where_special_tokens_are_text(
+    family: str, make: Callable[..., Ranker]
+) -> None:
+    if family == "lexical":
+        pytest.skip("it has no special tokens")
+    tokens = special_tokens(family)
+    hostile = [
+        " ".join(tokens),
+        "".join(tokens),
+        *(f"a{token[:3]}{token}{token[3:]}b" for token in tokens),
+    ]
+
+    def controls(setting: str, query: str, documents: list[str]) -> npt.NDArray[np.int64]:
+        reranker: Any = make(special_tokens=setting).engine.reranker
+        tokenizer = getattr(reranker.tokenizer, "texts", reranker.tokenizer)
+        numbers = {
+            tokenizer.library.token_to_id(token) for token in tokens if "unk" not in token.lower()
+        }
+        if family == "late_interaction":
+            numbers -= {reranker.tokenizer.mask}  # fills what a query leaves of its length
+        ids = reranker.encode(CandidateLists.from_texts(query, documents)).unshared().token_ids
+        return np.array([np.count_nonzero(ids == number) for number in sorted(numbers)])
+
+    query = f"q {' '.join(tokens)}"
+    template = controls("text", "q", [f"{i}" for i in range(len(hostile))])
+    assert controls("text", query, hostile).tolist() == template.tolist()
+    assert (
+        controls("upstream", "q", [f"{i}" for i in range(len(hostile))]).tolist()
+        == template.tolist()
+    )
+    assert controls("upstream", query, hostile).sum() > template.sum()
+
+
+def test_texts_without_special_tokens_are_the_same_to_both(
+    make: Callable[..., Ranker], ranker: Ranker, family: str
+) -> None:
+    if family == "lexical":
+        pytest.skip("it has no special tokens")
+    texts = [*DOCUMENTS, UNICODE, "", "  two  spaces\n\n", "\nfirst a break"]
+    lists = lists_of({query: texts for query in [*QUERIES, "\nq"]})
+    other = make(special_tokens="text").engine.reranker.encode(lists)
+    assert other.to_ipc() == ranker.engine.reranker.encode(lists).to_ipc()
 
 
 def test_unicode_of_every_plane(ranker: Ranker) -> None:

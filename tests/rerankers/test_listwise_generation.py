@@ -265,9 +265,14 @@ def test_neighbours_do_not_move_scores(chat: Path, budget: int) -> None:
 
 
 def test_an_answer_that_is_not_a_number_costs_its_window_the_scores(tmp_path: Path) -> None:
-    ranker = load(write(tmp_path, poisoned="<think>"), window=3, stride=1, chat="chatml")
+    # The first byte of an emoji: a token that is in no other text, nor in the prompt itself.
+    ranker = load(write(tmp_path, poisoned="\u00f0"), window=3, stride=1)
     scores = ranker.score_lists(
-        unit(("skin", ["a", "b <think>", "c"]), ("skin", texts(5)), ("x", ["<think>", *texts(4)]))
+        unit(
+            ("skin", ["a", "b \U0001f95d", "c"]),
+            ("skin", texts(5)),
+            ("x", ["\U0001f95d", *texts(4)]),
+        )
     )
     assert np.isnan(scores).tolist() == [True] * 3 + [False] * 5 + [True] + [False] * 4
 
