@@ -140,6 +140,7 @@ def test_defaults_are_reranks() -> None:
         "chunk_aggregate": "max",
         "top_k": 3,
         "activation": "sigmoid",
+        "special_tokens": "upstream",
     }
 
 
