@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Literal
 
@@ -100,8 +101,10 @@ class NamedColumns:
 
     def uuids(self) -> frozenset[tuple[Level, str]]:
         """Columns of UUIDs, each with its level."""
-        once = [name for name in self.fields.names if self.fields.names.count(name) == 1]
-        found = [name for name in once if self.is_uuid(name)]
+        if not self._uuids:
+            return frozenset()
+        times = Counter(self.fields.names)
+        found = [name for name, count in times.items() if count == 1 and self.is_uuid(name)]
         levels: tuple[Level, ...] = (self.level,)
         if self._listed is None:
             levels = ("query", "candidate")  # the columns of the long layout are both

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Final
 
 import pyarrow as pa
+
+from pipeline.storage.parquet.schema_size import unfolded_size
+
+#: Memory for the schema of one file; one of 100,000 columns takes 110 MB.
+MOST_SCHEMA_BYTES: Final = 256 * 2**20
 
 #: Key of a field's metadata that makes Arrow resolve an extension type, and what it is changed to
 #: (of the same length, so that nothing in the footer moves).
@@ -20,11 +24,13 @@ _LARGE_LISTS: Final = (pa.types.is_large_list, pa.types.is_large_list_view)
 def safe_schema(value: bytes) -> bytes | None:
     """Arrow's schema, in as many bytes, without what is more than values read as they are stored.
 
-    None where it is no schema.
+    None where it is no schema, or one that unfolds to more than :data:`MOST_SCHEMA_BYTES`.
     """
     try:
         decoded = base64.b64decode(value, validate=True).replace(EXTENSION_KEY, DECLARED_KEY)
         if not decoded or len(base64.b64encode(decoded)) != len(value):
+            return None
+        if unfolded_size(decoded, MOST_SCHEMA_BYTES) > MOST_SCHEMA_BYTES:
             return None
         given = pa.ipc.read_schema(pa.py_buffer(decoded))
         plain = [field.with_type(_stored_type(field.type)) for field in given]
@@ -33,7 +39,7 @@ def safe_schema(value: bytes) -> bytes | None:
             if len(made) > len(decoded):
                 return None
             decoded = made.ljust(len(decoded), b"\0")
-    except (binascii.Error, pa.ArrowException, OSError, UnicodeDecodeError):
+    except (ValueError, pa.ArrowException, OSError):  # binascii's and Unicode's are ValueErrors
         return None
     return base64.b64encode(decoded)
 

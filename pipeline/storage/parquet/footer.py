@@ -16,20 +16,44 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.storage.parquet.arrow_schema import safe_schema
+from pipeline.storage.parquet.row_groups import (
+    EncryptedError,
+    FooterError,
+    Ints,
+    read_groups,
+    refuse_overlaps,
+    refuse_places,
+)
 from pipeline.storage.parquet.thrift import (
-    Fields,
+    Items,
     ThriftError,
     read_field,
-    read_list_head,
-    read_struct,
-    read_value,
+    skip_value,
 )
+from pipeline.storage.parquet.thrift_structs import (
+    PLAIN,
+    Fields,
+    Shape,
+    integer,
+    read_structs,
+)
+
+__all__ = ["EncryptedError", "FooterError", "Ints", "Leaf", "ParquetFooter", "parse_footer"]
 
 #: A footer of a few hundred thousand column chunks; more is many tiny row groups.
 MOST_FOOTER_BYTES: Final = 64 * 2**20
+
+#: Columns, and groups of columns, of a schema.
+MOST_COLUMNS: Final = 200_000
+
+#: Items of all lists of a footer but its schema and chunks: some ten for each chunk (encodings,
+#: names of its path, statistics of pages). Arrow takes up to eighty bytes for an item of one byte.
+MOST_ITEMS: Final = 4_000_000
+
+#: Levels of a column inside columns; Arrow's own limit.
+DEEPEST_COLUMN: Final = 100
 
 BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE, BYTE_ARRAY, FIXED = range(8)
 
@@ -42,15 +66,11 @@ _JSON_CONVERTED: Final = 19
 _REPEATED: Final = 2
 _REQUIRED: Final = 0
 
-Ints = npt.NDArray[np.int64]
-
-
-class FooterError(ValueError):
-    """The footer is damaged, or of a file that cannot be read; the message says which."""
-
-
-class EncryptedError(FooterError):
-    """Some or all of the file is encrypted."""
+#: What is read of a SchemaElement, a ColumnChunk and a KeyValue (parquet.thrift).
+_ELEMENT: Final[Shape] = {
+    1: PLAIN, 2: PLAIN, 3: PLAIN, 4: PLAIN, 5: PLAIN, 6: PLAIN, 10: {_JSON: PLAIN, _UUID: PLAIN},
+}  # fmt: skip
+_ENTRY: Final[Shape] = {1: PLAIN, 2: PLAIN}
 
 
 @dataclass(frozen=True)
@@ -92,11 +112,10 @@ class ParquetFooter:
         unpacked: int64 [G, C], its bytes when decompressed, as the footer says.
         values: int64 [G, C], its values, nulls among them.
         codecs: int64 [G, C], how its pages are compressed.
-        chunks: ColumnChunk of parquet.thrift by row group, kept by
-            :func:`pipeline.storage.parquet.page_rows.chunk_of`.
+        index_starts: int64 [G, C], where each column chunk's offset index begins.
+        index_sizes: int64 [G, C], its bytes; 0 without one.
         pages: pages of a row group's column, kept by
             :func:`pipeline.storage.parquet.row_parts.located`.
-        statistics: [G][C], Statistics of parquet.thrift by field id; None where there are none.
     """
 
     plain: bytes = field(repr=False)
@@ -107,9 +126,9 @@ class ParquetFooter:
     unpacked: Ints
     values: Ints
     codecs: Ints
-    chunks: dict[int, list[Fields]] = field(default_factory=dict, repr=False, compare=False)
+    index_starts: Ints
+    index_sizes: Ints
     pages: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False, compare=False)
-    statistics: tuple[tuple[Fields | None, ...], ...] = field(default=(), repr=False)
 
     def places(self, columns: Sequence[str]) -> Ints:
         """Places among :attr:`leaves` of what lies below some top-level columns."""
@@ -142,37 +161,34 @@ def _parse(data: bytes, file_size: int) -> ParquetFooter:
     place = last = 0
     leaves: tuple[Leaf, ...] = ()
     entries: list[Fields] = []
-    numbers = [array("q") for _ in range(6)]
-    statistics: list[tuple[Fields | None, ...]] = []
+    numbers = [array("q") for _ in range(8)]
+    items = Items.up_to(MOST_ITEMS)
     while True:
         last, kind, place = read_field(data, place, last)
         if kind == 0:
             break
         if last == 2 and kind == 9:
-            elements, place = read_value(data, place, kind)
+            elements, place = read_structs(data, place, _ELEMENT, Items.up_to(MOST_COLUMNS))
             leaves = _leaves(elements)
         elif last == 4 and kind == 9:
-            _, size, place = read_list_head(data, place)
-            for _ in range(size):
-                group, place = read_struct(data, place)
-                _add_group(numbers, group, len(leaves))
-                statistics.append(tuple(_statistics(chunk) for chunk in group.get(1, [])))
+            place = read_groups(data, place, numbers, len(leaves), items)
+        elif last == 5 and kind == 9:
+            entries, place = read_structs(data, place, _ENTRY, items)
         elif last == 8:
             raise EncryptedError("the file is encrypted")
-        elif kind in (1, 2):
-            continue
-        else:
-            value, place = read_value(data, place, kind)
-            if last == 5:
-                entries = value
+        elif kind not in (1, 2):
+            place = skip_value(data, place, kind, items)
     rows, *of_chunks = (np.frombuffer(flat, dtype=np.int64) for flat in numbers)
     shape = (len(rows), len(leaves))
-    starts, stored, unpacked, values, codecs = (flat.reshape(shape) for flat in of_chunks)
-    _refuse_nonsense(rows, starts, stored, unpacked, values, file_size)
+    starts, stored, unpacked, values, codecs, index_starts, index_sizes = (
+        flat.reshape(shape) for flat in of_chunks
+    )
+    refuse_places(rows, starts, stored, unpacked, values, file_size)
+    refuse_overlaps(rows, starts, stored)
     return ParquetFooter(
         plain=_plain(data, entries), leaves=leaves, rows=rows, starts=starts,
         stored=stored, unpacked=unpacked, values=values, codecs=codecs,
-        statistics=tuple(statistics),
+        index_starts=index_starts, index_sizes=index_sizes,
     )  # fmt: skip
 
 
@@ -182,7 +198,7 @@ def _leaves(elements: Sequence[Fields]) -> tuple[Leaf, ...]:
         raise FooterError("the footer is damaged: it has no schema")
     leaves: list[Leaf] = []
     #: Groups that are open: children to come, path, definition and repetition level.
-    groups: list[tuple[int, tuple[str, ...], int, int]] = [(elements[0].get(5, 0), (), 0, 0)]
+    groups: list[tuple[int, tuple[str, ...], int, int]] = [(integer(elements[0], 5, 0), (), 0, 0)]
     for element in elements[1:]:
         while groups and groups[-1][0] == 0:
             groups.pop()
@@ -190,19 +206,31 @@ def _leaves(elements: Sequence[Fields]) -> tuple[Leaf, ...]:
             raise FooterError("the footer is damaged: its schema has columns without a place")
         left, path, definition, repetition = groups.pop()
         groups.append((left - 1, path, definition, repetition))
-        kind = element.get(3, _REQUIRED)
+        kind, children = integer(element, 3, _REQUIRED), integer(element, 5, 0)
         path = (*path, element[4].decode("utf-8"))
+        if len(path) > DEEPEST_COLUMN:
+            raise FooterError(
+                f"its column '{path[0]}' is nested more than {DEEPEST_COLUMN} levels deep"
+            )
         definition += kind != _REQUIRED
         repetition += kind == _REPEATED
-        if 1 in element and not element.get(5):
-            leaves.append(
-                Leaf(path, element[1], element.get(2, 0), definition, repetition, _logical(element))
-            )
+        if 1 in element and not children:
+            leaves.append(_leaf(element, path, definition, repetition))
         else:
-            groups.append((element.get(5, 0), path, definition, repetition))
+            groups.append((children, path, definition, repetition))
     if any(left for left, *_ in groups):
         raise FooterError("the footer is damaged: its schema lacks columns")
     return tuple(leaves)
+
+
+def _leaf(element: Fields, path: tuple[str, ...], definition: int, repetition: int) -> Leaf:
+    physical, length = integer(element, 1), integer(element, 2, 0)
+    if not BOOLEAN <= physical <= FIXED:
+        raise FooterError(
+            f"the footer is damaged: column '{'.'.join(path)}' is of physical type {physical}, "
+            "which there is not"
+        )
+    return Leaf(path, physical, length, definition, repetition, _logical(element))
 
 
 def _logical(element: Fields) -> str:
@@ -212,55 +240,13 @@ def _logical(element: Fields) -> str:
     return "json" if _JSON in union or element.get(6) == _JSON_CONVERTED else ""
 
 
-def _add_group(numbers: Sequence[array[int]], group: Fields, leaves: int) -> None:
-    rows, starts, stored, unpacked, values, codecs = numbers
-    chunks = group.get(1, [])
-    if len(chunks) != leaves:
-        raise FooterError(
-            f"the footer is damaged: a row group has {len(chunks)} columns, the schema {leaves}"
-        )
-    rows.append(group[3])
-    for chunk in chunks:
-        if 8 in chunk or 9 in chunk:
-            raise EncryptedError("some of its columns are encrypted")
-        if chunk.get(1):
-            raise FooterError("its columns lie in other files, which is not read")
-        about: dict[int, Any] = chunk[3]
-        first, dictionary = about[9], about.get(11, 0)
-        # As Arrow does: an offset of 0 says that there is no dictionary page.
-        starts.append(dictionary if 0 < dictionary < first else first)
-        stored.append(about[7])
-        unpacked.append(about[6])
-        values.append(about[5])
-        codecs.append(about[4])
-
-
-def _statistics(chunk: Fields) -> Fields | None:
-    found = chunk[3].get(12)
-    return found if isinstance(found, dict) else None
-
-
-def _refuse_nonsense(
-    rows: Ints, starts: Ints, stored: Ints, unpacked: Ints, values: Ints, file_size: int
-) -> None:
-    if any(bool((sizes < 0).any()) for sizes in (rows, starts, stored, unpacked, values)):
-        raise FooterError("the footer is damaged: it holds negative sizes")
-    # Compared without a sum, which could run over.
-    if bool(((starts > file_size) | (stored > file_size - starts)).any()):
-        raise FooterError("the footer is damaged: a column lies outside the file")
-    if bool((values < rows[:, None]).any()):
-        raise FooterError("the footer is damaged: a column has fewer values than rows")
-
-
 def _plain(data: bytes, entries: Sequence[Fields]) -> bytes:
     """The footer with Arrow's schema replaced by one that is safe to follow."""
-    for entry in entries:
-        if entry.get(1) != _SCHEMA_KEY:
-            continue
-        value = entry.get(2, b"")
-        safe = safe_schema(value)
-        if safe is None:
-            # Not what any writer makes; without it, types follow from the Parquet schema alone.
-            return data.replace(_SCHEMA_KEY, _UNUSED_KEY)
-        data = data.replace(value, safe)
-    return data
+    given = [entry.get(2, b"") for entry in entries if entry.get(1) == _SCHEMA_KEY]
+    if not given:
+        return data
+    safe = safe_schema(given[0]) if len(given) == 1 else None
+    if safe is None:
+        # Not what any writer makes; without it, types follow from the Parquet schema alone.
+        return data.replace(_SCHEMA_KEY, _UNUSED_KEY)
+    return data.replace(given[0], safe)

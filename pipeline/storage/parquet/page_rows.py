@@ -15,16 +15,9 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from pipeline.storage.parquet.footer import Ints, ParquetFooter
-from pipeline.storage.parquet.pages import MOST_PAGES, data_page
-from pipeline.storage.parquet.thrift import (
-    Fields,
-    ThriftError,
-    integer,
-    read_field,
-    read_list_head,
-    read_struct,
-    read_value,
-)
+from pipeline.storage.parquet.pages import HEADER, MOST_HEADER_ITEMS, MOST_PAGES, data_page
+from pipeline.storage.parquet.thrift import Items, ThriftError
+from pipeline.storage.parquet.thrift_structs import PLAIN, Shape, integer, read_struct
 
 #: Bytes that are read at once in search of page headers.
 _WINDOW: Final = 2**20
@@ -32,9 +25,9 @@ _WINDOW: Final = 2**20
 #: An offset index takes some 15 bytes a page.
 _MOST_INDEX_BYTES: Final = 32 * MOST_PAGES
 
-#: Ids of parquet.thrift: ColumnChunk, PageLocation.
-_INDEX_START, _INDEX_SIZE = 4, 5
+#: Ids of parquet.thrift, PageLocation; and what is read of an OffsetIndex.
 _PAGE_START, _PAGE_SIZE, _FIRST_ROW = 1, 2, 3
+_INDEX: Final[Shape] = {1: {_PAGE_START: PLAIN, _PAGE_SIZE: PLAIN, _FIRST_ROW: PLAIN}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +49,7 @@ class PageRows:
 
 def can_be_located(footer: ParquetFooter, group: int, place: int) -> bool:
     """Whether the pages of a column chunk can be located; reads nothing."""
-    return not footer.leaves[place].max_repetition or _has_index(chunk_of(footer, group, place))
+    return not footer.leaves[place].max_repetition or _has_index(footer, group, place)
 
 
 def locate_pages(
@@ -73,10 +66,10 @@ def locate_pages(
     start = int(footer.starts[group, place])
     stop = start + int(footer.stored[group, place])
     rows = int(footer.rows[group])
-    chunk = chunk_of(footer, group, place)
     try:
-        if _has_index(chunk):
-            found = list(_indexed(source, chunk))
+        if _has_index(footer, group, place):
+            source.seek(int(footer.index_starts[group, place]))
+            found = list(_indexed(source.read(int(footer.index_sizes[group, place]))))
         elif not footer.leaves[place].max_repetition:
             found = list(_walked(source, start, stop, rows))
         else:
@@ -86,31 +79,14 @@ def locate_pages(
     return _checked(np.array(found, dtype=np.int64).reshape(-1, 3), start, stop, rows)
 
 
-def chunk_of(footer: ParquetFooter, group: int, place: int) -> Fields:
-    """ColumnChunk of parquet.thrift by field id, from the bytes of the footer."""
-    found = footer.chunks.get(group)
-    if found is None:
-        last = at = 0
-        while last != 4:
-            last, kind, at = read_field(footer.plain, at, last)
-            if last != 4 and kind not in (1, 2):
-                _, at = read_value(footer.plain, at, kind)
-        _, _, at = read_list_head(footer.plain, at)
-        for number in range(len(footer.rows)):
-            about, at = read_struct(footer.plain, at)
-            footer.chunks[number] = about.get(1, [])
-        found = footer.chunks[group]
-    return found[place]
+def _has_index(footer: ParquetFooter, group: int, place: int) -> bool:
+    start = footer.index_starts[group, place]
+    return bool(start >= 0 and 0 < footer.index_sizes[group, place] <= _MOST_INDEX_BYTES)
 
 
-def _has_index(chunk: Fields) -> bool:
-    return 0 < integer(chunk, _INDEX_SIZE, 0) <= _MOST_INDEX_BYTES
-
-
-def _indexed(source: BinaryIO, chunk: Fields) -> Iterator[tuple[int, int, int]]:
-    """Start, stop and first row of each page by the offset index."""
-    source.seek(integer(chunk, _INDEX_START))
-    index, _ = read_struct(source.read(integer(chunk, _INDEX_SIZE)), 0)
+def _indexed(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Start, stop and first row of each page by the bytes of an offset index."""
+    index, _ = read_struct(data, 0, _INDEX, Items.up_to(MOST_PAGES))
     for page in index.get(1, ()):
         start = integer(page, _PAGE_START)
         yield start, start + integer(page, _PAGE_SIZE), integer(page, _FIRST_ROW)
@@ -121,7 +97,9 @@ def _walked(source: BinaryIO, start: int, stop: int, rows: int) -> Iterator[tupl
     window, begins, row = b"", start, 0
     while start < stop and row < rows:
         try:
-            header, after = read_struct(window, start - begins)
+            header, after = read_struct(
+                window, start - begins, HEADER, Items.up_to(MOST_HEADER_ITEMS)
+            )
         except ThriftError:
             if begins == start and len(window) > 0:
                 raise  # a whole window from here on is not enough

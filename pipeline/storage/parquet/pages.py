@@ -17,12 +17,17 @@ import pyarrow as pa
 from pipeline.storage.parquet.footer import BYTE_ARRAY, Leaf
 from pipeline.storage.parquet.thrift import (
     Bytes,
-    Fields,
     Held,
+    Items,
     ThriftError,
-    integer,
     read_number,
     read_signed,
+)
+from pipeline.storage.parquet.thrift_structs import (
+    PLAIN,
+    Fields,
+    Shape,
+    integer,
     read_struct,
     struct,
 )
@@ -35,6 +40,17 @@ _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _PLAIN_DICTIONARY, _RLE_DICTIONARY, _DELTA_BYTE_ARRAY = 2, 8, 7
 _BIT_PACKED: Final = 4
 _CODECS: Final = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
+
+#: What is read of a page header: its kind and sizes, and of a data page of either version its
+#: values, encodings, sizes of levels, and whether these stand apart from what is compressed.
+HEADER: Final[Shape] = {
+    1: PLAIN, 2: PLAIN, 3: PLAIN,
+    5: {1: PLAIN, 2: PLAIN, 3: PLAIN, 4: PLAIN},
+    8: {1: PLAIN, 4: PLAIN, 5: PLAIN, 6: PLAIN, 7: PLAIN},
+}  # fmt: skip
+
+#: Items of lists in one page header, where Parquet has none.
+MOST_HEADER_ITEMS: Final = 1_000
 
 #: A page whose values cannot repeat more than this in all is not looked into.
 _LITTLE: Final = 2**16
@@ -88,7 +104,7 @@ def walk_pages(data: Bytes, values: int, leaf: Leaf, codec: int) -> ChunkPages:
     for _ in range(MOST_PAGES):
         if found >= values or place >= len(data):
             break
-        header, place = read_struct(data, place)
+        header, place = read_struct(data, place, HEADER, Items.up_to(MOST_HEADER_ITEMS))
         size, packed = integer(header, 2), integer(header, 3)
         if size < 0 or not 0 <= packed <= len(data) - place:
             raise ThriftError("a page header holds a size that cannot be")

@@ -13,8 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.storage.parquet.footer import ParquetFooter
-from pipeline.storage.parquet.thrift import read_field, read_value
+from pipeline.storage.parquet.footer import MOST_ITEMS, ParquetFooter
+from pipeline.storage.parquet.thrift import Items, read_field, skip_value
 
 _I32, _I64, _BINARY, _LIST, _STRUCT = 5, 6, 8, 9, 12
 
@@ -79,18 +79,20 @@ def part_footer(
         plain=_struct(fields), leaves=footer.leaves, rows=np.array([rows], dtype=np.int64),
         starts=of_one(PAGES_AT, PAGES_AT), stored=of_one(size, 0), unpacked=of_one(size, 0),
         values=of_one(values, rows), codecs=of_one(codec, 0),
+        index_starts=of_one(0, 0), index_sizes=of_one(0, 0),
     )  # fmt: skip
 
 
 def _raw_fields(data: bytes) -> dict[int, bytes]:
     """The encoded values of a footer's own fields, row groups left out."""
     found: dict[int, bytes] = {}
+    items = Items.up_to(MOST_ITEMS)
     last = place = 0
     while True:
         last, kind, start = read_field(data, place, last)
         if kind == 0 or last > 6:
             return found
-        place = start if kind in (1, 2) else read_value(data, start, kind)[1]
+        place = start if kind in (1, 2) else skip_value(data, start, kind, items)
         if last != 4:
             found[last] = data[start:place]
 

@@ -13,8 +13,17 @@ from typing import Final, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.storage.parquet.footer import BYTE_ARRAY, FIXED, INT32, INT64, Leaf, ParquetFooter
-from pipeline.storage.parquet.thrift import Fields
+from pipeline.storage.parquet.footer import (
+    BYTE_ARRAY,
+    FIXED,
+    INT32,
+    INT64,
+    MOST_ITEMS,
+    Leaf,
+    ParquetFooter,
+)
+from pipeline.storage.parquet.row_groups import read_statistics
+from pipeline.storage.parquet.thrift_structs import Fields
 
 #: Writers that cut text in statistics keep 16 bytes at least (parquet-mr's column indexes, Iceberg;
 #: parquet-rs and Polars keep 64).
@@ -54,15 +63,25 @@ def value_ranges(footer: ParquetFooter, field: pa.Field, *, uuid: bool) -> tuple
     leaf = footer.leaves[place]
     unsigned = pa.types.is_unsigned_integer(field.type)
     return tuple(
-        _range(int(stored), of_group[place], leaf, unsigned=unsigned, uuid=uuid)
-        for stored, of_group in zip(footer.stored[:, place], footer.statistics, strict=True)
+        range_of(int(stored), of_group, leaf, unsigned=unsigned, uuid=uuid)
+        for stored, of_group in zip(
+            footer.stored[:, place],
+            read_statistics(footer.plain, place, MOST_ITEMS),
+            strict=True,
+        )
     )
 
 
-def _range(
-    stored: int, statistics: Fields | None, leaf: Leaf, *, unsigned: bool, uuid: bool
-) -> ValueRange:
-    found = statistics or {}
+def range_of(stored: int, found: Fields, leaf: Leaf, *, unsigned: bool, uuid: bool) -> ValueRange:
+    """The range that the statistics of a column chunk state.
+
+    Args:
+        stored: bytes of the chunk.
+        found: Statistics of parquet.thrift by field id.
+        leaf: its column.
+        unsigned: whether its numbers are.
+        uuid: whether it holds UUIDs in 16 bytes.
+    """
     nulls = found.get(_NULLS)
     nulls = nulls if isinstance(nulls, int) and nulls >= 0 else None
     low = _value(found.get(_LOW), found.get(_LOW_EXACT), leaf, unsigned=unsigned, uuid=uuid)

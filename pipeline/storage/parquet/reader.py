@@ -7,9 +7,10 @@ column chunk; what it decodes was measured before (:mod:`pipeline.storage.parque
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
@@ -18,29 +19,24 @@ import pyarrow.parquet as pq
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet.chunks import WINDOW, StoredChunks
 from pipeline.storage.parquet.columns import refuse_extensions, twice_error
-from pipeline.storage.parquet.faults import (
-    empty_error,
-    encrypted_error,
-    explained,
-    no_footer_error,
-)
+from pipeline.storage.parquet.faults import explained
 from pipeline.storage.parquet.footer import (
-    MOST_FOOTER_BYTES,
     FooterError,
     Ints,
     Leaf,
     ParquetFooter,
     parse_footer,
 )
-from pipeline.storage.parquet.limits import FREE_BYTES, DecodeBudget, refuse_expansion
+from pipeline.storage.parquet.limits import FREE_BYTES, DecodeBudget
 from pipeline.storage.parquet.pages import ChunkPages, walk_pages
-from pipeline.storage.parquet.sizes import unfolded_bytes, width_of
+from pipeline.storage.parquet.sizes import refuse_pages, unfolded_bytes
+from pipeline.storage.parquet.tail import footer_bytes
 
 #: A batch of rows is made no larger than this, as far as rows are of one size.
 _BATCH_BYTES: Final = 32 * 2**20
 
-#: What is read first from the end of a file; most footers fit in.
-_TAIL_BYTES: Final = 2**16
+#: Rows of a batch in which a column is decoded again to see whether it is the damaged one.
+_AGAIN_ROWS: Final = 256
 
 #: Writers before parquet-mr 1.2.9 left a page header out of a chunk's size; Arrow allows as much.
 _UNCOUNTED: Final = 100
@@ -57,6 +53,7 @@ class OpenParquet:
         footer: what it holds.
         metadata: the same for Arrow.
         schema: what is stored; a field's metadata says which extension type it was declared as.
+        first_group: what messages call its first row group, which may be a part of a larger file.
     """
 
     path: str
@@ -65,6 +62,7 @@ class OpenParquet:
     footer: ParquetFooter
     metadata: pq.FileMetaData
     schema: pa.Schema
+    first_group: int = 0
 
     def refuse_columns(self, columns: Sequence[str]) -> None:
         """Refuse to read columns that are not there, stand twice, or are of an extension type.
@@ -98,12 +96,13 @@ class OpenParquet:
         row_bytes = self._judge(chunks, group, places, budget, lower, upper)
         fitting = max(1, min(batch_rows, int(_BATCH_BYTES / max(row_bytes, 1))))
         paths = [self.footer.leaves[place].dotted for place in places]
-        found = self._arrow(chunks).iter_batches(fitting, row_groups=[group], columns=paths)
         count = 0
-        for batch in _cut(found, lower, upper):
-            budget.add(int(batch.nbytes), f"{self.path}, row group {group}")
-            yield batch.select(list(columns))
-            count += batch.num_rows
+        with self._blaming(chunks, [group], paths):
+            found = self._arrow(chunks).iter_batches(fitting, row_groups=[group], columns=paths)
+            for batch in _cut(found, lower, upper):
+                budget.add(int(batch.nbytes), f"{self.path}, row group {self.first_group + group}")
+                yield batch.select(list(columns))
+                count += batch.num_rows
         if count != upper - lower:
             raise FooterError(f"{upper - lower} rows were announced, and {count} are there")
 
@@ -117,9 +116,12 @@ class OpenParquet:
         self.refuse_columns(names)
         places = self.footer.places(names)
         chunks, budget = StoredChunks.of(data), DecodeBudget(max_expansion=max_expansion)
-        for group, rows in enumerate(self.footer.rows.tolist()):
-            self._judge(chunks, group, places, budget, 0, rows)
-        table = self._arrow(pa.BufferReader(data)).read(columns=None if columns is None else names)
+        groups = range(len(self.footer.rows))
+        for group in groups:
+            self._judge(chunks, group, places, budget, 0, int(self.footer.rows[group]))
+        with self._blaming(chunks, groups, [self.footer.leaves[place].dotted for place in places]):
+            wanted = None if columns is None else names
+            table = self._arrow(pa.BufferReader(data)).read(columns=wanted)
         announced = int(self.footer.rows.sum())
         if table.num_rows != announced:
             raise FooterError(f"{announced} rows were announced, and {table.num_rows} are there")
@@ -130,14 +132,42 @@ class OpenParquet:
         lower: int, upper: int,
     ) -> float:  # fmt: skip
         """Refuse a row group that unfolds too far; returns bytes of one of its rows, roughly."""
-        where = f"{self.path}, row group {group}"
+        where = f"{self.path}, row group {self.first_group + group}"
         leaves = [self.footer.leaves[place] for place in places]
-        pages = [self._pages(chunks, group, place) for place in places.tolist()]
+        pages = []
+        for leaf, place in zip(leaves, places.tolist(), strict=True):
+            with explained(f"{where}, column '{leaf.dotted}'"):
+                pages.append(self._pages(chunks, group, place))
         budget.stored += int(self.footer.stored[group, places].sum())
-        _refuse_pages(leaves, pages, budget, where)
-        unfolded = self._unfolded(chunks, group, leaves, pages, lower, upper, budget, where)
+        refuse_pages(leaves, pages, budget, where)
+        with self._blaming(chunks, [group], [leaf.dotted for leaf in leaves]):
+            unfolded = self._unfolded(chunks, group, leaves, pages, lower, upper, budget, where)
         rows = max(1, int(self.footer.rows[group]))
         return unfolded + sum(page.unpacked + page.repeated for page in pages) / rows
+
+    @contextmanager
+    def _blaming(
+        self, chunks: StoredChunks, groups: Iterable[int], paths: Sequence[str]
+    ) -> Iterator[None]:
+        """Say which column of which row group it is that cannot be decoded.
+
+        Raises:
+            UnreadableError: names both; decoding each column again found them.
+        """
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            for group, path in product(groups, paths):
+                with explained(
+                    f"{self.path}, row group {self.first_group + group}, column '{path}'"
+                ):
+                    for _ in self._arrow(chunks).iter_batches(
+                        _AGAIN_ROWS, row_groups=[group], columns=[path]
+                    ):
+                        pass
+            raise
 
     def _arrow(self, source: Any, read_dictionary: Sequence[str] | None = None) -> pq.ParquetFile:
         held = getattr(source, "held", True)
@@ -187,17 +217,6 @@ class OpenParquet:
         return largest
 
 
-def _refuse_pages(
-    leaves: Sequence[Leaf], pages: Sequence[ChunkPages], budget: DecodeBudget, where: str
-) -> None:
-    """What a row group needs at least: its pages while they are decoded, and its plain values."""
-    budget.refuse(sum(page.largest + page.dictionary for page in pages), where)
-    plain = sum(page.unpacked + page.repeated for page in pages)
-    fixed = sum(page.values * width_of(leaf) for leaf, page in zip(leaves, pages, strict=True))
-    # A reader may keep a small part of a row group, so this is held against the file alone.
-    refuse_expansion(max(plain, fixed), budget.stored, where, limit=budget.max_expansion)
-
-
 @contextmanager
 def opened(path: str, source: BinaryIO) -> Iterator[OpenParquet]:
     """Read the footer of an open file.
@@ -206,7 +225,7 @@ def opened(path: str, source: BinaryIO) -> Iterator[OpenParquet]:
         InputContractError: it is no Parquet file, is damaged, or is encrypted.
     """
     with explained(path):
-        data, size = _footer_bytes(path, source)
+        data, size = footer_bytes(path, source)
         footer = parse_footer(data, size)
         length = len(footer.plain).to_bytes(4, "little")
         metadata = pq.read_metadata(pa.BufferReader(b"PAR1" + footer.plain + length + b"PAR1"))
@@ -217,30 +236,6 @@ def opened(path: str, source: BinaryIO) -> Iterator[OpenParquet]:
     yield OpenParquet(
         path=path, source=source, size=size, footer=footer, metadata=metadata, schema=schema
     )
-
-
-def _footer_bytes(path: str, source: BinaryIO) -> tuple[bytes, int]:
-    """The footer without its frame, and the size of the file."""
-    size = source.seek(0, 2)
-    if size == 0:
-        raise empty_error(path)
-    source.seek(max(0, size - _TAIL_BYTES))
-    tail = source.read(min(size, _TAIL_BYTES))
-    length = int.from_bytes(tail[-8:-4], "little") if len(tail) >= 12 else 0
-    if tail[-4:] == b"PARE":
-        raise encrypted_error(path)
-    if tail[-4:] != b"PAR1" or length > size - 12 or length == 0:
-        source.seek(0)
-        raise no_footer_error(path, source.read(512), size)
-    if length > MOST_FOOTER_BYTES:
-        raise InputContractError(
-            f"{path}: its footer takes {length / 2**20:,.0f} MiB, more than "
-            f"{MOST_FOOTER_BYTES >> 20}; write it with larger row groups, or as several files"
-        )
-    if length + 8 > len(tail):
-        source.seek(size - length - 8)
-        tail = source.read(length + 8)
-    return tail[len(tail) - length - 8 : -8], size
 
 
 def _cut(batches: Iterator[pa.RecordBatch], start: int, stop: int) -> Iterator[pa.RecordBatch]:

@@ -124,7 +124,8 @@ def _leaf(
     content = b"PAR1" + data
     length = len(footer.plain).to_bytes(4, "little")
     part = OpenParquet(
-        path=f"{parquet.path}, row group {group}",
+        path=parquet.path,
+        first_group=group,
         source=io.BytesIO(content),
         size=PAGES_AT + len(data),
         footer=footer,

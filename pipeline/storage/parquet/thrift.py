@@ -1,24 +1,29 @@
-"""The compact protocol of Thrift, as far as Parquet's footers and page headers use it.
+"""The compact protocol of Thrift: its numbers, heads of fields and lists, and what is passed over.
 
 Arrow's own reader ends the process when it is asked about a column whose metadata is encrypted or
 broken, and it allocates what a header claims before it has seen the data. What is read here only
-costs what is there: every size is held against the bytes that are left.
+costs what is there: every size is held against the bytes that are left, only fields that somebody
+asks for become objects, and the items of lists are counted, for a list of empty structs takes a
+hundred times its bytes.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol, overload
+from dataclasses import dataclass
+from typing import Final, Protocol, overload
 
 #: Structs inside structs; Parquet's own go six deep.
-_DEEPEST: Final = 24
+DEEPEST: Final = 24
 
 #: Bytes of the longest 64-bit number.
 _LONGEST_NUMBER: Final = 10
 
-_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
-_INTEGERS: Final = frozenset({4, 5, 6})
+TRUE, FALSE, BYTE, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
+INTEGERS: Final = frozenset({4, 5, 6})
 
-Fields = dict[int, Any]
+#: Bytes of a value that stands by itself.
+_WIDTHS: Final = {TRUE: 1, FALSE: 1, BYTE: 1, DOUBLE: 8}
+
 #: Bytes that are in memory.
 Held = bytes | memoryview
 
@@ -39,28 +44,32 @@ class ThriftError(ValueError):
     """The bytes are not what the protocol allows."""
 
 
-def integer(fields: Fields, identifier: int, default: int = -1) -> int:
-    """The whole number in a field.
+@dataclass
+class Items:
+    """How many items of lists may still be read.
 
-    Raises:
-        ThriftError: it holds something else.
+    Attributes:
+        left: how many.
+        most: how many there were at first, for the message.
     """
-    value = fields.get(identifier, default)
-    if not isinstance(value, int):
-        raise ThriftError(f"field {identifier} is no whole number")
-    return value
 
+    left: int
+    most: int
 
-def struct(fields: Fields, identifier: int) -> Fields:
-    """The struct in a field.
+    @classmethod
+    def up_to(cls, most: int) -> Items:
+        """So many and no more."""
+        return cls(most, most)
 
-    Raises:
-        ThriftError: there is none.
-    """
-    value = fields.get(identifier)
-    if not isinstance(value, dict):
-        raise ThriftError(f"field {identifier} is no struct")
-    return value
+    def take(self, count: int) -> None:
+        """Count the items of a list.
+
+        Raises:
+            ThriftError: there are too many in all.
+        """
+        self.left -= count
+        if self.left < 0:
+            raise ThriftError(f"its lists have more than {self.most:,} items in all")
 
 
 def read_number(data: Bytes, place: int) -> tuple[int, int]:
@@ -115,105 +124,76 @@ def read_list_head(data: Bytes, place: int) -> tuple[int, int, int]:
     return head & 0x0F, size, place
 
 
-def read_struct(data: Bytes, place: int, depth: int = 0) -> tuple[Fields, int]:
-    """Every field of a struct by id, and the place after it.
+def skip_value(data: Bytes, place: int, kind: int, items: Items) -> int:
+    """The place after a value of a type.
 
     Raises:
-        ThriftError: the bytes end early, or are no struct.
+        ThriftError: the bytes end early, there is no such type, or there are too many items.
     """
-    if depth > _DEEPEST:
-        raise ThriftError("structs are nested too deep")
     try:
-        return _read_struct(data, place, depth)
+        return skip(data, place, kind, items, 0)
     except IndexError:
-        raise ThriftError("a struct does not end") from None
+        raise ThriftError("a value does not end") from None
 
 
-def _read_struct(data: Bytes, place: int, depth: int) -> tuple[Fields, int]:
-    """As :func:`read_struct`; written out, for a footer is made of hundreds of thousands."""
-    fields: Fields = {}
-    last = 0
-    while True:
-        head = data[place]
-        place += 1
-        if head == 0:
-            return fields, place
-        kind = head & 0x0F
-        if head > 0x0F:
-            last += head >> 4
-        else:
-            last, place = read_signed(data, place)
-        if kind in _INTEGERS:
-            byte = data[place]
-            if byte < 0x80:
-                fields[last] = (byte >> 1) ^ -(byte & 1)
-                place += 1
-            else:
-                fields[last], place = read_signed(data, place)
-        elif kind == _STRUCT:
-            fields[last], place = read_struct(data, place, depth + 1)
-        elif kind in (_TRUE, _FALSE):
-            fields[last] = kind == _TRUE
-        else:
-            fields[last], place = read_value(data, place, kind, depth)
+def string_at(data: Bytes, place: int) -> tuple[int, int]:
+    """Where the bytes of a string begin and end."""
+    size, place = read_number(data, place)
+    if size > len(data) - place:
+        raise ThriftError(f"a string of {size} bytes, of which {len(data) - place} are there")
+    return place, place + size
 
 
-def read_value(data: Bytes, place: int, kind: int, depth: int = 0) -> tuple[Any, int]:
-    """A value of a type, and the place after it.
-
-    Raises:
-        ThriftError: the bytes end early, or there is no such type.
-    """
-    if kind in _INTEGERS:
-        return read_signed(data, place)
-    if kind == _BINARY:
-        size, place = read_number(data, place)
-        if size > len(data) - place:
-            raise ThriftError(f"a string of {size} bytes, of which {len(data) - place} are there")
-        return data[place : place + size], place + size
-    if kind == _STRUCT:
-        return read_struct(data, place, depth + 1)
-    if kind in (_LIST, _SET):
-        return _read_list(data, place, depth)
-    if kind == _MAP:
-        return _read_map(data, place, depth)
-    width = {_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8}.get(kind)
-    if width is None:
-        raise ThriftError(f"there is no type {kind}")
-    if width > len(data) - place:
-        raise ThriftError("a value does not end")
-    raw = data[place : place + width]
-    return (raw if width == 8 else raw[0]), place + width
-
-
-def _read_list(data: Bytes, place: int, depth: int) -> tuple[list[Any], int]:
-    kind, size, place = read_list_head(data, place)
-    if depth > _DEEPEST:
-        raise ThriftError("lists are nested too deep")
-    items = []
-    if kind in _INTEGERS:
+def skip(data: Bytes, place: int, kind: int, items: Items, depth: int) -> int:
+    """The place after a value."""
+    if depth > DEEPEST:
+        raise ThriftError("values are nested too deep")
+    if kind in INTEGERS:
+        return _skip_number(data, place)
+    if kind == BINARY:
+        return string_at(data, place)[1]
+    if kind == STRUCT:
+        while head := data[place]:
+            place = place + 1 if head > 0x0F else _skip_number(data, place + 1)
+            if head & 0x0F > FALSE:
+                place = skip(data, place, head & 0x0F, items, depth + 1)
+        return place + 1
+    if kind in (LIST, SET):
+        kind, size, place = read_list_head(data, place)
+        items.take(size)
+        if kind in _WIDTHS:
+            return _within(data, place + size * _WIDTHS[kind])
         for _ in range(size):
-            item, place = read_signed(data, place)
-            items.append(item)
-        return items, place
-    for _ in range(size):
-        item, place = read_value(data, place, kind, depth + 1)
-        items.append(item)
-    return items, place
+            place = skip(data, place, kind, items, depth + 1)
+        return place
+    if kind == MAP:
+        return _skip_map(data, place, items, depth)
+    if kind not in _WIDTHS:
+        raise ThriftError(f"there is no type {kind}")
+    return _within(data, place + _WIDTHS[kind])
 
 
-def _read_map(data: Bytes, place: int, depth: int) -> tuple[list[Any], int]:
-    if depth > _DEEPEST:
-        raise ThriftError("maps are nested too deep")
+def _skip_map(data: Bytes, place: int, items: Items, depth: int) -> int:
     size, place = read_number(data, place)
     if size == 0:
-        return [], place
-    if size > len(data) - place:
-        raise ThriftError(f"a map of {size} entries in {len(data) - place} bytes")
+        return place
+    items.take(size)
     kinds, place = data[place], place + 1
-    entries = []
     for _ in range(size):
-        key, place = read_value(data, place, kinds >> 4, depth + 1)
-        value, place = read_value(data, place, kinds & 0x0F, depth + 1)
-        entries.append((key, value))
-    return entries, place
+        place = skip(data, place, kinds >> 4, items, depth + 1)
+        place = skip(data, place, kinds & 0x0F, items, depth + 1)
+    return place
+
+
+def _skip_number(data: Bytes, place: int) -> int:
+    for _ in range(_LONGEST_NUMBER):
+        if data[place] < 0x80:
+            return place + 1
+        place += 1
+    raise ThriftError("a number does not end")
+
+
+def _within(data: Bytes, place: int) -> int:
+    if place > len(data):
+        raise ThriftError("a value does not end")
+    return place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,8 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.storage.parquet import Footer, read_footer
-from pipeline.storage.parquet.ranges import ValueRange
+from pipeline.storage.parquet.footer import BYTE_ARRAY, Leaf
+from pipeline.storage.parquet.ranges import ValueRange, range_of
 from pipeline.storage.store import identify
+
+TEXT = Leaf(("id",), BYTE_ARRAY, 0, 1, 0)
 
 
 def footer_of(folder: Path, values: pa.Array, **options: object) -> Footer:
@@ -53,19 +55,13 @@ def test_nothing_is_known_without_statistics(tmp_path: Path) -> None:
         (b"x" * 3, False, False),
     ],
 )
-def test_text_that_a_writer_may_have_cut(
-    tmp_path: Path, text: bytes, exact: bool | None, taken: bool
-) -> None:
-    footer = footer_of(tmp_path, pa.array(["a"]))
+def test_text_that_a_writer_may_have_cut(text: bytes, exact: bool | None, taken: bool) -> None:
     said = {3: 0, 5: text, 6: text} | ({} if exact is None else {7: exact, 8: exact})
-    footer = replace(footer, parsed=replace(footer.parsed, statistics=((said,),)))
-    [found] = footer.ranges("id")
+    found = range_of(1, said, TEXT, unsigned=False, uuid=False)
     assert found.high == (text.decode() if taken else None)
 
 
 @pytest.mark.parametrize("said", [{1: b"a", 2: b"a", 3: 0}, {5: 7, 6: b"a"}, {3: -4}, {5: b"z"}])
-def test_what_is_deprecated_or_malformed_is_not_taken(tmp_path: Path, said: dict) -> None:
-    footer = footer_of(tmp_path, pa.array(["a"]))
-    footer = replace(footer, parsed=replace(footer.parsed, statistics=((said,),)))
-    [found] = footer.ranges("id")
+def test_what_is_deprecated_or_malformed_is_not_taken(said: dict) -> None:
+    found = range_of(1, said, TEXT, unsigned=False, uuid=False)
     assert (found.low, found.high) == (None, None)
