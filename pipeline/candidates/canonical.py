@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.candidates import reasons
-from pipeline.candidates.casting import Place, to_ids, to_number, uuid_text
+from pipeline.candidates.casting import Place, to_ids, to_number, uuid_text, whole
 from pipeline.candidates.columns import ColumnMap
 from pipeline.candidates.named_columns import Level
 from pipeline.errors import InputContractError
@@ -91,7 +91,8 @@ def candidate_columns(
         found[schema.IMAGE] = inner[candidate[schema.IMAGE]]
     for name in columns.passed:
         if name not in found:
-            found[name] = _carried(inner[name], columns.carried.get(name), name, place)
+            values = whole(inner[name], name, place)
+            found[name] = _carried(values, columns.carried.get(name), name, place)
     return found
 
 

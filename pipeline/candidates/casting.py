@@ -43,7 +43,8 @@ class Place:
         try:
             shown = repr(value[0].as_py())
         except UnicodeDecodeError:  # declared as text, and none
-            shown = repr(value.cast(pa.large_binary())[0].as_py())
+            nested = pa.types.is_nested(value.type)
+            shown = "bytes" if nested else repr(value.cast(pa.large_binary())[0].as_py())
         if len(shown) > _MOST_SHOWN:
             shown = f"{shown[:_MOST_SHOWN]}..."
         return InputContractError(
@@ -70,6 +71,19 @@ def to_ids(values: pa.Array, kind: pa.DataType, column: str, place: Place) -> pa
     if invalid.any():
         raise place.error(column, values, int(np.flatnonzero(invalid)[0]), "valid UTF-8")
     return decoded
+
+
+def whole(values: pa.Array, column: str, place: Place) -> pa.Array:
+    """Values that are copied as they are, once it is known that all text in them is UTF-8.
+
+    Raises:
+        InputContractError: some is not; names file, row and column.
+    """
+    if _fails(values, _validate):
+        # A slice of nested values is validated with all that its neighbours hold; a copy is not.
+        found = _first_failure(values, lambda part: _validate(part.take(np.arange(len(part)))))
+        raise place.error(f"'{column}'", values, found or 0, "valid UTF-8")
+    return values
 
 
 def to_number(values: pa.Array, name: str, column: str, place: Place) -> pa.Array:
@@ -125,6 +139,10 @@ def _first_failure(values: pa.Array, work: Callable[[pa.Array], object]) -> int 
         else:
             start = middle
     return start
+
+
+def _validate(values: pa.Array) -> None:
+    values.validate(full=True)
 
 
 def _fails(values: pa.Array, work: Callable[[pa.Array], object]) -> bool:
