@@ -22,8 +22,8 @@ class Sink(ABC):
     #: Raised when the bytes change for the same rows. It belongs to the fingerprint of every run
     #: with this format, so that files of two versions never lie in one run.
     version: ClassVar[int] = 1
-    #: Whether files of this format, one after the other, are a file of this format: then
-    #: ``rerank export`` can write a whole run as one file.
+    #: Whether what :meth:`write` gives for the rows of several units, one after the other, is right
+    #: for all of them: then ``rerank export`` can write a whole run as one file.
     joinable: ClassVar[bool] = False
     #: What :meth:`held` leaves out, for people; empty where it is nothing.
     leaves_out: ClassVar[str] = ""
@@ -36,9 +36,21 @@ class Sink(ABC):
         """
         return rows
 
+    def heading(self, rows: pa.Table) -> bytes:
+        """What stands once at the start of a file, such as names of columns; nothing unless given.
+
+        Args:
+            rows: as in :meth:`write`; the columns count, not the rows.
+        """
+        return b""
+
+    def file(self, rows: pa.Table, about: Mapping[str, str]) -> bytes:
+        """The bytes of one file: the heading and the rows, as :meth:`write` gives them."""
+        return self.heading(rows) + self.write(rows, about)
+
     @abstractmethod
     def write(self, rows: pa.Table, about: Mapping[str, str]) -> bytes:
-        """The bytes of one file.
+        """The bytes of some rows, without the heading.
 
         Args:
             rows: [N] of :func:`pipeline.schema.ranked_schema` and further columns, by list and

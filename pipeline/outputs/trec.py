@@ -14,7 +14,7 @@ ties go by first-stage rank, and equal scores are written as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
@@ -50,11 +50,11 @@ class Trec(Sink):
             InputContractError: an id is empty or null, is not UTF-8, or holds white space or a
                 control character.
         """
-        query_ids, doc_ids = (_ids(rows, name) for name in (schema.QUERY_ID, schema.DOC_ID))
+        query_ids, doc_ids = (ids_of(rows, name) for name in (schema.QUERY_ID, schema.DOC_ID))
         _refuse_breaks(query_ids, doc_ids)
         ranks = rows.column(schema.RANK).to_pylist()
         scores = rows.column(schema.SCORE).to_numpy().astype(np.float32)
-        tag = _BREAKS.sub("_", about["model"]) or "_"
+        tag = one_word(about["model"], lambda _: "_") or "_"
         lines = (
             f"{query_id} Q0 {doc_id} {rank} {score!s} {tag}\n"
             for query_id, doc_id, rank, score in zip(query_ids, doc_ids, ranks, scores, strict=True)
@@ -62,8 +62,17 @@ class Trec(Sink):
         return "".join(lines).encode()
 
 
-def _ids(rows: pa.Table, name: str) -> list[str]:
-    """The ids as text; null is empty."""
+def one_word(text: str, instead: Callable[[str], str]) -> str:
+    """A text with something else in place of every character that ends a field or a line."""
+    return _BREAKS.sub(lambda match: instead(match[0]), text)
+
+
+def ids_of(rows: pa.Table, name: str) -> list[str]:
+    """The ids of a column as text; null is empty.
+
+    Raises:
+        InputContractError: one is not UTF-8.
+    """
     try:
         ids: list[str] = pc.fill_null(rows.column(name).cast(pa.large_string()), "").to_pylist()
     except (UnicodeDecodeError, pa.ArrowInvalid) as error:
@@ -85,5 +94,6 @@ def _refuse_breaks(query_ids: list[str], doc_ids: list[str]) -> None:
 def _refused(why: str) -> InputContractError:
     return InputContractError(
         f"format trec: {why}, and a field of a TREC run is one word without control characters. "
-        "Give other ids where the lists are written, or leave trec out of output.formats"
+        "Give other ids where the lists are written, take trec_encoded, which percent-encodes ids "
+        "with white space, or leave the format out of output.formats"
     )

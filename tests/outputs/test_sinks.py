@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +33,21 @@ def trec_rows(path: Path) -> Rows:
     return [(r.query_id, r.doc_id, r.score) for r in ir_measures.read_trec_run(str(path))]
 
 
+def csv_rows(path: Path) -> Rows:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    ids = [(r["query_id"].removeprefix("'"), r["doc_id"].removeprefix("'")) for r in rows]
+    scores = [float(r["score"]) if r["score"] else None for r in rows]
+    return [(*one, score) for one, score in zip(ids, scores, strict=True)]
+
+
 #: The tool that a format is meant for, and not a reader of ours.
-READERS: dict[str, Callable[[Path], Rows]] = {"parquet": parquet_rows, "trec": trec_rows}
+READERS: dict[str, Callable[[Path], Rows]] = {
+    "csv": csv_rows,
+    "parquet": parquet_rows,
+    "trec": trec_rows,
+    "trec_encoded": trec_rows,
+}
 
 
 @pytest.mark.parametrize("name", finding.names())
@@ -42,7 +56,7 @@ def test_the_tool_it_is_meant_for_reads_what_it_holds(name: str, tmp_path: Path)
     sink = finding.find(name)
     held = sink.held(TABLE)
     path = tmp_path / f"unit{sink.suffix}"
-    path.write_bytes(sink.write(held, ABOUT))
+    path.write_bytes(sink.file(held, ABOUT))
     wanted = [(r["query_id"], r["doc_id"], r["score"]) for r in held.to_pylist()]
     found = READERS[name](path)
     assert [row[:2] for row in found] == [row[:2] for row in wanted]
@@ -71,14 +85,14 @@ def test_files_one_after_the_other_are_a_file_where_it_says_so(name: str, tmp_pa
         pytest.skip(f"{name} does not say so")
     held = sink.held(TABLE)
     pieces = [sink.write(held.slice(start, stop), ABOUT) for start, stop in ((0, 2), (2, 9))]
-    assert b"".join(pieces) == sink.write(held, ABOUT)
+    assert b"".join([sink.heading(held), *pieces]) == sink.file(held, ABOUT)
 
 
 @pytest.mark.parametrize("name", finding.names())
 def test_a_unit_without_rows_has_a_file(name: str, tmp_path: Path) -> None:
     sink = finding.find(name)
     path = tmp_path / f"unit{sink.suffix}"
-    path.write_bytes(sink.write(TABLE.slice(0, 0), ABOUT))
+    path.write_bytes(sink.file(TABLE.slice(0, 0), ABOUT))
     assert READERS[name](path) == []
 
 

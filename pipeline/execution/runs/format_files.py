@@ -67,7 +67,7 @@ def format_files(
     for name, sink in finding.find_all(formats).items():
         held = sink.held(ranked)
         key = f"{name}/unit-{unit}{sink.suffix}"
-        made.append(FormatFile(key=key, data=sink.write(held, about), rows=held.num_rows))
+        made.append(FormatFile(key=key, data=sink.file(held, about), rows=held.num_rows))
     return made
 
 

@@ -85,6 +85,7 @@ class _Written:
         """The bytes of each unit."""
         shared = ("run_id", "fingerprint", "model", "score_scale")
         about = {key: str(self._manifest[key]) for key in shared}
+        first = True
         for unit in self._manifest["units"]:
             tables = [
                 read_listed(join(self._folder.path, file["key"]), file["sha256"])
@@ -93,6 +94,9 @@ class _Written:
             ]
             rows = pa.concat_tables([table.replace_schema_metadata() for table in tables])
             held = self._sink.held(rows)
+            if first:
+                yield self._sink.heading(held)
+            first = False
             self.rows += held.num_rows
             self.left_out += rows.num_rows - held.num_rows
             yield self._sink.write(held, about | {"unit": str(unit["unit"])})
