@@ -58,10 +58,10 @@ def dictionary_bomb(path: Path, *, rows: int = 3000, value: int = 2**20) -> Path
     return path
 
 
-def page_bomb(path: Path, *, rows: int = 1500, value: int = 100_000) -> Path:
+def page_bomb(path: Path, *, rows: int = 1500, value: int = 100_000, codec: str = "zstd") -> Path:
     """Pages that shrink to nothing: plain values, all the same."""
     table = _long(rows, pa.array(["y" * value] * rows))
-    pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    pq.write_table(table, path, compression=codec, use_dictionary=False)
     return path
 
 
