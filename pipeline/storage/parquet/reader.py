@@ -201,6 +201,7 @@ class OpenParquet:
         ]
         if not doubtful:
             return 0.0
+        where = f"{where}, column {', '.join(map(repr, doubtful))}"
         kept = row = 0
         largest = 0.0
         encoded = self._arrow(chunks, doubtful)
