@@ -52,6 +52,7 @@ def zstd(data: bytes) -> bytes:
         bz2.compress(CONTENT[:6]) + bz2.compress(CONTENT[6:]),
         zstd(CONTENT),
     ],
+    ids=["plain", "gzip", "gzip members", "bzip2", "bzip2 streams", "zstd"],
 )
 def test_content_is_read_however_it_is_compressed(packed: bytes, tmp_path: Path) -> None:
     path = write(tmp_path / "x", packed)
