@@ -25,6 +25,7 @@ from pipeline.storage.backend import Backend
 from pipeline.storage.content import identify_content
 from pipeline.storage.files import Entry, FileIdentity, Temporary, Upload
 from pipeline.storage.home import absolute_path, expanded
+from pipeline.storage.table_folders import files_of_table
 
 __all__ = [
     "Entry",
@@ -72,7 +73,8 @@ def list_files(
 
     A file that is named, or that a glob matches, may end as it likes. In folders names that begin
     with ``_`` or ``.`` are skipped, as every Parquet reader does; what a glob stands for is said in
-    :mod:`pipeline.storage.patterns`.
+    :mod:`pipeline.storage.patterns`, and what a table with a log is in
+    :mod:`pipeline.storage.table_folders`.
 
     Args:
         pattern: local path or URI. What is there by this very name is not taken for a glob.
@@ -83,6 +85,7 @@ def list_files(
 
     Raises:
         NotFoundError: nothing matches.
+        InputContractError: the folder is that of a table whose rows are not its files.
     """
     store, path = _place(pattern)
     file = store.stat(path)
@@ -93,8 +96,10 @@ def list_files(
         files = store.glob(path, endings)
     else:
         folder = path.rstrip("/")
-        found = ((file, file.path[len(folder) :]) for file in store.find(folder))
-        files = [file for file, below in found if patterns.is_data(below.strip("/"), endings)]
+        found = [(file, file.path[len(folder) :].strip("/")) for file in store.find(folder)]
+        table = files_of_table(folder, found)
+        files = [file for file, below in found if patterns.is_data(below, endings)]
+        files = files if table is None else table
     if not files:
         raise NotFoundError(
             f"{pattern}: no file found; expected a file, a folder with files that end in "
