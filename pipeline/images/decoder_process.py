@@ -77,7 +77,7 @@ def _limit(kind: int, most: int) -> None:
         resource.setrlimit(kind, (most, most))
     except (ValueError, OSError):
         # Not on every system; sizes are judged from the header all the same.
-        print("a limit of the decoding process cannot be set here", file=sys.stderr)
+        sys.stderr.write("a limit of the decoding process cannot be set here\n")
 
 
 if __name__ == "__main__":
