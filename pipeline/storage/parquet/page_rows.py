@@ -74,9 +74,10 @@ def locate_pages(
             found = list(_walked(source, start, stop, rows))
         else:
             return None
-    except ThriftError:
-        return None
-    return _checked(np.array(found, dtype=np.int64).reshape(-1, 3), start, stop, rows)
+        places = np.array(found, dtype=np.int64).reshape(-1, 3)
+    except (ThriftError, OverflowError, TypeError, AttributeError):
+        return None  # no index, or one of other things than pages
+    return _checked(places, start, stop, rows)
 
 
 def _has_index(footer: ParquetFooter, group: int, place: int) -> bool:

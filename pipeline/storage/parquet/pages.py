@@ -42,11 +42,11 @@ _BIT_PACKED: Final = 4
 _CODECS: Final = {1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 
 #: What is read of a page header: its kind and sizes, and of a data page of either version its
-#: values, encodings, sizes of levels, and whether these stand apart from what is compressed.
+#: values, rows, encodings, sizes of levels, and whether these stand apart from what is compressed.
 HEADER: Final[Shape] = {
     1: PLAIN, 2: PLAIN, 3: PLAIN,
     5: {1: PLAIN, 2: PLAIN, 3: PLAIN, 4: PLAIN},
-    8: {1: PLAIN, 4: PLAIN, 5: PLAIN, 6: PLAIN, 7: PLAIN},
+    8: {1: PLAIN, 3: PLAIN, 4: PLAIN, 5: PLAIN, 6: PLAIN, 7: PLAIN},
 }  # fmt: skip
 
 #: Items of lists in one page header, where Parquet has none.
@@ -70,6 +70,7 @@ class ChunkPages:
 
     Attributes:
         values: values of all data pages, nulls among them.
+        rows: rows of all data pages; None where a page does not say it, as those of version 1.
         unpacked: bytes of all pages when decompressed.
         largest: bytes of the largest page when decompressed.
         dictionary: bytes of the dictionary page when decompressed; 0 without one.
@@ -79,6 +80,7 @@ class ChunkPages:
     """
 
     values: int
+    rows: int | None
     unpacked: int
     largest: int
     dictionary: int
@@ -100,6 +102,7 @@ def walk_pages(data: Bytes, values: int, leaf: Leaf, codec: int) -> ChunkPages:
         ThriftError: a header is damaged, or there are too many.
     """
     place = found = unpacked = largest = dictionary = coded = longest = repeated = 0
+    rows: int | None = 0
     words: Held = b""
     for _ in range(MOST_PAGES):
         if found >= values or place >= len(data):
@@ -116,6 +119,8 @@ def walk_pages(data: Bytes, values: int, leaf: Leaf, codec: int) -> ChunkPages:
         if about:
             count, encoding = about
             found += count
+            said = header[8].get(3) if header.get(1) == _DATA_V2 else None
+            rows = rows + said if rows is not None and isinstance(said, int) else None
             if encoding in (_PLAIN_DICTIONARY, _RLE_DICTIONARY):
                 coded += count
             elif encoding == _DELTA_BYTE_ARRAY and leaf.physical == BYTE_ARRAY:
@@ -128,7 +133,7 @@ def walk_pages(data: Bytes, values: int, leaf: Leaf, codec: int) -> ChunkPages:
         little = coded * dictionary <= _LITTLE
         longest = dictionary if little else _longest(words, dictionary, codec)
     return ChunkPages(
-        values=found, unpacked=unpacked, largest=largest, dictionary=dictionary,
+        values=found, rows=rows, unpacked=unpacked, largest=largest, dictionary=dictionary,
         coded=coded, longest=longest, repeated=repeated,
     )  # fmt: skip
 

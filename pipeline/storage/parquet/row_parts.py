@@ -114,9 +114,11 @@ def _leaf(
     before = int(pages.rows[first])
     rows = int(pages.rows[last]) - before
     leaf, codec = parquet.footer.leaves[place], int(parquet.footer.codecs[group, place])
-    values = walk_pages(data, 2**62, leaf, codec).values
-    if not leaf.max_repetition and values != rows:
-        raise FooterError(f"{rows} rows were announced, and {values} are there")
+    walked = walk_pages(data, 2**62, leaf, codec)
+    values = walked.values
+    there = walked.rows if leaf.max_repetition else values
+    if there not in (None, rows):
+        raise FooterError(f"{rows} rows were announced, and {there} are there")
     footer = part_footer(
         parquet.footer, place, dictionary=len(dictionary), size=len(data), values=values,
         rows=rows, codec=codec,

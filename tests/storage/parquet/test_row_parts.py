@@ -16,7 +16,7 @@ from pipeline.errors import InputContractError
 from pipeline.storage.parquet.files import read_rows
 from pipeline.storage.parquet.footer import FooterError
 from pipeline.storage.parquet.limits import DecodeBudget, ExpansionError
-from pipeline.storage.parquet.page_rows import can_be_located
+from pipeline.storage.parquet.page_rows import can_be_located, locate_pages
 from pipeline.storage.parquet.reader import OpenParquet, opened
 from pipeline.storage.parquet.row_parts import LARGE_BYTES, located, part_batches
 
@@ -170,6 +170,43 @@ def test_an_index_that_is_wrong_is_not_followed(what: str) -> None:
             parts_of(parquet, ["text"], int(rows.rows[4]), ROWS - 5, DecodeBudget())
         if what == "rows":
             assert not parquet.footer.pages  # looked for anew when it is read again
+
+
+def test_an_index_of_damaged_bytes_is_no_index_or_the_same() -> None:
+    data = written(write_page_index=True)
+    chance = random.Random(5)
+    with opened("x", io.BytesIO(data)) as parquet:
+        [place] = parquet.footer.places(["text"]).tolist()
+        begins = int(parquet.footer.index_starts[0, place])
+        size = int(parquet.footer.index_sizes[0, place])
+        right = locate_pages(io.BytesIO(data), parquet.footer, 0, place)
+        assert right is not None
+        refused = 0
+        for _ in range(2_000):
+            damaged = bytearray(data)
+            for _ in range(chance.randrange(1, 4)):
+                damaged[begins + chance.randrange(size)] = chance.randrange(256)
+            found = locate_pages(io.BytesIO(damaged), parquet.footer, 0, place)
+            refused += found is None
+            assert found is None or found.rows[-1] == ROWS
+        assert refused > 1_000
+        huge = b"\x19\x1c\x16" + b"\xff" * 9 + b"\x01\x15\x02\x16\x00\x00\x00"
+        for index in (huge, b"\x15\x02\x00", b"\x19\x18\x01x\x00"):
+            damaged = bytearray(data)
+            damaged[begins : begins + len(index)] = index
+            assert locate_pages(io.BytesIO(damaged), parquet.footer, 0, place) is None
+
+
+def test_rows_of_nested_pages_are_those_that_the_pages_say_themselves() -> None:
+    data = written(write_page_index=True, data_page_version="2.0")
+    with opened("x", io.BytesIO(data)) as parquet:
+        pages = located(parquet, 0, ["candidates"])
+        assert pages is not None
+        for rows in pages.values():
+            if len(rows.rows) > 3:
+                rows.rows[1] += 1
+        with pytest.raises(FooterError, match=r"rows were announced, and \d+ are there"):
+            parts_of(parquet, ["candidates"], 0, 1, DecodeBudget())
 
 
 def test_large_row_groups_are_read_so(tmp_path: Any) -> None:
