@@ -104,8 +104,8 @@ def _rows(files: dict[str, bytes], table: pa.Table) -> list[str]:
     pairs: Counter[tuple[str, str]] = Counter()
     rejected: Counter[tuple[str, str, str]] = Counter()
     for name, data in files.items():
-        if "/ranked/" not in name:
-            continue
+        if "/ranked/" not in name or name.endswith(".tmp"):
+            continue  # a worker that was killed before its file had its name leaves a hidden one
         unit = Path(name).name.split(".")[0]
         for row in pq.read_table(io.BytesIO(data)).to_pylist():
             units_of.setdefault(row["query_id"], set()).add(unit)
