@@ -92,7 +92,7 @@ def candidate_columns(
     for name in columns.passed:
         if name not in found:
             values = whole(inner[name], name, place)
-            found[name] = _carried(values, columns.carried.get(name), name, place)
+            found[name] = carried(values, columns.carried.get(name), name, place)
     return found
 
 
@@ -110,8 +110,12 @@ def _number(inner: Arrays, columns: ColumnMap, name: str, place: Place) -> pa.Ar
     return to_number(inner[found], name, _described(name, columns.candidate), place)
 
 
-def _carried(values: pa.Array, kind: pa.DataType | None, name: str, place: Place) -> pa.Array:
-    """A copied column in the type that it has in all files."""
+def carried(values: pa.Array, kind: pa.DataType | None, name: str, place: Place) -> pa.Array:
+    """A copied column [N] in the type that it has in all files; None leaves it as it is.
+
+    Raises:
+        InputContractError: a value does not fit it; names file and column.
+    """
     if kind is None or values.type == kind:
         return values
     try:

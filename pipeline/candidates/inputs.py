@@ -235,7 +235,7 @@ def _columns(
     footer: Footer, config: InputConfig, pass_through: tuple[str, ...], staged: bool
 ) -> ColumnMap:
     columns = map_columns(
-        footer.schema if footer.rows else _without_types(footer.schema),
+        footer.schema if footer.rows else without_types(footer.schema),
         source=footer.file.path,
         layout=config.layout,
         columns=config.columns,
@@ -249,7 +249,7 @@ def _columns(
     return columns
 
 
-def _without_types(arrow: pa.Schema) -> pa.Schema:
+def without_types(arrow: pa.Schema) -> pa.Schema:
     """The columns of a file without rows, whose types mean nothing outside lists."""
     return pa.schema(
         [field if field.type.num_fields else pa.field(field.name, pa.null()) for field in arrow]

@@ -13,12 +13,13 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.candidates.agreement import common_carried, common_id
 from pipeline.candidates.column_types import WIDE_DECIMAL
+from pipeline.candidates.inputs import without_types
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
 from pipeline.sources.conditions import Conditions, conditions_of
 from pipeline.sources.kinds import SPOKEN, Format, format_of, refuse_forced
 from pipeline.sources.listing import files_of
-from pipeline.sources.parquet_rows import groups_to_read, path_columns, untyped
+from pipeline.sources.parquet_rows import groups_to_read, path_columns
 from pipeline.sources.roles import Role, map_role
 from pipeline.sources.shards import Source, SourceFile
 from pipeline.sources.streams import Head, read_head
@@ -96,7 +97,7 @@ def _open(
         )  # fmt: skip
         return SourceFile(columns=columns, text=text, size_bytes=int(file.size * head.expansion))
     footer = read_footer(file)
-    arrow = footer.schema if footer.rows else untyped(footer.schema)
+    arrow = footer.schema if footer.rows else without_types(footer.schema)
     columns = map_role(
         role, arrow, path=file.path, config=config, pass_through=pass_through, uuids=footer.uuids,
         partitions=path_columns(footer),

@@ -83,11 +83,6 @@ def groups_to_read(footer: Footer, conditions: Conditions) -> list[bool]:
     ]
 
 
-def untyped(arrow: pa.Schema) -> pa.Schema:
-    """The columns of a file without rows, whose types mean nothing outside lists (pandas)."""
-    return pa.schema([f if f.type.num_fields else pa.field(f.name, pa.null()) for f in arrow])
-
-
 def _nests(footer: Footer, name: str) -> bool:
     return bool(footer.schema.field(name).type.num_fields)
 

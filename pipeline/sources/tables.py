@@ -17,9 +17,8 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.candidates import reasons
-from pipeline.candidates.canonical import plain
+from pipeline.candidates.canonical import carried, plain
 from pipeline.candidates.casting import Place, to_ids, to_number, uuid_text
-from pipeline.errors import InputContractError
 from pipeline.sources.raw_rows import RawRows
 from pipeline.sources.roles import RoleColumns
 
@@ -83,7 +82,9 @@ def canonical(
         elif name in _NUMBERS:
             found[name] = to_number(given, name, f"'{own[name]}'", place)
         else:
-            found[name] = _carried(given, columns.type_of(name), own[name], place)
+            if pa.types.is_binary(given.type) and given.type != columns.type_of(name):
+                given = reasons.to_text(given)[0]
+            found[name] = carried(given, columns.type_of(name), own[name], place)
     reason, message = _told(raw, faults, invalid, path, unit)
     return pa.table(
         [
@@ -144,21 +145,6 @@ def _number(value: str | None, kind: pa.DataType) -> int | float | None:
     except pa.ArrowInvalid:
         return None
     return found
-
-
-def _carried(given: pa.Array, kind: pa.DataType, name: str, place: Place) -> pa.Array:
-    if given.type == kind:
-        return given
-    if pa.types.is_binary(given.type):
-        given = reasons.to_text(given)[0]
-    try:
-        return given.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise InputContractError(
-            f"{place.path}: column '{name}' holds {given.type}, but {kind} in other files, and "
-            f"cannot be turned into it ({str(error).splitlines()[0]}); write all files with one "
-            "type"
-        ) from None
 
 
 def _told(
