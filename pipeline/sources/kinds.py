@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final, Literal
 
@@ -27,6 +28,14 @@ SPOKEN: Final[dict[str, str]] = {
 
 _LINES: Final = 20
 
+_PARQUET: Final = b"PAR1"
+
+#: Bytes among which a header of binary formats has control characters.
+_HEADER: Final = 64
+
+#: What may follow the brace of a JSON object: the quote of its first key, its end, or a new line.
+_OBJECT: Final = re.compile(rb"\{\s*(\"|\}|$)")
+
 #: Control characters that any text may have; random bytes have one among twelve.
 _CONTROLS: Final = 64
 _MOST_SHOWN: Final = 120
@@ -47,16 +56,18 @@ def format_of(head: bytes, path: str) -> Format:
     Raises:
         InputContractError: it is of no format that is read; says which one it is.
     """
-    if head.startswith(b"PAR1"):
+    if is_parquet(head):
         return "parquet"
     refuse_other(head, path)
     lines = first_lines(head)
     first = lines[0]
-    if first.startswith(b"{"):
+    if _is_json_object(first):
+        return "jsonl"
+    if is_trec(lines):  # before other formats: ids of a run may begin like anything
+        return "trec"
+    if _begins_json_object(first):
         _refuse_spread_json(first, path)
         return "jsonl"
-    if is_trec(lines):
-        return "trec"
     ending = path.lower().removesuffix(".gz").removesuffix(".zst").removesuffix(".bz2")[-4:]
     if b"\t" in first and not (ending == ".csv" and b"," in first):
         return "tsv"
@@ -75,11 +86,11 @@ def refuse_forced(wanted: Format, head: bytes, path: str) -> None:
         InputContractError: shows the first line.
     """
     if wanted == "parquet":
-        if not head.startswith(b"PAR1"):
+        if not is_parquet(head):
             found = _found(head, path)
             raise InputContractError(f"{path}: input.format is parquet, but {found}")
         return
-    if head.startswith(b"PAR1"):
+    if is_parquet(head):
         raise InputContractError(
             f"{path}: input.format is {wanted}, but this is Parquet; set input.format to auto"
         )
@@ -87,7 +98,7 @@ def refuse_forced(wanted: Format, head: bytes, path: str) -> None:
     lines = first_lines(head)
     fits = {
         "trec": lambda: is_trec(lines),
-        "jsonl": lambda: lines[0].startswith(b"{"),
+        "jsonl": lambda: _begins_json_object(lines[0]),
         "tsv": lambda: b"\t" in lines[0],
         "csv": lambda: b"," in lines[0],
     }
@@ -106,17 +117,17 @@ def refuse_other(head: bytes, path: str) -> None:
     """
     if not head.removeprefix(BOM).strip():
         raise InputContractError(f"{path}: the file is empty; delete it or write it again")
-    if head.startswith(b"PARE"):
+    if head.startswith(b"PARE") and not is_run(head):
         raise InputContractError(
             f"{path}: this is encrypted Parquet, which is not read; write it without encryption"
         )
-    known = binary_format(head)
-    if known is not None:
-        name, remedy = known
-        raise InputContractError(f"{path}: this is {name}; {remedy}")
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputContractError(f"{path}: this is text in UTF-16; write it again as UTF-8")
-    if not is_trec(first_lines(head)):  # ids of a run may look like anything
+    if not is_run(head):  # ids of a run may begin like anything
+        known = binary_format(head)
+        if known is not None:
+            name, remedy = known
+            raise InputContractError(f"{path}: this is {name}; {remedy}")
+        if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise InputContractError(f"{path}: this is text in UTF-16; write it again as UTF-8")
         _refuse_other_text(head.removeprefix(BOM).lstrip(), path)
     control = sum(head.count(bytes([code])) for code in (*range(1, 9), *range(14, 27)))
     if control > _CONTROLS + len(head) // 25 or head.count(0) > _CONTROLS + len(head) // 4:
@@ -148,6 +159,19 @@ def first_lines(head: bytes) -> list[bytes]:
     """The first lines that are not blank, without a byte order mark; the last may be cut off."""
     lines = [line.rstrip(b"\r") for line in head.removeprefix(BOM).split(b"\n") if line.strip()]
     return lines[:_LINES]
+
+
+def is_parquet(head: bytes) -> bool:
+    """Whether a file is Parquet, and no TREC run whose first id begins as Parquet does."""
+    return head.startswith(_PARQUET) and not is_run(head)
+
+
+def is_run(head: bytes) -> bool:
+    """Whether a file is a TREC run: lines of one, which begin with text."""
+    lines = first_lines(head)
+    # A file of Parquet may hold a run in a column of text, after a header of a few bytes.
+    begins_with_text = not any(byte < 9 or 14 <= byte < 32 for byte in head[:_HEADER])
+    return begins_with_text and bool(lines) and is_trec(lines)
 
 
 def is_trec(lines: list[bytes]) -> bool:
@@ -186,6 +210,21 @@ def shown(line: bytes) -> str:
 
 def _is_run_line(fields: list[bytes]) -> bool:
     return len(fields) == 6 and is_integer(fields[3]) and is_number(fields[4])
+
+
+def _is_json_object(line: bytes) -> bool:
+    """Whether a line is a JSON object as a whole."""
+    if not line.startswith(b"{"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _begins_json_object(line: bytes) -> bool:
+    """Whether a line begins a JSON object, which may be cut off, spread over lines, or broken."""
+    return line.startswith(b"{") and (b"\t" not in line or _OBJECT.match(line) is not None)
 
 
 def _refuse_spread_json(first: bytes, path: str) -> None:

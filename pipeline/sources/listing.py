@@ -8,7 +8,7 @@ from typing import Final
 
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
-from pipeline.sources.kinds import first_lines, is_trec
+from pipeline.sources.kinds import is_run
 from pipeline.sources.roles import Role
 from pipeline.sources.streams import read_head
 from pipeline.storage.store import (
@@ -135,9 +135,7 @@ def _run_in(folder: str) -> str:
 
 def _is_run(path: str) -> bool:
     """Whether a file is a TREC run by its first lines."""
-    head = read_head(identify(path), 1e9).data
-    lines = first_lines(head)
-    return not head.startswith(b"PAR1") and bool(lines) and is_trec(lines)
+    return is_run(read_head(identify(path), 1e9).data)
 
 
 def _of_judgements(path: str, folder: str) -> bool:

@@ -32,10 +32,40 @@ RUN = b"q1 Q0 d1 1 12.5 bm25\nq1 Q0 d2 2 11 bm25\n"
         (b'doc_id,text,"a\tb"\n', "x.csv.gz", "csv"),
         (b'{"_id": "1", "text": "x"}\n', "x", "jsonl"),
         (b'\n\n{"_id": "1"}', "x", "jsonl"),
+        (b'{"_id": "a b 12 3.5 c"}\n', "x", "jsonl"),
+        (b'{"_id": "cut off', "x", "jsonl"),
+        (b"{broken, no json}\n", "x", "jsonl"),
+        (b"{x}\ta query\n", "x", "tsv"),
+        (b"PAR1\x15\x04" + RUN, "x", "parquet"),
     ],
 )
 def test_formats_are_told_by_content(head: bytes, name: str, kind: str) -> None:
     assert format_of(head, name) == kind
+
+
+@pytest.mark.parametrize(
+    "query_id",
+    [
+        "{",
+        '{"a":1}',
+        "{}",
+        "[",
+        "[1]",
+        "<html>",
+        "<DOC>",
+        "PAR1",
+        "PARE",
+        "ORC",
+        "BZh9",
+        "ARROW1",
+        '"',
+    ],
+)
+@pytest.mark.parametrize("gap", [" ", "\t"])
+def test_the_first_id_of_a_run_may_begin_like_another_format(query_id: str, gap: str) -> None:
+    head = gap.join([query_id, "Q0", "d", "1", "2.5", "tag"]).encode()
+    assert format_of(head, "x") == "trec"
+    refuse_forced("trec", head, "x")
 
 
 def zipped() -> bytes:

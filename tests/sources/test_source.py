@@ -28,7 +28,9 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 #: Texts that a line of TSV can hold, and ids that a TREC run can.
 LINE_TEXT = TEXT.map(lambda text: text.translate({9: 32, 10: 32, 13: 32}))
-TREC_ID = st.text(st.characters(exclude_categories=["Cs", "Zs", "Cc"]), min_size=1, max_size=8)
+TREC_ID = st.sampled_from(["{", "{}", "[", "<html>", "PAR1", "ORC"]) | st.text(
+    st.characters(exclude_categories=["Cs", "Zs", "Cc"]), min_size=1, max_size=8
+)
 
 FIELDS = ("query_id", "query", "doc_id", "text")
 
