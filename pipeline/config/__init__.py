@@ -20,6 +20,7 @@ from pipeline.config.models import (
     StorageConfig,
     UnitsConfig,
 )
+from pipeline.config.refresh import RefreshConfig
 
 __all__ = [
     "DistillConfig",
@@ -33,6 +34,7 @@ __all__ = [
     "ProgressConfig",
     "QuarantineConfig",
     "RayConfig",
+    "RefreshConfig",
     "ReplicasConfig",
     "Settings",
     "StorageConfig",
