@@ -8,6 +8,8 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -15,7 +17,7 @@ import typer
 from pydantic import BaseModel
 
 from jobs.ending import guarded, told
-from pipeline.config import JobConfig, load_config, to_yaml
+from pipeline.config import JobConfig, RefreshConfig, load_config, to_yaml
 from pipeline.engine.families import with_settings
 from pipeline.errors import ConfigurationError
 from pipeline.plain_text import redacted, visible
@@ -44,6 +46,15 @@ AllowCode = Annotated[
         metavar="MODULE",
         help="Allow model.family to import this module of yours; repeatable. Also "
         "RERANK_ALLOW_CODE=MODULE,MODULE. Never taken from a configuration.",
+    ),
+]
+Night = Annotated[
+    datetime | None,
+    typer.Option(
+        "--date",
+        metavar="YYYY-MM-DD",
+        formats=["%Y-%m-%d"],
+        help="The night that a refresh is of; default: today, by UTC.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N queries.")]
@@ -87,9 +98,28 @@ def read_config(
         ConfigurationError: the file is missing, or a setting is wrong.
     """
     assignments = [*(overrides or []), *([f"limit={limit}"] if limit is not None else [])]
-    opened = with_settings if issubclass(model, JobConfig) else None
+    opened = partial(with_settings, kind=model) if issubclass(model, JobConfig) else None
     text, source = (None, "") if file is None else (_text(file), str(file))
     return load_config(model, text, source=source, overrides=assignments, opened=opened)
+
+
+def read_any_job(
+    file: Path | None, overrides: list[str] | None, *, limit: int | None = None
+) -> JobConfig:
+    """The job of a command line that takes refreshes as well: those have a section ``refresh``.
+
+    Raises:
+        ConfigurationError: see :func:`read_config`.
+    """
+    job = read_config(RefreshConfig, file, overrides, limit=limit)
+    if "refresh" in job.model_fields_set:
+        return job
+    return read_config(JobConfig, file, overrides, limit=limit)
+
+
+def night_of(given: datetime | None) -> date:
+    """The night that ``--date`` names; today, by UTC, where it was not given."""
+    return (datetime.now(UTC) if given is None else given).date()
 
 
 def allowed(modules: list[str] | None) -> frozenset[str]:

@@ -1,6 +1,7 @@
-"""Send a reranking job to a Ray cluster and follow it: ``rerank submit -c job.yaml --address URL``.
+"""Send a job to a Ray cluster and follow it: ``rerank submit -c job.yaml --address URL``.
 
-The same job by hand: ``ray job submit --working-dir . -- python -m jobs.rerank -c job.yaml``.
+The same by hand: ``ray job submit --working-dir . -- python -m jobs.rerank -c job.yaml``, and with
+``jobs.refresh`` for a job that has a section ``refresh``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,17 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import AllowCode, Limit, Overrides, allowed, command, console, read_config
+from jobs.command import (
+    AllowCode,
+    Limit,
+    Night,
+    Overrides,
+    allowed,
+    command,
+    console,
+    night_of,
+    read_any_job,
+)
 from pipeline.cluster.job_request import (
     command_line,
     job_environment,
@@ -25,7 +36,7 @@ from pipeline.cluster.job_request import (
 )
 from pipeline.cluster.job_server import JobEnd, JobLog, JobServer
 from pipeline.cluster.job_server_access import check_job_server
-from pipeline.config import JobConfig
+from pipeline.config import RefreshConfig
 from pipeline.engine.families import module_of
 from pipeline.errors import ConfigurationError, ExitCode, RunFailedError
 from pipeline.execution.runs.publication import check_published
@@ -48,6 +59,7 @@ def submit(
     ],
     overrides: Overrides = None,
     limit: Limit = None,
+    night: Night = None,
     allow_code: AllowCode = None,
     working_dir: Annotated[
         Path | None,
@@ -93,14 +105,19 @@ def submit(
         ),
     ] = True,
 ) -> None:
-    """Send a job to a Ray cluster, follow it, and return its exit code."""
+    """Send a job, or a refresh, to a Ray cluster, follow it, and return its exit code."""
     with command():
         if holds_credentials(address):
             raise ConfigurationError(
                 "--address: the URI holds credentials; a cluster's token comes from "
                 "RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token"
             )
-        job = read_config(JobConfig, config, overrides, limit=limit)
+        job = read_any_job(config, overrides, limit=limit)
+        refreshes = isinstance(job, RefreshConfig)
+        if night is not None and not refreshes:
+            raise ConfigurationError(
+                f"--date: only a refresh has a night; {config} has no section 'refresh'"
+            )
         refuse_paths_of_this_machine(job, uploaded=working_dir is not None)
         consent = allowed(allow_code)
         if job.model.family is not None:
@@ -110,7 +127,13 @@ def submit(
             check_job_server(address, insecure=job.ray.insecure_cluster, plain_http=plain_http)
             server = JobServer.connect(address)
             entrypoint = command_line(
-                python, file, overrides or [], limit=limit, allow_code=consent
+                python,
+                file,
+                overrides or [],
+                module="jobs.refresh" if refreshes else "jobs.rerank",
+                night=night_of(night) if refreshes else None,  # as of now, however long it waits
+                limit=limit,
+                allow_code=consent,
             )
             name = server.submit(entrypoint, working_dir=folder, environment=environment)
         console.say(f"job        {name}")

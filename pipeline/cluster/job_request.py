@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -69,11 +70,25 @@ def command_line(
     file: str,
     overrides: Sequence[str],
     *,
+    module: str = "jobs.rerank",
+    night: date | None = None,
     limit: int | None = None,
     allow_code: Collection[str] = (),
 ) -> str:
-    """What the head of the cluster runs, quoted for its shell."""
-    words = [python, "-m", "jobs.rerank", "-c", file]
+    """What the head of the cluster runs, quoted for its shell.
+
+    Args:
+        python: the interpreter there.
+        file: the job's.
+        overrides: ``KEY=VALUE``.
+        module: the job that is run.
+        night: of a refresh.
+        limit: queries at most.
+        allow_code: modules that may be imported.
+    """
+    words = [python, "-m", module, "-c", file]
+    if night is not None:
+        words += ["--date", night.isoformat()]
     for override in overrides:
         words += ["--set", override]
     if limit is not None:

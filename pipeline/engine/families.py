@@ -112,11 +112,14 @@ def find(family: str, *, allow_code: Collection[str] = ()) -> type[Reranker]:
     return only_class(module, Reranker, setting="model.family", called="reranker")
 
 
-def with_settings(data: Mapping[str, Any]) -> type[JobConfig] | None:
-    """``JobConfig`` with the type of ``model.settings`` that goes with a job's family.
+def with_settings(
+    data: Mapping[str, Any], kind: type[JobConfig] = JobConfig
+) -> type[JobConfig] | None:
+    """A job's model with the type of ``model.settings`` that goes with its family.
 
     Args:
         data: the job as plain data, not validated.
+        kind: of job.
 
     Returns:
         None where the family is not one of this package, or not known: what is wrong is said when
@@ -130,7 +133,7 @@ def with_settings(data: Mapping[str, Any]) -> type[JobConfig] | None:
         return None
     settings: Any = find(str(family)).Settings
     section: Any = create_model("ModelConfig", __base__=ModelConfig, settings=(settings, ...))
-    job: type[JobConfig] = create_model("JobConfig", __base__=JobConfig, model=(section, ...))
+    job: type[JobConfig] = create_model(kind.__name__, __base__=kind, model=(section, ...))
     return job
 
 

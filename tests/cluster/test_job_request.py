@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import date
 
 import pytest
 
@@ -50,3 +51,8 @@ def test_the_command_line_is_quoted_for_a_shell() -> None:
         "-m", "jobs.rerank", "-c", "a b.yaml", "--set", "output.columns=[title, lang]",
         "--limit", "3", "--allow-code", "a.b", "--allow-code", "b.c",
     ]  # fmt: skip
+
+
+def test_a_refresh_is_sent_with_its_night() -> None:
+    line = command_line("python", "job.yaml", [], module="jobs.refresh", night=date(2026, 1, 31))
+    assert line == "python -m jobs.refresh -c job.yaml --date 2026-01-31"
