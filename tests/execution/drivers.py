@@ -106,19 +106,22 @@ class Drivers:
         at: str = "",
         hooks: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
+        work: str = f"{__name__}:rank",
     ) -> Driver:
         """A new driver.
 
         Args:
-            job: its configuration.
+            job: its configuration, or whatever else ``work`` takes.
             at: failpoints, such as ``unit.written:2=crash``.
             hooks: functions, as ``module:name``, called before the job.
             environment: more variables.
+            work: function, as ``module:name``, that does the job.
         """
         log = self.folder / f"driver-{len(self.started)}.log"
         variables = {name: v for name, v in os.environ.items() if name.startswith("AWS_")}
         variables |= {failpoints.VARIABLE: at, **(environment or {})}
-        process = _context().Process(target=_drive, args=(dict(job), variables, hooks, str(log)))
+        given = (work, dict(job), variables, hooks, str(log))
+        process = _context().Process(target=_drive, args=given)
         process.start()
         driver = Driver(process, log)
         self.started.append(driver)
@@ -219,8 +222,19 @@ def _context() -> Any:
     return context
 
 
+def rank(job: dict[str, Any]) -> None:
+    """Work of a driver: a run."""
+    config = JobConfig.model_validate(job)
+    outcome = execute(prepare(config, allow_code=families_of_tests(config)))
+    print("finished before" if outcome.already_finished else "published", file=sys.stderr)
+
+
 def _drive(
-    job: dict[str, Any], environment: dict[str, str], hooks: tuple[str, ...], log: str
+    work: str,
+    job: dict[str, Any],
+    environment: dict[str, str],
+    hooks: tuple[str, ...],
+    log: str,
 ) -> None:
     os.environ.update(environment)
     with Path(log).open("wb", buffering=0) as file:
@@ -232,11 +246,8 @@ def _drive(
     code: int = UNEXPECTED
     try:
         for hook in hooks:
-            module, _, name = hook.partition(":")
-            getattr(import_module(module), name)()
-        config = JobConfig.model_validate(job)
-        outcome = execute(prepare(config, allow_code=families_of_tests(config)))
-        print("finished before" if outcome.already_finished else "published", file=sys.stderr)
+            _named(hook)()
+        _named(work)(job)
         code = 0
     except RerankError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
@@ -248,6 +259,12 @@ def _drive(
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _named(function: str) -> Callable[..., Any]:
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
 
 
 def _log() -> None:
