@@ -27,6 +27,12 @@ MESSAGE: Final = "message"
 UNIT: Final = "unit"
 N_TOKENS: Final = "n_tokens"
 TRUNCATED: Final = "truncated"
+CONTENT_KEY: Final = "content_key"
+SCORED_AT: Final = "scored_at"
+
+#: The score that a document has from an earlier run, NaN where it has none, as workers pass it on;
+#: never read and never written. No column of an input can be called so in ``output.columns``.
+REUSED_SCORE: Final = "@reused_score"
 
 #: What ``input.columns.doc_id`` is mapped to where candidates of nested lists have no ids, to name
 #: them by their place in the list, from 0. Ids of that kind mean nothing outside their list, so
@@ -70,6 +76,14 @@ RANKED_COLUMNS: Final = (
 
 #: Columns that describe the cost of one candidate, written with ``output.token_counts``.
 TOKEN_COLUMNS: Final = (N_TOKENS, TRUNCATED)
+
+#: A content key, see :mod:`pipeline.candidates.content_keys`.
+CONTENT_KEY_BYTES: Final = 16
+CONTENT_KEY_TYPE: Final = pa.binary(CONTENT_KEY_BYTES)
+
+#: Columns that the next run takes scores by, in runs with a reuse table: what was scored, and on
+#: which day a model gave the score; null without a score.
+REUSE_COLUMNS: Final = (CONTENT_KEY, SCORED_AT)
 
 #: One row per candidate that was not scored. Never holds document text.
 QUARANTINE_SCHEMA: Final = pa.schema(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,6 +69,19 @@ def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
     )
 
 
+def score_fingerprint(model: ModelIdentity) -> str:
+    """32 hex digits over what changes a score and is no content of the query or a document.
+
+    The weights, the family with its template and settings, the precision, how images are read, and
+    the version of the code. Not the revision or the name by which the weights were found, not how
+    the text is made of columns (the text itself is content), and nothing of the output.
+    """
+    kept = ("family", "digest", "template", "settings", "dtype", "images")
+    described = {name: value for name, value in asdict(model).items() if name in kept}
+    parts = {"model": described, "version": pipeline.__version__.split(".")[0]}
+    return _digest(parts)
+
+
 def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
     """32 hex digits over everything that changes what a unit's file holds.
 
@@ -97,4 +111,8 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
             exclude={"dtype", "memory_fraction", "min_overlap"}
         )
         parts["threads"] = config.replicas.num_cpus
+    return _digest(parts)
+
+
+def _digest(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,83 @@
+"""JSON with its own sha256, so that a damaged file is known by itself; and the seal of any file.
+
+A list of digests elsewhere can be lost or disagree. The seal is the last entry of a JSON object, or
+an entry of a Parquet file's footer (:mod:`pipeline.outputs.sealed`): the sha256 of the whole file
+with the seal's own digits read as zeros.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+#: Key of the entry.
+SEAL: Final = "seal"
+
+_TAG: Final = b"sha256-of-file-with-zeros-here:"
+_DIGITS: Final = 64
+
+
+class NotWholeError(ValueError):
+    """Bytes that are not what was sealed; the message says in what way."""
+
+
+def sealed_json(content: Mapping[str, Any]) -> bytes:
+    """A JSON object with its seal; the same content gives the same bytes."""
+    return sealed(json.dumps({**content, SEAL: blank()}, indent=2).encode() + b"\n")
+
+
+def unsealed_json(data: bytes) -> dict[str, Any]:
+    """The inverse of :func:`sealed_json`, without the seal.
+
+    Raises:
+        NotWholeError: these are not the bytes that it made.
+    """
+    refuse_damage(data)
+    try:
+        content = json.loads(data)
+        del content[SEAL]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        raise NotWholeError("it is no JSON object") from None
+    found: dict[str, Any] = content
+    return found
+
+
+def refuse_damage(data: bytes) -> None:
+    """Compare a file with its seal.
+
+    Raises:
+        NotWholeError: it has none, or another content.
+    """
+    if is_whole(data):
+        return
+    if not data:
+        raise NotWholeError("it is empty")
+    if _TAG not in data:
+        raise NotWholeError("it has no seal: cut off, damaged, or not written by this version")
+    raise NotWholeError("its content does not fit its seal")
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether every byte of a sealed file is as it was written."""
+    start = data.rfind(_TAG)
+    if start < 0:
+        return False
+    start += len(_TAG)
+    digest = hashlib.sha256(data[:start])
+    digest.update(b"0" * _DIGITS)
+    digest.update(data[start + _DIGITS :])
+    return digest.hexdigest().encode() == data[start : start + _DIGITS]
+
+
+def blank() -> str:
+    """The entry of a file that is not sealed yet."""
+    return (_TAG + b"0" * _DIGITS).decode()
+
+
+def sealed(data: bytes) -> bytes:
+    """A file with the digits filled in; the seal is the last place that looks like one."""
+    start = data.rindex(_TAG) + len(_TAG)
+    digest = hashlib.sha256(data).hexdigest().encode()
+    return data[:start] + digest + data[start + _DIGITS :]
