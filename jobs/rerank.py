@@ -124,6 +124,8 @@ def show_outcome(outcome: Outcome) -> None:
         f"{manifest['queries']:,} queries, {manifest['documents']:,} documents, "
         f"{manifest['quarantined']:,} quarantined"
     )
+    if manifest.get("reused") is not None:
+        counts += f", {outcome.reused:,} scores of an earlier run"
     if outcome.already_finished:
         console.say(f"finished   before; nothing to do ({counts})")
     elif outcome.repaired:

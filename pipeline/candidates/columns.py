@@ -187,7 +187,7 @@ def _text_columns(
 def _passed(wanted: Sequence[str], outer: NamedColumns, inner: NamedColumns) -> dict[str, Level]:
     passed: dict[str, Level] = {}
     for name in wanted:
-        if name in (*schema.RANKED_COLUMNS, *schema.TOKEN_COLUMNS):
+        if name in (*schema.RANKED_COLUMNS, *schema.TOKEN_COLUMNS, schema.REUSED_SCORE):
             raise ConfigurationError(
                 f"output.columns: '{name}' is written by the pipeline itself; remove it"
             )

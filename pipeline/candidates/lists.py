@@ -24,7 +24,8 @@ class CandidateLists:
         offsets: int64 [Q + 1]; list ``i`` is ``documents[offsets[i]:offsets[i + 1]]``.
         documents: table [N] of doc_id, text, first_stage_score (float64), first_stage_rank
             (int32), reason (null where the candidate can be scored), then image and pass-through
-            columns where there are any.
+            columns where there are any; in runs with a reuse table what is known of each, see
+            :func:`pipeline.candidates.reuse.with_known`.
     """
 
     queries: pa.Table
@@ -58,6 +59,20 @@ class CandidateLists:
         reasons = self.documents.column(schema.REASON)
         kept = np.flatnonzero(pc.is_null(reasons).to_numpy(zero_copy_only=False))
         return self._only(kept), kept
+
+    def unscored(self) -> tuple[CandidateLists, npt.NDArray[np.int64]]:
+        """As :meth:`scoreable`, without the documents whose score is known from an earlier run."""
+        wanted = pc.is_null(self.documents.column(schema.REASON)).to_numpy()
+        kept = np.flatnonzero(wanted & np.isnan(self.reused_scores))
+        return self._only(kept), kept
+
+    @property
+    def reused_scores(self) -> npt.NDArray[np.float32]:
+        """float32 [N]: the score that each document has from an earlier run, NaN where none."""
+        if schema.REUSED_SCORE not in self.documents.column_names:
+            return np.full(self.documents.num_rows, np.nan, dtype=np.float32)
+        found = self.documents.column(schema.REUSED_SCORE).to_numpy()
+        return np.asarray(found, dtype=np.float32)
 
     def distinct_pairs(self) -> tuple[CandidateLists, npt.NDArray[np.int64]]:
         """The same queries, each pair of a query and a document once, where it stands first.

@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline import schema
+from pipeline.candidates.content_keys import content_keys
 from pipeline.candidates.lists import CandidateLists
 from pipeline.errors import DamagedRunError, InputContractError, NotFoundError
 from pipeline.storage.parquet import table_of, to_bytes
@@ -191,6 +192,34 @@ def write_part(folder: str, number: int, *, start: int, stop: int, rows: pa.Tabl
     return ReusePart(
         start=start, stop=stop, key=key, bytes=len(data), sha256=digest, rows=rows.num_rows
     )
+
+
+def with_known(
+    lists: CandidateLists, table: pa.Table, *, pointwise: bool, fingerprint: str
+) -> CandidateLists:
+    """The same lists with what is known of each document beside it.
+
+    Args:
+        lists: lists as they were read.
+        table: rows of :data:`PART_SCHEMA`.
+        pointwise: see :func:`pipeline.candidates.content_keys.content_keys`.
+        fingerprint: likewise.
+
+    Returns:
+        Lists whose documents have the columns ``@reused_score``, NaN where none is known,
+        ``content_key``, and ``scored_at``, null where no score is known.
+    """
+    keys = content_keys(lists, pointwise=pointwise, fingerprint=fingerprint)
+    scores, scored_at = known(lists, keys, table, pointwise=pointwise)
+    found = {
+        schema.REUSED_SCORE: pa.array(scores),
+        schema.CONTENT_KEY: keys,
+        schema.SCORED_AT: scored_at,
+    }
+    documents = lists.documents
+    for name, values in found.items():
+        documents = documents.append_column(name, values)
+    return replace(lists, documents=documents)
 
 
 def known(

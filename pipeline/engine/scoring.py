@@ -23,10 +23,11 @@ class Scoreable:
     """The part of a unit that a model scores.
 
     Attributes:
-        lists: what is encoded: documents without a reason against them, and for a pointwise family
-            each pair of query and document once. So equal pairs get the same score, whatever batch
-            they would have been in, and their first-stage order decides between them.
-        documents: int64 [M], the places among all [N] of those that get a score.
+        lists: what is encoded: documents without a reason against them and without a score of an
+            earlier run, and for a pointwise family each pair of query and document once. So equal
+            pairs get the same score, whatever batch they would have been in, and their first-stage
+            order decides between them.
+        documents: int64 [M], the places among all [N] of those that get a score from the model.
         pairs: int64 [M], where each of them stands among the documents of :attr:`lists`.
     """
 
@@ -37,7 +38,7 @@ class Scoreable:
     @classmethod
     def of(cls, lists: CandidateLists, reranker: Reranker) -> Scoreable:
         """The same for the same lists and family, so that each stage can find it by itself."""
-        kept, documents = lists.scoreable()
+        kept, documents = lists.unscored()
         if not reranker.pointwise:
             return cls(lists=kept, documents=documents, pairs=np.arange(len(documents)))
         distinct, pairs = kept.distinct_pairs()

@@ -148,6 +148,7 @@ class Ledger:
             "units_done": progress.units_done,
             "failed": len(self.suspects),
             "documents": progress.documents,
+            "reused": progress.reused,
             "documents_per_s": round(progress.documents_per_s, 1),
             "left_s": None if progress.left_s is None else round(progress.left_s),
         }
@@ -168,6 +169,7 @@ class Ledger:
             "units_not_deterministic": sorted(self._different),
             "units_repaired": sorted(self._repaired),
             "documents_per_s": round(self.progress.documents_per_s, 1) if seconds else 0.0,
+            "documents_reused": self.progress.reused_now,
             "seconds": round(self.progress.elapsed_s, 1) if seconds else 0.0,
             "unit_seconds": _percentiles(seconds),
             "cpu_seconds": {name: round(value, 3) for name, value in cpu.items()},

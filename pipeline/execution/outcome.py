@@ -26,3 +26,8 @@ class Outcome:
     seconds: float
     already_finished: bool
     repaired: bool = False
+
+    @property
+    def reused(self) -> int:
+        """Documents of the run whose score was taken from an earlier run."""
+        return int(self.manifest.get("reused") or 0)

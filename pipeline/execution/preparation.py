@@ -13,11 +13,24 @@ from typing import Any
 import pipeline
 from pipeline.candidates.inputs import Input
 from pipeline.candidates.planning import Plan, plan_units
+from pipeline.candidates.reuse import ReuseTable
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig, load_config
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
-from pipeline.execution.runs.identity import ModelIdentity, fingerprint, model_identity
+from pipeline.execution.reused_scores import (
+    FindTable,
+    found_table,
+    left_over,
+    refuse_own_columns,
+    table_of_run,
+)
+from pipeline.execution.runs.identity import (
+    ModelIdentity,
+    fingerprint,
+    model_identity,
+    score_fingerprint,
+)
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.staged_input import OtherCopyError, StagedInput, opened
 from pipeline.execution.unit_size import UnitSize, unit_size
@@ -41,6 +54,7 @@ class Prepared:
         folder: where the run is or will be.
         begun: when planning began, by :func:`time.time`.
         staged: the copy that is read in place of the input; None: the input itself is.
+        reuse: the table of scores that are taken from an earlier run; None: none is.
         allow_code: modules outside this package that the user allows to be imported; never
             written down, so that a run's folder cannot say it.
     """
@@ -53,21 +67,28 @@ class Prepared:
     folder: RunFolder
     begun: float
     staged: StagedInput | None = None
+    reuse: ReuseTable | None = None
     allow_code: frozenset[str] = frozenset()
 
     def description(self) -> dict[str, Any]:
         """Content of ``run.json``."""
         staged = {} if self.staged is None else {"staging": self.staged.described()}
-        return staged | {
-            "run_id": self.plan.run_id,
-            "fingerprint": self.plan.fingerprint,
-            "model": asdict(self.model),
-            "config": self.config.model_dump(mode="json"),
-            "input": [f.identity.described() | {"rows": f.rows} for f in self.source.files],
-            "layout": self.source.columns.layout,
-            "units": asdict(self.size),
-            "versions": _versions(),
-        }
+        reuse = {} if self.reuse is None else {"reuse": self.reuse.described()}
+        return (
+            staged
+            | reuse
+            | {
+                "run_id": self.plan.run_id,
+                "fingerprint": self.plan.fingerprint,
+                "score_fingerprint": score_fingerprint(self.model),
+                "model": asdict(self.model),
+                "config": self.config.model_dump(mode="json"),
+                "input": [f.identity.described() | {"rows": f.rows} for f in self.source.files],
+                "layout": self.source.columns.layout,
+                "units": asdict(self.size),
+                "versions": _versions(),
+            }
+        )
 
 
 def prepare(
@@ -78,6 +99,7 @@ def prepare(
     staying: ExitStack | None = None,
     copy_id: str | None = None,
     stage: bool = True,
+    reuse: FindTable | None = None,
 ) -> Prepared:
     """Resolve the model, open the input, or a staged copy of it, cut it into units.
 
@@ -89,26 +111,31 @@ def prepare(
             returns.
         copy_id: the copy that must come of the input; None: any.
         stage: whether a copy may be made, or must be there.
+        reuse: gives the table of scores that are taken from an earlier run; None: there is none.
 
     Raises:
         ConfigurationError, NotFoundError, ModelError, InputContractError: see their classes.
+        DamagedRunError: the table is not as it was written.
         NotStagedError: there is no copy, and none may be made.
     """
     begun = time.time()
     set_retry_policy(config.storage)
     finding.find_all(config.output.formats)  # a wrong name is said before anything is opened
+    if reuse is not None:
+        refuse_own_columns(config)
     config = config.model_copy(update={"model": cards.resolve(config.model)})
     reranker = build_reranker(config.model, images=config.input.images, allow_code=allow_code)
     model = model_identity(config, reranker)
     with ExitStack() as ending:
         source, staged = opened(config, staying or ending, copy_id=copy_id, stage=stage)
+    table = None if reuse is None else found_table(reuse, source, model, reranker)
     if size is None:
-        size = unit_size(config, source, reranker)
+        size = left_over(unit_size(config, source, reranker), table)
     plan = plan_units(
         source,
         documents=size.documents,
         first=size.first,
-        fingerprint=fingerprint(config, model),
+        fingerprint=fingerprint(config, model, reuse=None if table is None else table.table_id),
         limit=config.limit,
     )
     folder = RunFolder(join(absolute(config.output.path), plan.run_id))
@@ -121,6 +148,7 @@ def prepare(
         folder=folder,
         begun=begun,
         staged=staged,
+        reuse=table,
         allow_code=allow_code,
     )
 
@@ -144,7 +172,8 @@ def prepare_again(
         InputContractError: an input file has changed, is new or is gone; names it.
         ConfigurationError: something else changed that changes scores; names it. Or the folder
             was renamed.
-        DamagedRunError: ``run.json`` is damaged.
+        NotFoundError: the run's reuse table is gone.
+        DamagedRunError: ``run.json`` or that table is damaged.
     """
     described = folder.describe()
     run_id, name = described["run_id"], folder.path.rpartition("/")[2]
@@ -166,6 +195,7 @@ def prepare_again(
             size=_size_before(described, config),
             staying=staying,
             copy_id=None if staging is None else staging["copy_id"],
+            reuse=table_of_run(described, here.path),
         )
     except OtherCopyError as error:
         raise _changed_sources(folder, described["staging"], error.sources) from None

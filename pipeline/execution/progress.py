@@ -16,7 +16,20 @@ logger = logging.getLogger("pipeline")
 
 @dataclass
 class Progress:
-    """Counters of a run; rates are of this session's work, not of units committed before it."""
+    """Counters of a run; rates are of this session's work, not of units committed before it.
+
+    Attributes:
+        units: units of the run.
+        documents_planned: documents of the run, as it was planned.
+        units_done: committed units.
+        documents: their documents, scored, reused and quarantined.
+        quarantined: those without a score.
+        tokens: that went through the model in this session.
+        resumed_documents: documents of units that were committed before this session.
+        reused: documents whose score was taken from an earlier run.
+        reused_now: those of this session's units.
+        started: when scoring began, by :func:`time.monotonic`.
+    """
 
     units: int
     documents_planned: int
@@ -25,6 +38,8 @@ class Progress:
     quarantined: int = 0
     tokens: int = 0
     resumed_documents: int = 0
+    reused: int = 0
+    reused_now: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def add(self, counts: UnitCounts, *, resumed: bool = False) -> None:
@@ -32,10 +47,12 @@ class Progress:
         self.units_done += 1
         self.documents += counts.documents
         self.quarantined += counts.quarantined
+        self.reused += counts.reused or 0
         if resumed:
             self.resumed_documents += counts.documents
         else:
             self.tokens += counts.tokens
+            self.reused_now += counts.reused or 0
 
     @property
     def elapsed_s(self) -> float:
@@ -44,8 +61,8 @@ class Progress:
 
     @property
     def documents_per_s(self) -> float:
-        """Documents committed by this session per second."""
-        return (self.documents - self.resumed_documents) / self.elapsed_s
+        """Documents that this session put through the model, per second; reused ones are none."""
+        return (self.documents - self.resumed_documents - self.reused_now) / self.elapsed_s
 
     @property
     def tokens_per_s(self) -> float:
@@ -55,14 +72,15 @@ class Progress:
     @property
     def left_s(self) -> float | None:
         """Seconds left at the present rate; None before the first unit."""
-        rate = self.documents_per_s
+        rate = (self.documents - self.resumed_documents) / self.elapsed_s
         return max(self.documents_planned - self.documents, 0) / rate if rate > 0 else None
 
     def line(self) -> str:
         """One line for a log, or for a terminal of 80 columns."""
         left = "-" if self.left_s is None else _duration(self.left_s)
+        reused = f"{self.reused:,} reused, " if self.reused else ""
         return (
-            f"units {self.units_done}/{self.units}, {self.documents:,} documents, "
+            f"units {self.units_done}/{self.units}, {self.documents:,} documents, {reused}"
             f"{self.documents_per_s:,.0f}/s, {self.tokens_per_s:,.0f} tokens/s, "
             f"left {left}, quarantined {self.quarantined}"
         )

@@ -122,6 +122,7 @@ def _job(session: Session, todo: Sequence[Unit]) -> Job:
         fingerprint=prepared.plan.fingerprint,
         model=prepared.model,
         epoch=session.lease.epoch,
+        reuse=prepared.reuse,
         superseded=contents(
             prepared.folder, {unit.name for unit in todo}, prepared.config.output.formats
         ),

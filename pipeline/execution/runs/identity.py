@@ -82,13 +82,19 @@ def score_fingerprint(model: ModelIdentity) -> str:
     return _digest(parts)
 
 
-def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
+def fingerprint(config: JobConfig, model: ModelIdentity, *, reuse: str | None = None) -> str:
     """32 hex digits over everything that changes what a unit's file holds.
 
     The model, its settings and precision, how text and columns are read, the copied columns, and
     the versions of schema and code. Batch size, replicas and placement do not belong here, nor
     does the name that a model was asked for by, unless there are formats beside Parquet. Where
-    bits must repeat, what batches are made of belongs here too.
+    bits must repeat, what batches are made of belongs here too; and where scores of an earlier run
+    are taken, the table that says which.
+
+    Args:
+        config: the job.
+        model: its model.
+        reuse: id of its reuse table; None: it has none.
     """
     described = asdict(model)
     del described["name"], described["licence"], described["files"]  # the digest is of the files
@@ -111,6 +117,8 @@ def fingerprint(config: JobConfig, model: ModelIdentity) -> str:
             exclude={"dtype", "memory_fraction", "min_overlap"}
         )
         parts["threads"] = config.replicas.num_cpus
+    if reuse is not None:
+        parts["reuse"] = reuse
     return _digest(parts)
 
 

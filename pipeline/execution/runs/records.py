@@ -81,6 +81,17 @@ class StagingPart(BaseModel):
     input: dict[str, Any]
 
 
+class ReusePart(BaseModel):
+    """The reuse table of ``run.json``, see :class:`pipeline.candidates.reuse.ReuseTable`."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    folder: str
+    table_id: str
+    date: str
+    previous: dict[str, Any] | None
+
+
 class Description(Record):
     """``run.json``: what the run is of."""
 
@@ -93,6 +104,8 @@ class Description(Record):
     input: list[InputPart]
     versions: dict[str, str]
     staging: StagingPart | None = None
+    reuse: ReusePart | None = None
+    score_fingerprint: str | None = None
     units: UnitsPart | None = None  # runs planned before units were sized by time have none
 
 
@@ -120,6 +133,7 @@ class UnitPart(BaseModel):
     documents: int
     tokens: int
     reasons: dict[str, int]
+    reused: int | None = None
     files: list[FilePart]
 
 
@@ -138,6 +152,7 @@ class Manifest(Record):
     tokens: int
     quarantined: int
     reasons: dict[str, int]
+    reused: int | None = None
 
 
 class Success(Record):
@@ -177,6 +192,7 @@ class Report(Record):
     units_done_now: int
     seconds: float
     documents_per_s: float
+    documents_reused: int = 0
     unit_seconds: Seconds
     cpu_seconds: dict[str, float]
     storage: dict[str, float]

@@ -15,6 +15,7 @@ from pipeline.execution.runs.run_files import read_listed
 from pipeline.execution.runs.run_folder import RANKED, RunFolder
 from pipeline.outputs import finding
 from pipeline.outputs.base import Sink
+from pipeline.schema import REUSE_COLUMNS
 from pipeline.storage.store import absolute, is_folder, join, write_pieces
 
 
@@ -80,6 +81,7 @@ class _Written:
     def __init__(self, folder: RunFolder, sink: Sink, manifest: dict[str, Any]) -> None:
         self.rows = self.left_out = 0
         self._folder, self._sink, self._manifest = folder, sink, manifest
+        self._reuses = manifest.get("reused") is not None
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes of each unit."""
@@ -93,6 +95,8 @@ class _Written:
                 if file["key"].startswith(f"{RANKED}/")
             ]
             rows = pa.concat_tables([table.replace_schema_metadata() for table in tables])
+            if self._reuses:
+                rows = rows.drop_columns(list(REUSE_COLUMNS))
             held = self._sink.held(rows)
             if first:
                 yield self._sink.heading(held)

@@ -14,7 +14,7 @@ from pipeline.execution.runs.lease import RELEASED, Holder, read_holder
 from pipeline.execution.runs.listing import Problem, strange_names, wrong_sizes
 from pipeline.execution.runs.ranked_reader import published_manifest
 from pipeline.execution.runs.run_folder import MANIFEST, RunFolder
-from pipeline.execution.runs.unit_counts import UnitCounts, total_reasons
+from pipeline.execution.runs.unit_counts import UnitCounts, total_reasons, total_reused
 from pipeline.execution.runs.verification import formats_of
 
 
@@ -50,6 +50,7 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         "planned": plan.documents,
         "queries": sum(unit.queries for unit in counts),
         "documents": sum(unit.documents for unit in counts),
+        "reused": total_reused(counts),
         "documents_per_s": None if finished else shown.get("documents_per_s"),
         "quarantined": sum(unit.quarantined for unit in counts),
         "reasons": reasons,
@@ -107,6 +108,8 @@ def lines(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"flight, {state['units_failed']} failed",
     )
     yield "documents", f"{state['documents']:,} of about {state['planned']:,}"
+    if state["reused"] is not None:
+        yield "reused", f"{state['reused']:,} scores of an earlier run"
     if state["documents_per_s"] is not None:
         yield "speed", f"{state['documents_per_s']:,.0f} documents/s"
     yield "quarantined", f"{state['quarantined']:,}"
@@ -124,8 +127,8 @@ def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "session",
         f"{report['state']}; {report['units_done_now']} units in {report['seconds']:,.1f} s, "
-        f"{report['documents_per_s']:,.0f} documents/s; p50 {seconds['p50']:.1f} s, "
-        f"p95 {seconds['p95']:.1f} s a unit",
+        f"{report['documents_per_s']:,.0f} documents/s{_reused(report)}; "
+        f"p50 {seconds['p50']:.1f} s, p95 {seconds['p95']:.1f} s a unit",
     )
     if report.get("staging"):
         staging = report["staging"]
@@ -160,6 +163,11 @@ def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         )
     if report["single_driver"]:
         yield "WARNING", "single-driver mode: this store kept no lease"
+
+
+def _reused(report: dict[str, Any]) -> str:
+    reused = report.get("documents_reused", 0)
+    return f" and {reused:,} reused" if reused else ""
 
 
 def _state(finished: bool, holder: Holder | None) -> str:

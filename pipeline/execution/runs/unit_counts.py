@@ -27,6 +27,8 @@ class UnitCounts:
         queries: candidate lists, empty ones among them.
         documents: candidates, quarantined ones among them.
         tokens: tokens that went through the model.
+        reused: candidates whose score was taken from an earlier run; None in a run without a reuse
+            table.
         reasons: quarantined candidates by reason code, and queries without candidates.
         parts: files that stand before the one that closes the unit.
         query_hashes: uint64 [queries], to see a query that two units hold.
@@ -40,6 +42,7 @@ class UnitCounts:
     tokens: int
     reasons: dict[str, int] = field(default_factory=dict)
     parts: int = 0
+    reused: int | None = None
     query_hashes: npt.NDArray[np.uint64] = field(
         default_factory=lambda: np.zeros(0, np.uint64), repr=False
     )
@@ -60,13 +63,14 @@ class UnitCounts:
 
     def summary(self) -> dict[str, Any]:
         """The counts as plain data, without the hashes."""
-        return {
+        counts = {
             "unit": self.unit,
             "queries": self.queries,
             "documents": self.documents,
             "tokens": self.tokens,
             "reasons": self.reasons,
         }
+        return counts if self.reused is None else counts | {"reused": self.reused}
 
     @classmethod
     def from_metadata(cls, text: str) -> UnitCounts:
@@ -81,7 +85,8 @@ class UnitCounts:
             counts = cls(**data, query_hashes=hashes.astype(np.uint64))
         except (AttributeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"not the counts of a unit: {error}") from None
-        numbers = (counts.queries, counts.documents, counts.tokens, counts.parts)
+        reused = 0 if counts.reused is None else counts.reused
+        numbers = (counts.queries, counts.documents, counts.tokens, counts.parts, reused)
         if not isinstance(counts.reasons, dict) or not all(
             type(number) is int and number >= 0 for number in (*numbers, *counts.reasons.values())
         ):
@@ -93,6 +98,12 @@ class UnitCounts:
 def query_hashes(ids: pa.Array | pa.ChunkedArray) -> Hashes:
     """uint64: a hash of each of these query ids that is not null."""
     return stable_hashes(ids.drop_null().cast(pa.string()).to_pylist())
+
+
+def total_reused(units: Iterable[UnitCounts]) -> int | None:
+    """Candidates of many units whose score was taken from an earlier run; None as of a unit."""
+    found = [unit.reused for unit in units if unit.reused is not None]
+    return sum(found) if found else None
 
 
 def total_reasons(units: Iterable[UnitCounts]) -> dict[str, int]:

@@ -31,7 +31,7 @@ from pipeline.execution.runs.run_folder import (
     RunFolder,
     folders_of,
 )
-from pipeline.execution.runs.unit_counts import UnitCounts, total_reasons
+from pipeline.execution.runs.unit_counts import UnitCounts, total_reasons, total_reused
 from pipeline.outputs.sealed import NotWholeError, refuse_damage
 from pipeline.storage.files import FILE
 from pipeline.storage.store import join, list_entries, read_versioned
@@ -77,7 +77,8 @@ def manifest_of(
 ) -> dict[str, Any]:
     """Content of ``manifest.json``: the same for every driver that comes this far."""
     counts = [unit.counts for unit in units]
-    return {
+    reused = total_reused(counts)
+    content = {
         "run_id": run_id,
         "fingerprint": fingerprint,
         "model": model,
@@ -89,6 +90,7 @@ def manifest_of(
         "quarantined": sum(c.quarantined for c in counts),
         "reasons": total_reasons(counts),
     }
+    return content if reused is None else content | {"reused": reused}
 
 
 def audit(

@@ -136,7 +136,9 @@ class IsolatedReplica(Replica):
                 batch = stages.read(number, self.job)
                 if crashed:
                     batch = stages.without_queries(batch, crashed)
-                batch = self.score(stages.encode(batch, self.job))
+                batch = stages.encode(batch, self.job)
+                if not stages.nothing_to_score(batch):
+                    batch = self.score(batch)
                 done = stages.commit(batch, self.job, put=put)
         except ModelCodeError as error:
             done = rows.suspected(unit, failures=1, stderr_tail=str(error))

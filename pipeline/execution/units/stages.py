@@ -22,6 +22,7 @@ from pipeline.candidates.inputs import Input
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.planning import Unit
 from pipeline.candidates.reading import read_lists
+from pipeline.candidates.reuse import ReuseTable, with_known
 from pipeline.candidates.unchanged import read_unchanged
 from pipeline.config import ImagesConfig, JobConfig, ModelConfig
 from pipeline.engine.build import build_reranker
@@ -40,6 +41,12 @@ from pipeline.execution.runs.unit_files import (
 )
 from pipeline.execution.units import rows
 from pipeline.execution.units.model_code import model_code
+from pipeline.execution.units.scored_unit import (
+    reused_in,
+    with_dates,
+    with_scores,
+    with_token_counts,
+)
 from pipeline.outputs.ranked_unit import cut_rows, rank_unit
 from pipeline.rerankers.base import Reranker
 from pipeline.sequences.arrays import pack_arrays, unpack_arrays
@@ -61,6 +68,7 @@ class Job:
         fingerprint: what changes the content of a unit's file.
         model: identity of the model.
         epoch: of the driver's lease; 0 without one.
+        reuse: the scores of an earlier run that may be taken; None: every document is scored.
         superseded: for paths of files that are to be replaced though they are whole the sha256 of
             their content, see :func:`pipeline.execution.runs.unit_files.put_file`.
         allow_code: modules outside this package that the user allows workers to import.
@@ -74,6 +82,7 @@ class Job:
     fingerprint: str
     model: ModelIdentity
     epoch: int
+    reuse: ReuseTable | None = None
     superseded: Mapping[str, str] = field(default_factory=dict)
     allow_code: frozenset[str] = frozenset()
 
@@ -83,58 +92,86 @@ def read(number: int, job: Job) -> pa.Table:
 
     Raises:
         InputContractError: the input is damaged, unsorted, or has changed since it was planned.
+        DamagedRunError: a part of the reuse table is gone or not as it was written.
     """
     unit = job.units[number]
     separator = job.config.input.text_separator
     lists = read_unchanged(
         job.source, lambda source: read_lists(source, unit.start, unit.stop, separator=separator)
     )
+    if job.reuse is not None:
+        lists = with_known(
+            lists,
+            job.reuse.scores(unit.start, unit.stop),
+            pointwise=reranker_of(job).pointwise,
+            fingerprint=job.reuse.score_fingerprint,
+        )
     return rows.row({schema.UNIT: unit.name, LISTS: lists.to_ipc()})
 
 
 def encode(batch: pa.Table, job: Job) -> pa.Table:
-    """Candidate lists -> token sequences of what is scored of them."""
+    """Candidate lists -> token sequences of what is scored of them.
+
+    A row with a reuse table of which nothing is left to be scored stays as it is, see
+    :func:`nothing_to_score`.
+    """
     reranker = reranker_of(job)
     scoreable = Scoreable.of(_lists(batch), reranker)
+    if job.reuse is not None and not len(scoreable.documents):
+        return batch
     with model_code():
         sequences = reranker.encode(scoreable.lists)
     failpoints.reached("unit.encoded")
     return rows.append(batch, SEQUENCES, sequences.to_ipc())
 
 
+def nothing_to_score(batch: pa.Table) -> bool:
+    """Whether an encoded row can be committed without a replica: every score is known."""
+    return SEQUENCES not in batch.column_names
+
+
 def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
     """Readouts -> scores, ranks, and the unit's files; returns one small status row.
 
     Args:
-        batch: a scored row.
+        batch: a scored row, or one with nothing to score.
         job: the job.
         put: False makes the files without writing them, to see whether they can be made.
     """
     unit = rows.unit_of(batch)
-    lists, sequences, readouts = _lists(batch), _sequences(batch), _readouts(batch)
-    reranker = reranker_of(job)
+    lists, reranker = _lists(batch), reranker_of(job)
     scoreable = Scoreable.of(lists, reranker)
-    with model_code():
-        found, codes = scoreable.expand(reranker, sequences, readouts)
-    scored, scores = _scored(lists, scoreable, found, codes)
+    sequences = None if nothing_to_score(batch) else _sequences(batch)
+    if sequences is None:
+        found, codes = np.zeros(0, dtype=np.float32), np.zeros(0, dtype=object)
+    else:
+        with model_code():
+            found, codes = scoreable.expand(reranker, sequences, _readouts(batch))
+    scored, scores = with_scores(lists, scoreable, found, codes)
     columns = job.config.output.columns
     if job.config.output.token_counts:
-        scored = _with_token_counts(scored, scoreable, sequences)
+        scored = with_token_counts(scored, scoreable, sequences)
         columns = (*columns, *schema.TOKEN_COLUMNS)
+    if job.reuse is not None:
+        scored = with_dates(scored, scores, job.reuse.date)
+        columns = (*columns, *schema.REUSE_COLUMNS)
     ranked = rank_unit(unit, scored, scores, columns=columns)
     tables = cut_rows(ranked.ranked, most_bytes=int(job.config.output.file_mib * 2**20))
     why = reasons.counts(scored.documents.column(schema.REASON))
     if len(lists.empty):
         why[reasons.NO_CANDIDATES] = len(lists.empty)
     metadata = _metadata(job, unit)
-    others = format_files(job.config.output.formats, unit, ranked.ranked, metadata)
+    own = () if job.reuse is None else schema.REUSE_COLUMNS  # which are for the next run alone
+    plain = ranked.ranked.drop_columns(list(own))
+    others = format_files(job.config.output.formats, unit, plain, metadata)
     counts = UnitCounts(
         unit=unit,
         queries=len(lists),
         documents=lists.documents.num_rows,
-        tokens=int(sequences.offsets[-1]),
+        tokens=0 if sequences is None else int(sequences.offsets[-1]),
         reasons=dict(sorted(why.items())),
         parts=len(tables) - 1,
+        reused=None if job.reuse is None else int(reused_in(lists).sum()),
         query_hashes=query_hashes(lists.queries.column(schema.QUERY_ID)),
         format_files=[other.entry() for other in others],
     )
@@ -182,51 +219,15 @@ def _cached_reranker(
     return build_reranker(config, files=dict(files), images=images, allow_code=allow_code)
 
 
-def _scored(
-    lists: CandidateLists,
-    scoreable: Scoreable,
-    found: npt.NDArray[np.float32],
-    codes: npt.NDArray[np.object_],
-) -> tuple[CandidateLists, npt.NDArray[np.float32]]:
-    """All documents with their scores, and the model's reasons beside the input's."""
-    kept = scoreable.documents
-    scores = np.full(lists.documents.num_rows, np.nan, dtype=np.float32)
-    scores[kept] = found
-    reason = np.array(lists.documents.column(schema.REASON).to_pylist(), dtype=object)
-    reason[kept] = codes
-    index = lists.documents.column_names.index(schema.REASON)
-    column = pa.array(reason, pa.string())
-    documents = lists.documents.set_column(index, schema.REASON, column)
-    return replace(lists, documents=documents), scores
-
-
-def _with_token_counts(
-    scored: CandidateLists, scoreable: Scoreable, sequences: Sequences
-) -> CandidateLists:
-    """The documents with n_tokens and truncated beside them.
-
-    Args:
-        scored: every document of the unit.
-        scoreable: what of them was encoded; the others get nulls, and all do where the family does
-            not count.
-        sequences: what they were encoded to.
-    """
-    documents = scored.documents
-    for name, kind in zip(schema.TOKEN_COLUMNS, (pa.int64(), pa.bool_()), strict=True):
-        values = np.zeros(documents.num_rows, dtype=np.int64)
-        unknown = np.ones(documents.num_rows, dtype=bool)
-        if name in sequences.links:
-            values[scoreable.documents] = sequences.links[name][scoreable.pairs]
-            unknown[scoreable.documents] = False
-        documents = documents.append_column(name, pa.array(values, mask=unknown).cast(kind))
-    return replace(scored, documents=documents)
-
-
 def without_queries(batch: pa.Table, queries: Sequence[int]) -> pa.Table:
-    """The read row with every candidate of some queries set aside as ``worker_crashed``."""
+    """The read row with every candidate of some queries set aside as ``worker_crashed``.
+
+    But for those whose score is known, which the model is not shown.
+    """
     lists = _lists(batch)
     reason = np.array(lists.documents.column(schema.REASON).to_pylist(), dtype=object)
     crashed = np.isin(lists.query_of_document, np.asarray(queries, dtype=np.int64))
+    crashed &= np.isnan(lists.reused_scores)
     reason[crashed & (reason == None)] = reasons.WORKER_CRASHED  # noqa: E711 - element by element
     index = lists.documents.column_names.index(schema.REASON)
     documents = lists.documents.set_column(index, schema.REASON, pa.array(reason, pa.string()))

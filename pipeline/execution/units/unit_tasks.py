@@ -23,10 +23,16 @@ ENCODE, SCORE, COMMIT = "encode", "score", "commit"
 
 
 def encode_unit(batch: pa.Table, *, job: Job) -> pa.Table:
-    """``id`` [1], a place in ``job.units`` -> the unit's lists and sequences."""
+    """``id`` [1], a place in ``job.units`` -> the unit's lists and sequences.
+
+    A unit of which nothing is left to be scored is committed here, so that no replica waits for it.
+    """
     number = batch.column("id")[0].as_py()
     unit = job.units[number].name
-    return run_stage(ENCODE, unit, lambda: stages.encode(stages.read(number, job), job), job)
+    encoded = run_stage(ENCODE, unit, lambda: stages.encode(stages.read(number, job), job), job)
+    if rows.is_final(encoded) or not stages.nothing_to_score(encoded):
+        return encoded
+    return commit_unit(encoded, job=job)
 
 
 def score_unit(
