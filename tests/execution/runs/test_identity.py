@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from pipeline.config import JobConfig
 from pipeline.engine.build import build_reranker
-from pipeline.execution.runs.identity import fingerprint, model_identity
+from pipeline.execution.runs.identity import fingerprint, model_identity, score_fingerprint
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 M0 = {"family": "jina_m0", "weights": str(GOLDENS / "jina-reranker-m0")}
@@ -41,3 +42,54 @@ def test_which_images_are_read_belongs_to_it_where_a_family_reads_any(
 
 def test_how_long_they_may_take_does_not() -> None:
     assert of(M0, stall_s=1, fetch_s=1, decode_s=1) == of(M0)
+
+
+def test_runs_without_a_reuse_table_are_named_as_before_there_were_any() -> None:
+    """So that a run that an earlier version began is gone on with."""
+    assert of({"family": "lexical"}) == "2e8a0f4c5320dfca03efe5f2defcabfe"
+    job = JobConfig.model_validate(
+        {"model": {"family": "lexical"}, "input": {"path": "in"}, "output": {"path": "out"}}
+    )
+    model = model_identity(job, build_reranker(job.model))
+    named = [fingerprint(job, model, reuse=table) for table in (None, "0" * 16, "1" * 16)]
+    assert named[0] == of({"family": "lexical"})
+    assert len(set(named)) == 3
+
+
+def scores(model: dict[str, Any], **sections: Any) -> str:
+    job = JobConfig.model_validate(
+        {"model": model, "input": {"path": "in"}, "output": {"path": "out"}} | sections
+    )
+    return score_fingerprint(model_identity(job, build_reranker(job.model)))
+
+
+MINILM = {"family": "cross_encoder", "weights": str(GOLDENS / "ms-marco-minilm-tiny")}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"output": {"path": "elsewhere", "columns": ["url"], "formats": ["trec"]}},
+        {"input": {"path": "other", "text_columns": ["text"], "text_separator": "\n"}},
+        {"units": {"documents": 7}},
+        {"engine": {"token_budget": 77}},
+    ],
+)
+def test_scores_are_known_whatever_is_read_and_written(sections: dict[str, Any]) -> None:
+    assert scores(MINILM, **sections) == scores(MINILM)
+
+
+def test_scores_of_other_weights_settings_precisions_or_images_are_others(tmp_path: Path) -> None:
+    copied = shutil.copytree(MINILM["weights"], tmp_path / "copied")
+    assert scores(MINILM | {"weights": str(copied)}) == scores(MINILM)
+    other = {"family": "cross_encoder", "weights": str(GOLDENS / "bge-reranker-tiny")}
+    found = [
+        scores(MINILM),
+        scores(other),
+        scores(MINILM | {"settings": {"max_length": 64}}),
+        scores(MINILM, engine={"dtype": "bfloat16"}),
+        scores(M0),
+        scores(M0, input={"path": "in", "images": {"max_pixels": 1}}),
+        scores({"family": "lexical"}),
+    ]
+    assert len(set(found)) == len(found)
