@@ -79,6 +79,7 @@ OWNERS = {
     "ray": (
         "pipeline.cluster.job_server",
         "pipeline.cluster.ray_start",
+        "pipeline.cluster.ray_tasks",
         "pipeline.cluster.ray_watch",
         "pipeline.distillation.sets.part_tasks",
         "pipeline.execution.graph",

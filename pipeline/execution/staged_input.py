@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +13,7 @@ from pipeline import schema
 from pipeline.candidates.inputs import Input, open_input
 from pipeline.candidates.order import order_of
 from pipeline.config import InputConfig, JobConfig
-from pipeline.errors import RerankError
-from pipeline.execution.termination import Termination
+from pipeline.execution.task_session import TaskSession, task_session
 from pipeline.sources.listing import resolved
 from pipeline.staging.copy_folder import CopyFolder, damaged_error
 from pipeline.staging.in_process import InProcess
@@ -187,41 +186,23 @@ def _place(config: JobConfig, staying: ExitStack) -> Place:
     """Ray, unless the job is to be worked on without it."""
     if config.ray.mode == "in_process":
         return InProcess()
-    from pipeline.cluster.ray_session import explain, ray_session
-
-    termination = Termination(grace_s=0, on_request=_nothing, on_exit=_nothing)
-    staying.enter_context(termination.watched())
-    staying.enter_context(ray_session(config, on_exit=_nothing))
-    termination.listen()
-    return _OnRay(config, explain)
+    return _OnRay(task_session(config, staying))
 
 
 class _OnRay:
     """The tasks of a job's Ray."""
 
-    def __init__(self, config: JobConfig, explain: Callable[[Exception], RerankError]) -> None:
-        self._config, self._explain = config, explain
+    def __init__(self, session: TaskSession) -> None:
+        self._session = session
 
     def surveys(self, work: Work) -> Iterator[ShardRuns]:
         """What the shards of the candidates say, in order."""
         from pipeline.staging.graph import surveys
 
-        yield from self._explained(lambda: surveys(work, self._config.ray))
+        yield from self._session.explained(lambda: surveys(work, self._session.ray))
 
     def records(self, work: Work, todo: list[int]) -> Iterator[Record]:
         """Parts as they are committed, in any order."""
         from pipeline.staging.graph import records
 
-        yield from self._explained(lambda: records(work, todo, self._config.ray))
-
-    def _explained(self, coming: Callable[[], Iterator[Any]]) -> Iterator[Any]:
-        try:
-            yield from coming()
-        except RerankError:
-            raise
-        except Exception as error:  # whatever Ray wraps a worker's failure in
-            raise self._explain(error) from error
-
-
-def _nothing() -> None:
-    """Nothing is held while a copy is made."""
+        yield from self._session.explained(lambda: records(work, todo, self._session.ray))
