@@ -45,6 +45,14 @@ OF_STAGING: Final = (
     "staging.finished",
 )
 
+#: Steps of making a reuse table, which only a refresh does, in their order.
+OF_REUSE: Final = (
+    "reuse.part_ready",
+    "reuse.part_written",
+    "reuse.part_recorded",
+    "reuse.finished",
+)
+
 _hits: Counter[str] = Counter()
 
 

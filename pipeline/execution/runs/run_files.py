@@ -14,7 +14,7 @@ from pipeline.candidates.planning import Plan
 from pipeline.errors import DamagedRunError, InputContractError, RerankError
 from pipeline.execution.runs import records
 from pipeline.outputs.sealed import NotWholeError, refuse_damage, sealed_bytes
-from pipeline.storage.parquet import table_of
+from pipeline.storage.parquet import columns_of, table_of
 from pipeline.storage.store import (
     create_if_absent,
     open_own,
@@ -88,10 +88,19 @@ def read_listed(path: str, sha256: str, columns: Sequence[str] | None = None) ->
     Raises:
         DamagedRunError: it is gone, or its content is another.
     """
+    return _table(path, _listed(path, sha256), columns)
+
+
+def listed_columns(path: str, sha256: str) -> list[str]:
+    """Names of the columns of a file of a published run, see :func:`read_listed`."""
+    return columns_of(_listed(path, sha256), path)
+
+
+def _listed(path: str, sha256: str) -> bytes:
     data = _data(path)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise records.damaged(path, "its sha256 is not the one in manifest.json")
-    return _table(path, data, columns)
+    return data
 
 
 def read_sealed(path: str, columns: Sequence[str] | None = None) -> pa.Table:

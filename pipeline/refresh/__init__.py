@@ -1,0 +1,1 @@
+"""A job that is run again and again: what was scored is reused, what passes is published."""
