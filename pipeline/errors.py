@@ -95,6 +95,12 @@ class LeaseHeldError(RerankError):
     exit_code = ExitCode.HELD
 
 
+class PublishedMeanwhileError(RerankError):
+    """Somebody else published first, so what was decided on the publication before is void."""
+
+    exit_code = ExitCode.HELD
+
+
 class FencedError(RerankError):
     """Another driver took the run over while this one was silent; it may write nothing more."""
 

@@ -42,11 +42,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.staging",),
     ("pipeline.distillation.formats",),
     ("pipeline.execution.runs",),
+    ("pipeline.refresh.publications",),
     ("pipeline.execution.units",),
     ("pipeline.execution", "pipeline.api"),
+    ("pipeline.refresh.changes",),
+    ("pipeline.refresh.gates",),
+    ("pipeline.refresh",),
     ("pipeline.distillation.sets", "pipeline.inspection"),
     ("pipeline.distillation",),
-    ("pipeline.refresh",),
     ("pipeline.demo", "pipeline.bench", "pipeline.distillation.student"),
     ("jobs",),
     ("pipeline.commands",),
@@ -99,7 +102,11 @@ OWNERS = {
 CHECKOUT_ONLY = ("benchmarks", "tests")
 
 # Names of the package itself, and the room that each one stands for.
-ROOT_NAMES = {"pipeline.load": "pipeline.api", "pipeline.__version__": "pipeline"}
+ROOT_NAMES = {
+    "pipeline.load": "pipeline.api",
+    "pipeline.latest": "pipeline.refresh.publications",
+    "pipeline.__version__": "pipeline",
+}
 
 
 def violations(root: Path) -> list[str]:

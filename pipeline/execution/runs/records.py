@@ -31,6 +31,11 @@ class Record(BaseModel):
 
     kind: ClassVar[str]
     most_bytes: ClassVar[int] = _MIB
+    #: What to do about one that is damaged.
+    repair: ClassVar[str] = (
+        "Put the file back from a copy, or let `rerank run --repair` make it anew; "
+        "`rerank status --check` names all that is wrong"
+    )
 
     run_id: str = Field(pattern=f"^{RUN_ID.pattern}$")
 
@@ -261,27 +266,25 @@ def parse(
     try:
         content = unsealed_json(data)
     except NotWholeError as error:
-        raise damaged(path, str(error)) from None
+        raise damaged(path, str(error), shape) from None
     kind = content.pop(KIND, None)
     if kind != shape.kind:
-        raise damaged(path, f"it is a record of kind {kind!r}, not {shape.kind!r}")
+        raise damaged(path, f"it is a record of kind {kind!r}, not {shape.kind!r}", shape)
     try:
         shape.model_validate(content)
     except ValidationError as error:
         [first, *_] = error.errors()
         place = ".".join(str(step) for step in first["loc"])
-        raise damaged(path, f"'{place}': {first['msg']}; written by another version?") from None
+        why = f"'{place}': {first['msg']}; written by another version?"
+        raise damaged(path, why, shape) from None
     if run_id is not None and content["run_id"] != run_id:
-        raise damaged(path, f"it is of run {content['run_id']}, not of {run_id}")
+        raise damaged(path, f"it is of run {content['run_id']}, not of {run_id}", shape)
     return content
 
 
-def damaged(path: str, why: str) -> DamagedRunError:
+def damaged(path: str, why: str, shape: type[Record] = Record) -> DamagedRunError:
     """The error for a file of a run that is not as it was written."""
-    return DamagedRunError(
-        f"{path}: not as it was written: {why}. Put the file back from a copy, or let "
-        "`rerank run --repair` make it anew; `rerank status --check` names all that is wrong"
-    )
+    return DamagedRunError(f"{path}: not as it was written: {why}. {shape.repair}")
 
 
 def run_id_of(folder: str) -> str | None:
