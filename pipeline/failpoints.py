@@ -53,6 +53,20 @@ OF_REUSE: Final = (
     "reuse.finished",
 )
 
+#: Steps of making a run the current one, in their order.
+OF_PUBLICATION: Final = (
+    "publication.claimed",
+    "publication.created",
+)
+
+#: Steps of retention, in their order; all but the last are taken for each thing that goes.
+OF_RETENTION: Final = (
+    "retention.marked",
+    "retention.pointer_removed",
+    "retention.run_hidden",
+    "retention.run_removed",
+)
+
 _hits: Counter[str] = Counter()
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pipeline.errors import DamagedRunError
 from pipeline.storage.files import Entry, FileIdentity, Temporary, Upload
@@ -98,6 +99,22 @@ class Backend(ABC):
     def abort(self, upload: Upload) -> None:
         """Drop an unfinished upload and its parts."""
         raise ValueError(f"{upload.path}: this store has no multipart uploads")
+
+    @abstractmethod
+    def arrow_place(self, path: str) -> tuple[Any, str]:
+        """A file system of Arrow's or fsspec's, and the name of ``path`` in it."""
+
+    @abstractmethod
+    def modified(self, folder: str) -> datetime | None:
+        """When a file below ``folder`` was written last; None where there is none.
+
+        Raises:
+            StorageError: the store does not say when files were written.
+        """
+
+    @abstractmethod
+    def remove_empty(self, folder: str) -> None:
+        """Remove ``folder`` where nothing is left in it and the store has folders."""
 
     def temporary(self, folder: str) -> list[Temporary]:
         """Temporary files of writes below ``folder``; a store that writes at once has none."""

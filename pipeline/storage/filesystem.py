@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -197,6 +198,23 @@ class Filesystem(Backend):
         except PermissionError as error:
             raise denied(path, error) from error
 
+    def arrow_place(self, path: str) -> tuple[Any, str]:
+        """That of the URI."""
+        return resolve(path)
+
+    def remove_empty(self, folder: str) -> None:
+        """Nothing: most have no folders, and an empty one harms nobody."""
+
+    @_explained
+    def modified(self, folder: str) -> datetime | None:
+        """What the file system calls ``LastModified``, ``updated``, ``mtime`` or ``created``."""
+        fs, name = resolve(folder)
+        found = [_time_of(info) for info in fs.find(name, detail=True).values()]
+        times = [time for time in found if time is not None]
+        if len(times) < len(found):
+            raise StorageError(f"{folder}: this store does not say when files were written")
+        return max(times, default=None)
+
     @_explained
     def fetch(self, file: FileIdentity, target: Path) -> None:
         """``get_file``."""
@@ -241,3 +259,16 @@ def _identity(fs: Any, info: dict[str, Any]) -> FileIdentity:
         token=version,
         strong=named,
     )
+
+
+def _time_of(info: dict[str, Any]) -> datetime | None:
+    """When a file was written; None where its file system does not say."""
+    keys = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
+    for value in (info.get(key) for key in keys):
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        if isinstance(value, (int, float)):
+            return datetime.fromtimestamp(value, UTC)
+        if isinstance(value, datetime):
+            return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return None

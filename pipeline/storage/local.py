@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pipeline.errors import ConfigurationError
 from pipeline.storage.backend import Backend, refuse_size
@@ -222,6 +222,31 @@ class LocalDisk(Backend):
                 for entry in _walk(folder, follow=False)
                 if is_temporary(entry.name)
             ]
+
+    def arrow_place(self, path: str) -> tuple[Any, str]:
+        """Arrow's own."""
+        from pyarrow.fs import LocalFileSystem  # only readers of datasets need it
+
+        return LocalFileSystem(), path
+
+    def modified(self, folder: str) -> datetime | None:
+        """By modification times; links are not followed."""
+        with explained(folder):
+            times = [entry.stat().st_mtime for entry in _walk(folder, follow=False)]
+        return datetime.fromtimestamp(max(times), UTC) if times else None
+
+    def remove_empty(self, folder: str) -> None:
+        """``rmdir``; a lock or temporary file of ours that a killed process left goes as well."""
+        with explained(folder):
+            try:
+                with opened_folder(Path(folder)) as descriptor, os.scandir(descriptor) as entries:
+                    names = [entry.name for entry in entries]
+                    for name in names if all(map(is_ours, names)) else ():
+                        os.unlink(name, dir_fd=descriptor)
+                with suppress(OSError):  # it is not empty
+                    Path(folder).rmdir()
+            except (FileNotFoundError, NotADirectoryError):
+                return
 
     def fetch(self, file: FileIdentity, target: Path) -> None:
         """A plain copy."""

@@ -14,10 +14,11 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pipeline.errors import NotFoundError
 from pipeline.storage import patterns
@@ -34,6 +35,7 @@ __all__ = [
     "Upload",
     "abort_upload",
     "absolute",
+    "arrow_place",
     "create_if_absent",
     "delete",
     "distinct_files",
@@ -43,6 +45,7 @@ __all__ = [
     "identify",
     "is_folder",
     "join",
+    "last_modified",
     "list_entries",
     "list_files",
     "list_folders",
@@ -53,6 +56,7 @@ __all__ = [
     "open_own",
     "read_bytes",
     "read_versioned",
+    "remove_empty",
     "replace_if_unchanged",
     "sha256_file",
     "with_content",
@@ -285,6 +289,28 @@ def delete(path: str) -> None:
     """Remove a file, where it is there."""
     store, name = _place(path, resolve=False)
     store.delete(name)
+
+
+def arrow_place(path: str) -> tuple[Any, str]:
+    """A file system that Arrow reads through, and the name of ``path`` in it."""
+    store, name = _place(path, resolve=False)
+    return store.arrow_place(name)
+
+
+def last_modified(folder: str) -> datetime | None:
+    """When a file below a folder was written last, by the store's clock; None where there is none.
+
+    Raises:
+        StorageError: the store does not say when files were written.
+    """
+    store, name = _place(folder, resolve=False)
+    return store.modified(name.rstrip("/"))
+
+
+def remove_empty(folder: str) -> None:
+    """Remove a folder that a run made, where nothing is left in it and the store has folders."""
+    store, name = _place(folder, resolve=False)
+    store.remove_empty(name)
 
 
 def list_uploads(folder: str) -> list[Upload]:

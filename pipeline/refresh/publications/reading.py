@@ -16,14 +16,13 @@ from pipeline.refresh.publications.record import (
     path_of,
     sequence_of,
 )
-from pipeline.storage.files import FILE
 from pipeline.storage.store import absolute, join, list_entries, read_versioned
 
 
 def sequences(root: str) -> list[int]:
     """Sequences of all publications that are there, in ascending order."""
     entries = list_entries(join(root_of(root), FOLDER))
-    found = [sequence_of(entry.name) for entry in entries if entry.kind == FILE]
+    found = [sequence_of(entry.name) for entry in entries]  # a link is refused when it is read
     return sorted(number for number in found if number is not None)
 
 
@@ -143,7 +142,12 @@ def root_of(path: str) -> str:
     return absolute(path).rstrip("/") or "/"
 
 
+def stored(root: str, sequence: int) -> bytes | None:
+    """The file of a publication as it is, damaged or not; None where there is none."""
+    found = read_versioned(path_of(root, sequence), most_bytes=PublicationRecord.most_bytes)
+    return None if found is None else found[0]
+
+
 def _read(root: str, sequence: int) -> Publication | None:
-    path = path_of(root, sequence)
-    found = read_versioned(path, most_bytes=PublicationRecord.most_bytes)
-    return None if found is None else Publication.from_bytes(path, found[0])
+    found = stored(root, sequence)
+    return None if found is None else Publication.from_bytes(path_of(root, sequence), found)

@@ -59,8 +59,9 @@ class PublicationRecord(records.Record):
 
     kind = "publication"
     repair = (
-        "Put the file back from a copy. Where there is none, move the file away: what it published "
-        "is then forgotten, and the publication before it counts"
+        "Put the file back from a copy. Where there is none and it is the current publication, "
+        "`rerank rollback --to` makes another one current; an older one may be removed, and then "
+        "nothing keeps its run"
     )
 
     sequence: int = Field(ge=1)
@@ -119,6 +120,10 @@ class Publication:
     def manifest(self) -> str:
         """Key of the run's manifest below the output folder."""
         return f"{self.run_id}/{MANIFEST}"
+
+    def says(self, run_id: str, manifest_sha256: str | None) -> bool:
+        """Whether it names this run, with this manifest."""
+        return (self.run_id, self.manifest_sha256) == (run_id, manifest_sha256)
 
     def described(self) -> dict[str, Any]:
         """The publication as plain data."""
