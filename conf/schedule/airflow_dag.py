@@ -1,7 +1,7 @@
 """A refresh every night, by Airflow (3.0 or newer); put this file into the folder of DAGs.
 
-Change these to yours: ``CONFIG``, ``RERANK``, the hour, and who is told of a failure. The worker needs
-this package, or, where the work is a Ray cluster's, ``rerank submit`` with ``--address``.
+Change these to yours: ``CONFIG``, ``RERANK``, the hour, and who is told of a failure. The worker
+needs this package, or, where the work is a Ray cluster's, ``rerank submit`` with ``--address``.
 """
 
 from __future__ import annotations
