@@ -48,7 +48,7 @@ AllowCode = Annotated[
         "RERANK_ALLOW_CODE=MODULE,MODULE. Never taken from a configuration.",
     ),
 ]
-Night = Annotated[
+Date = Annotated[
     datetime | None,
     typer.Option(
         "--date",

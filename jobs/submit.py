@@ -20,8 +20,8 @@ import typer
 
 from jobs.command import (
     AllowCode,
+    Date,
     Limit,
-    Night,
     Overrides,
     allowed,
     command,
@@ -59,7 +59,7 @@ def submit(
     ],
     overrides: Overrides = None,
     limit: Limit = None,
-    night: Night = None,
+    date: Date = None,
     allow_code: AllowCode = None,
     working_dir: Annotated[
         Path | None,
@@ -114,7 +114,7 @@ def submit(
             )
         job = read_any_job(config, overrides, limit=limit)
         refreshes = isinstance(job, RefreshConfig)
-        if night is not None and not refreshes:
+        if date is not None and not refreshes:
             raise ConfigurationError(
                 f"--date: only a refresh has a night; {config} has no section 'refresh'"
             )
@@ -131,7 +131,7 @@ def submit(
                 file,
                 overrides or [],
                 module="jobs.refresh" if refreshes else "jobs.rerank",
-                night=night_of(night) if refreshes else None,  # as of now, however long it waits
+                night=night_of(date) if refreshes else None,  # as of now, however long it waits
                 limit=limit,
                 allow_code=consent,
             )

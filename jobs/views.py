@@ -12,23 +12,27 @@ from rich.table import Table
 from jobs.command import (
     AllowCode,
     ConfigFile,
+    Date,
     Limit,
     Overrides,
     allowed,
     command,
     console,
-    read_config,
+    night_of,
+    read_any_job,
 )
+from jobs.refresh import show_reuse
 from jobs.rerank import show_plan, show_staging
 from pipeline.checkpoints import cards
-from pipeline.config import JobConfig
-from pipeline.errors import ExitCode
+from pipeline.config import RefreshConfig
+from pipeline.errors import ConfigurationError, ExitCode
 from pipeline.execution.preparation import prepare
 from pipeline.execution.runs.listing import advice
 from pipeline.execution.runs.run_folder import RunFolder, find_run
 from pipeline.execution.runs.state import lines, run_state
 from pipeline.execution.runs.verification import audit
 from pipeline.execution.staged_input import NotStagedError
+from pipeline.refresh.night import Night, plan_night
 from pipeline.reports.terminal import Terminal
 from pipeline.staging.making import Staging
 
@@ -42,14 +46,22 @@ def plan(
     config: ConfigFile = None,
     overrides: Overrides = None,
     limit: Limit = None,
+    date: Date = None,
     as_json: AsJson = False,
     allow_code: AllowCode = None,
 ) -> None:
-    """Show how a job's input is cut into units, and which of them are done."""
+    """Show how a job's input is cut into units, which are done, and what a refresh reuses."""
     with command():
-        job = read_config(JobConfig, config, overrides, limit=limit)
+        job = read_any_job(config, overrides, limit=limit)
+        consent = allowed(allow_code)
+        if date is not None and not isinstance(job, RefreshConfig):
+            raise ConfigurationError("--date: only a refresh has a night; see section 'refresh'")
         try:
-            prepared = prepare(job, allow_code=allowed(allow_code), stage=False)
+            if isinstance(job, RefreshConfig):
+                night = Night(config=job, date=night_of(date), allow_code=consent)
+                prepared = plan_night(night)
+            else:
+                prepared = prepare(job, allow_code=consent, stage=False)
         except NotStagedError as missing:
             if as_json:
                 typer.echo(json.dumps(described_staging(missing.staging), indent=2))
@@ -69,10 +81,15 @@ def plan(
         ]
         if as_json:
             described = {"run_id": prepared.plan.run_id, "folder": prepared.folder.path}
-            size = {"size": asdict(prepared.size)}
+            size: dict[str, Any] = {"size": asdict(prepared.size)}
+            if prepared.reuse is not None:
+                known = prepared.reuse
+                size["reuse"] = known.described() | {"why": known.why, "counts": known.counts}
             typer.echo(json.dumps(described | size | {"units": rows}, indent=2))
             return
         show_plan(prepared)
+        if prepared.reuse is not None:
+            show_reuse(prepared.reuse)
         table = Table("unit", "rows", "documents", "state", box=None, pad_edge=False)
         for row in rows:
             state = "committed" if row["committed"] else "to do"

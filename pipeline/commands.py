@@ -14,6 +14,7 @@ import jobs.export
 import jobs.gc
 import jobs.init
 import jobs.inspect
+import jobs.refresh
 import jobs.rerank
 import jobs.resume
 import jobs.submit
@@ -33,6 +34,7 @@ app.command("demo")(jobs.demo.demo)
 app.command("inspect")(jobs.inspect.inspect_input)
 app.command("init")(jobs.init.init)
 app.command("run")(jobs.rerank.run)
+app.command("refresh")(jobs.refresh.refresh_lists)
 app.command("submit")(jobs.submit.submit)
 app.command("plan")(jobs.views.plan)
 app.command("status")(jobs.views.status)

@@ -67,6 +67,14 @@ OF_RETENTION: Final = (
     "retention.run_removed",
 )
 
+#: Steps of a night, each after what it is named for, in their order.
+OF_NIGHT: Final = (
+    "night.matched",
+    "night.ran",
+    "night.published",
+    "night.retired",
+)
+
 _hits: Counter[str] = Counter()
 
 

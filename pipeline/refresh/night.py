@@ -1,0 +1,232 @@
+"""One night of a refresh: a function for each step, in the order of :func:`refresh`.
+
+Any step may be the last one before a crash. The same night again takes all of them: each finds by
+its content what it made before, makes what is missing, and so they come to the same publication.
+"""
+
+from __future__ import annotations
+
+import datetime
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC
+
+from pipeline import failpoints
+from pipeline.candidates.reuse import ReuseTable
+from pipeline.config import RefreshConfig
+from pipeline.errors import ConfigurationError
+from pipeline.execution.outcome import Outcome
+from pipeline.execution.preparation import Prepared, prepare
+from pipeline.execution.run import execute
+from pipeline.execution.runs.garbage import Garbage
+from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.refresh.publications.publishing import publish
+from pipeline.refresh.publications.reading import (
+    current,
+    current_before,
+    manifest_digest,
+    run_of,
+)
+from pipeline.refresh.publications.record import Publication
+from pipeline.refresh.publications.retention import retire
+from pipeline.refresh.reuse.making import Reuse
+from pipeline.refresh.reuse.previous import Previous
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night:
+    """What a refresh is asked for.
+
+    Attributes:
+        config: the job.
+        date: the night that it is of.
+        full: reuse nothing.
+        accept: gates that may fail tonight.
+        reason: why they may.
+        allow_code: modules outside this package that the user allows to be imported.
+    """
+
+    config: RefreshConfig
+    date: datetime.date
+    full: bool = False
+    accept: frozenset[str] = frozenset()
+    reason: str | None = None
+    allow_code: frozenset[str] = frozenset()
+
+    @property
+    def root(self) -> str:
+        """The folder of runs and publications."""
+        return self.config.output.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What is published when a night begins.
+
+    Attributes:
+        current: what serves; the gates compare with it, and the night's publication follows on it.
+        base: the last publication of an earlier night, whose scores are reused. It is another one
+            than ``current`` where this very night was published before, so that the same night
+            again makes the same run.
+    """
+
+    current: Publication | None
+    base: Publication | None
+
+
+class Watcher:
+    """Is told what each step has come to; does nothing by itself."""
+
+    def began(self, night: Night, standing: Standing) -> None:
+        """The publications were looked up."""
+
+    def planned(self, prepared: Prepared) -> None:
+        """The input is opened; what is known of it, and what is to be scored."""
+
+    def ran(self, outcome: Outcome) -> None:
+        """Every document has a score, or a reason why not."""
+
+    def published(self, publication: Publication, *, before: bool) -> None:
+        """The run serves from here on; ``before``: it had been published already."""
+
+    def retired(self, gone: list[Garbage]) -> None:
+        """What is past its time was removed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refreshed:
+    """What a night has come to.
+
+    Attributes:
+        table: of the scores that were known.
+        outcome: of the run.
+        publication: that names the run.
+    """
+
+    table: ReuseTable
+    outcome: Outcome
+    publication: Publication
+
+
+def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
+    """A whole night, or what is left of it.
+
+    Args:
+        night: what is asked for.
+        watcher: is told of each step.
+
+    Raises:
+        ConfigurationError: a later night is published, the run was rolled back, or a setting is
+            wrong.
+        PublishedMeanwhileError: another refresh has published since this one began.
+        RerankError: as :func:`pipeline.execution.run.execute`.
+    """
+    watcher = watcher or Watcher()
+    with ExitStack() as staying:
+        standing = look_up(night)
+        watcher.began(night, standing)
+        prepared = match(night, standing, staying)
+        watcher.planned(prepared)
+        outcome = execute(prepared)
+        failpoints.reached("night.ran")
+        watcher.ran(outcome)
+        publication, before = publish_run(night, standing, prepared.folder)
+        failpoints.reached("night.published")
+        watcher.published(publication, before=before)
+        watcher.retired(remove_old(night))
+        failpoints.reached("night.retired")
+    assert prepared.reuse is not None
+    return Refreshed(table=prepared.reuse, outcome=outcome, publication=publication)
+
+
+def plan_night(night: Night, watcher: Watcher | None = None) -> Prepared:
+    """A night as far as it can be told beforehand: nothing is scored, published or staged.
+
+    The table of known scores is made, for only that says what is known; the night itself takes it.
+
+    Raises:
+        NotStagedError: the input needs a staged copy that is not there yet.
+        RerankError: see :func:`refresh`.
+    """
+    watcher = watcher or Watcher()
+    with ExitStack() as staying:
+        standing = look_up(night)
+        watcher.began(night, standing)
+        prepared = match(night, standing, staying, stage=False)
+        watcher.planned(prepared)
+    return prepared
+
+
+def look_up(night: Night) -> Standing:
+    """What is published.
+
+    Raises:
+        ConfigurationError: something of a later night is.
+        DamagedRunError: a publication is not as it was written.
+    """
+    now = current(night.root)
+    if now is not None and night.date < now.date:
+        raise ConfigurationError(
+            f"--date {night.date}: publication {now.sequence} of {now.date} serves already, and an "
+            "earlier night is not published over it; `rerank rollback` goes back to one that was"
+        )
+    return Standing(current=now, base=current_before(night.root, night.date))
+
+
+def match(night: Night, standing: Standing, staying: ExitStack, *, stage: bool = True) -> Prepared:
+    """The run of the night: its input opened, and the scores that are known of it looked up.
+
+    Args:
+        night: what is asked for.
+        standing: what is published.
+        staying: takes Ray over, where it is started.
+        stage: whether a copy of the input may be made.
+    """
+    job = night.config.job(night.date)
+    reuse = Reuse(
+        config=job,
+        previous=None if night.full else _previous(night, standing),
+        date=night.date,
+        max_age_days=night.config.refresh.max_age_days,
+        staying=staying,
+    )
+    if night.full:
+        reuse = replace(reuse, why_not="--full was given")
+    prepared = prepare(job, allow_code=night.allow_code, staying=staying, stage=stage, reuse=reuse)
+    failpoints.reached("night.matched")
+    return prepared
+
+
+def _previous(night: Night, standing: Standing) -> Previous | None:
+    """The run whose scores are reused; None on the first night."""
+    base = standing.base
+    if base is None:
+        return None
+    folder = run_of(night.root, base)
+    return Previous(folder=folder, manifest_sha256=base.manifest_sha256, sequence=base.sequence)
+
+
+def publish_run(night: Night, standing: Standing, folder: RunFolder) -> tuple[Publication, bool]:
+    """Make the run the current one, if it passes the gates; also whether it was before.
+
+    Raises:
+        PublishedMeanwhileError: another refresh has published since this one began.
+    """
+    now = standing.current
+    run_id = folder.path.rpartition("/")[2]
+    if now is not None and now.date == night.date and now.says(run_id, manifest_digest(folder)):
+        return now, True
+    after = None if now is None else now.sequence
+    return publish(night.root, folder, after=after, date=night.date), False
+
+
+def remove_old(night: Night) -> list[Garbage]:
+    """Remove publications past their time, and what nothing else names."""
+    kept = night.config.refresh.retention
+    return retire(
+        night.root,
+        keep_last=kept.keep_last,
+        keep_days=kept.keep_days,
+        now=datetime.datetime.now(UTC),
+        delete=True,
+    )
