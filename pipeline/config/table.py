@@ -8,10 +8,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 
-def settings_markdown(model: type[BaseModel]) -> str:
-    """One row per setting with its dotted key, default and description."""
+def settings_markdown(model: type[BaseModel], *, prefix: str = "") -> str:
+    """One row per setting with its dotted key, after ``prefix``, default and description."""
     rows = ["| key | default | meaning |", "|---|---|---|"]
-    rows += [f"| `{key}` | {_default(field)} | {_cell(field)} |" for key, field in _leaves(model)]
+    rows += [
+        f"| `{key}` | {_default(field)} | {_cell(field)} |" for key, field in _leaves(model, prefix)
+    ]
     return "\n".join(rows)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from pipeline.config import JobConfig, RefreshConfig, load_config
@@ -12,6 +14,7 @@ from pipeline.config.dates import names_date, with_date
 from pipeline.config.refresh import RefreshSection
 from pipeline.errors import ConfigurationError
 
+ROOT = Path(__file__).resolve().parents[2]
 MINIMAL = "model: {name: lexical}\ninput: {path: in.parquet}\noutput: {path: out}\n"
 NIGHT = date(2026, 3, 9)
 
@@ -67,6 +70,13 @@ def test_the_folder_of_publications_is_the_same_every_night() -> None:
 def test_what_a_refresh_does_not_know_is_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         load(override)
+
+
+def test_the_commented_example_names_every_setting_of_the_section_with_its_default() -> None:
+    text = (ROOT / "conf/refresh.yaml").read_text(encoding="utf-8")
+    section = yaml.safe_load(text)["refresh"]
+    assert section == RefreshSection().model_dump(mode="json")
+    assert load_config(RefreshConfig, text).refresh == RefreshSection()
 
 
 def test_the_section_of_a_refresh_may_be_left_out() -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from jobs import docs
 from pipeline.checkpoints import cards
 from pipeline.cli import app
-from pipeline.config import DistillConfig, JobConfig, load_config
+from pipeline.config import DistillConfig, JobConfig, RefreshConfig, load_config
 from pipeline.config.export import ExportConfig
 from pipeline.engine import families
 from pipeline.engine.families import find, parse_settings
@@ -27,7 +27,8 @@ JOBS = [p for p in sorted(ROOT.glob("conf/*.yaml")) if not p.name.startswith("di
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
 def test_every_job_in_conf_is_valid_and_complete(path: Path) -> None:
-    job = load_config(JobConfig, path.read_text(encoding="utf-8"), source=str(path))
+    kind = RefreshConfig if path.name.startswith("refresh") else JobConfig
+    job = load_config(kind, path.read_text(encoding="utf-8"), source=str(path))
     model = cards.resolve(job.model)
     parse_settings(find(str(model.family)), model.settings)
 
@@ -95,7 +96,8 @@ def has_setting(model: type[BaseModel], path: list[str]) -> bool:
 @pytest.mark.parametrize("line", [line for line in documented_commands() if "--set" in line])
 def test_documented_settings_exist(line: str) -> None:
     words = shlex.split(line.split(" > ")[0].split(" | ")[0])
-    model = {"distill": DistillConfig, "export": ExportConfig}.get(words[1], JobConfig)
+    models = {"distill": DistillConfig, "export": ExportConfig, "refresh": RefreshConfig}
+    model = models.get(words[1], JobConfig)
     keys = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
     unknown = [key for key in keys if not has_setting(model, key.split("=")[0].split("."))]
     assert keys and not unknown
@@ -129,7 +131,7 @@ def test_every_command_has_help_and_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["jobs.rerank", "jobs.evaluate", "benchmarks.lexical_throughput"]
+    "module", ["jobs.rerank", "jobs.refresh", "jobs.evaluate", "benchmarks.lexical_throughput"]
 )
 def test_modules_that_are_run_by_name_have_help(module: str) -> None:
     done = subprocess.run(
