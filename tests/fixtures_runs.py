@@ -66,7 +66,8 @@ def ranked(outcome: Outcome) -> pa.Table:
 def believed_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store is probed by tests of its own; in this one it would cost a second a session."""
     abilities = StoreAbilities(create=True, replace=True, detail="")
-    monkeypatch.setattr("pipeline.execution.session.probe", lambda _: abilities)
+    for user in ("pipeline.execution.session", "pipeline.refresh.publications.publishing"):
+        monkeypatch.setattr(f"{user}.probe", lambda _: abilities)
 
 
 @pytest.fixture

@@ -150,9 +150,11 @@ def wait_for(condition: Callable[[], object], message: str = "") -> None:
 def skip_probe() -> None:
     """A hook: believe the store, which another test probes; saves a second a driver."""
     from pipeline.execution import session
+    from pipeline.refresh.publications import publishing
     from pipeline.storage.probe import StoreAbilities
 
-    session.probe = lambda _: StoreAbilities(create=True, replace=True, detail="")
+    for user in (session, publishing):
+        user.probe = lambda _: StoreAbilities(create=True, replace=True, detail="")
 
 
 def an_hour_fast() -> None:
