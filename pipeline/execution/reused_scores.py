@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from pipeline import schema
 from pipeline.candidates.inputs import Input
@@ -15,6 +15,10 @@ from pipeline.execution.runs.identity import ModelIdentity, score_fingerprint
 from pipeline.execution.unit_size import UnitSize
 from pipeline.rerankers.base import Reranker
 from pipeline.storage.store import absolute, join
+
+#: Seconds of a CPU for a document whose score is taken: to read it, find it and write its row.
+#: Measured: 31,000 documents of 350 characters a second, on one core of an AMD EPYC.
+_REUSED_S: Final = 3e-5
 
 #: Gives the table for an opened input and a model; None: every document is to be scored.
 FindTable = Callable[[Input, ModelIdentity, Reranker], ReuseTable | None]
@@ -74,10 +78,10 @@ def table_of_run(described: dict[str, Any], output: str) -> FindTable | None:
 
 
 def left_over(size: UnitSize, table: ReuseTable | None) -> UnitSize:
-    """A size whose time is that of the documents that are still to be scored."""
+    """A size whose time is that of the documents that are still to be scored, and of the others."""
     counts = {} if table is None else table.counts.get("documents", {})
-    left = counts.get("rescore", 0) + counts.get("new", 0)
-    total = left + counts.get("reuse", 0)
-    if size.seconds is None or not total:
+    left, reused = counts.get("rescore", 0) + counts.get("new", 0), counts.get("reuse", 0)
+    if size.seconds is None or not left + reused:
         return size
-    return replace(size, seconds=round(size.seconds * left / total, 3))
+    seconds = size.seconds * left / (left + reused) + reused * _REUSED_S
+    return replace(size, seconds=round(seconds, 3))

@@ -25,6 +25,7 @@ from pipeline.errors import ConfigurationError, DamagedRunError, NotFoundError
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare, prepare_again
 from pipeline.execution.progress import Progress
+from pipeline.execution.reused_scores import left_over
 from pipeline.execution.run import execute
 from pipeline.execution.runs.identity import ModelIdentity, score_fingerprint
 from pipeline.execution.runs.run_export import export_run
@@ -32,6 +33,7 @@ from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.state import lines, run_state
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.execution.runs.verification import audit
+from pipeline.execution.unit_size import UnitSize
 from pipeline.execution.units import rows, stages
 from pipeline.rerankers.base import Reranker
 from tests.execution import drivers as drivers_module
@@ -343,6 +345,19 @@ def test_rates_are_of_scored_documents_and_the_time_left_of_all() -> None:
     assert UnitCounts.from_metadata(counts.to_metadata()).reused == 4
     with pytest.raises(ValueError, match="below zero"):
         UnitCounts.from_metadata(counts.to_metadata().replace('"reused": 4', '"reused": -4'))
+
+
+def test_the_time_of_a_run_is_that_of_what_is_left_to_be_scored(tmp_path: Path) -> None:
+    size = UnitSize(documents=5, first=5, reason="", seconds=100.0)
+    counts = {"reuse": 900_000, "rescore": 60_000, "new": 40_000, "gone": 7}
+    part = ReuseTable(
+        path=str(tmp_path), table_id="1" * 16, date=TODAY, previous=None, why=None, parts=(),
+        score_fingerprint="f", counts={"documents": counts},
+    )  # fmt: skip
+    assert left_over(size, part).seconds == pytest.approx(10 + 27)
+    for same in (None, replace(part, counts={})):
+        assert left_over(size, same) == size
+    assert left_over(replace(size, seconds=None), part).seconds is None
 
 
 @pytest.mark.usefixtures("ray_cluster")
