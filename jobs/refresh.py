@@ -7,6 +7,8 @@ if __name__ == "__main__":  # first, so that what the imports below raise is tol
 
     run_module("jobs.refresh")
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -33,8 +35,10 @@ from pipeline.errors import ConfigurationError
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.run import begin_imports
+from pipeline.execution.runs.garbage import Garbage
 from pipeline.execution.staged_input import NotStagedError
 from pipeline.refresh.night import Night, Standing, Watcher, plan_night, refresh
+from pipeline.refresh.publications.record import Publication
 
 
 def refresh_lists(
@@ -130,6 +134,18 @@ class Shown(Watcher):
     def ran(self, outcome: Outcome) -> None:
         """What the run did."""
         show_outcome(outcome)
+
+    def published(self, publication: Publication, *, before: bool) -> None:
+        """The publication that names the run."""
+        already = ", before" if before else ""
+        console.say(f"published  {publication.sequence}{already}: run {publication.run_id}")
+
+    def retired(self, gone: Sequence[Garbage]) -> None:
+        """How much was past its time."""
+        kinds = Counter(thing.kind for thing in gone)
+        if kinds:
+            removed = ", ".join(f"{number:,} {kind}" for kind, number in sorted(kinds.items()))
+            console.say(f"retired    {removed}")
 
 
 def show_reuse(table: ReuseTable) -> None:

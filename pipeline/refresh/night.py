@@ -7,6 +7,7 @@ its content what it made before, makes what is missing, and so they come to the 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -89,7 +90,7 @@ class Watcher:
     def published(self, publication: Publication, *, before: bool) -> None:
         """The run serves from here on; ``before``: it had been published already."""
 
-    def retired(self, gone: list[Garbage]) -> None:
+    def retired(self, gone: Sequence[Garbage]) -> None:
         """What is past its time was removed."""
 
 
