@@ -14,9 +14,11 @@ import jobs.export
 import jobs.gc
 import jobs.init
 import jobs.inspect
+import jobs.latest
 import jobs.refresh
 import jobs.rerank
 import jobs.resume
+import jobs.rollback
 import jobs.submit
 import jobs.verify
 import jobs.views
@@ -39,6 +41,8 @@ app.command("submit")(jobs.submit.submit)
 app.command("plan")(jobs.views.plan)
 app.command("status")(jobs.views.status)
 app.command("resume")(jobs.resume.resume)
+app.command("latest")(jobs.latest.latest)
+app.command("rollback")(jobs.rollback.rollback_publication)
 app.command("gc")(jobs.gc.gc)
 app.command("evaluate")(jobs.evaluate.evaluate_run)
 app.command("distill")(jobs.distill.distill_runs)
