@@ -1,0 +1,1 @@
+"""What differs between two published runs: rows and lists that are new, changed or gone."""
