@@ -121,7 +121,7 @@ def layout_of(before: pa.Schema | None, after: pa.Schema) -> Layout:
         )
     carried = _carried(after)
     known = carried if before is None else _carried(before)
-    same = {name for name, field in carried.items() if known.get(name) == field}
+    same = {n for n, field in carried.items() if n in known and known[n].equals(field)}
     return Layout(
         query_id=_id_type(before, after, schema.QUERY_ID),
         doc_id=_id_type(before, after, schema.DOC_ID),
