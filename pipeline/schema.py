@@ -29,15 +29,15 @@ N_TOKENS: Final = "n_tokens"
 TRUNCATED: Final = "truncated"
 CONTENT_KEY: Final = "content_key"
 SCORED_AT: Final = "scored_at"
-
-#: The score that a document has from an earlier run, NaN where it has none, as workers pass it on;
-#: never read and never written. No column of an input can be called so in ``output.columns``.
-REUSED_SCORE: Final = "@reused_score"
 CHANGE: Final = "change"
 PREVIOUS_RANK: Final = "previous_rank"
 PREVIOUS_SCORE: Final = "previous_score"
 DOC_IDS: Final = "doc_ids"
 SCORES: Final = "scores"
+
+#: The score that a document has from an earlier run, NaN where it has none, as workers pass it on;
+#: never read and never written. No column of an input can be called so in ``output.columns``.
+REUSED_SCORE: Final = "@reused_score"
 
 #: What ``input.columns.doc_id`` is mapped to where candidates of nested lists have no ids, to name
 #: them by their place in the list, from 0. Ids of that kind mean nothing outside their list, so
