@@ -83,6 +83,12 @@ class RunFailedError(RerankError):
     exit_code = ExitCode.FAILED
 
 
+class FeedError(RerankError):
+    """A target did not take a publication; feeding it again continues where it stopped."""
+
+    exit_code = ExitCode.FAILED
+
+
 class QuarantineError(RerankError):
     """More candidates were quarantined than ``max_error_rate`` allows."""
 

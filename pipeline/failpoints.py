@@ -75,6 +75,16 @@ OF_NIGHT: Final = (
     "night.retired",
 )
 
+#: Steps of bringing one target to a publication, in their order.
+OF_FEEDING: Final = (
+    "feed.recorded",
+    "feed.begun",
+    "feed.part_put",
+    "feed.part_recorded",
+    "feed.switched",
+    "feed.cleaned",
+)
+
 _hits: Counter[str] = Counter()
 
 

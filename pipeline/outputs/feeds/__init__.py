@@ -1,0 +1,1 @@
+"""Feeds: what serves the rankings gets each publication's changes; one file per kind of target."""
