@@ -24,10 +24,11 @@ from typing import Any, ClassVar, Final, Protocol
 
 import pyarrow as pa
 
+from pipeline import schema
 from pipeline.config import Settings
 
 #: Column of a part's rows and lists that says what happened to them.
-CHANGE: Final = "change"
+CHANGE: Final = schema.CHANGE
 #: Was not there in the generation before.
 NEW: Final = "new"
 #: Was there with another rank, score, reason or carried value.
