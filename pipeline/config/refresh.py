@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline.config.base import Settings
 from pipeline.config.dates import names_date, with_date
+from pipeline.config.feeds import FeedConfig
 from pipeline.config.models import JobConfig
 
 
@@ -35,6 +36,11 @@ class RefreshSection(Settings):
         "query in so many is due each night. null: scores are good until something changes.",
     )
     retention: RetentionConfig = RetentionConfig()
+    feeds: tuple[FeedConfig, ...] = Field(
+        (),
+        description="Targets that get each publication's changes: a name, a kind and the settings "
+        "of that kind, see docs/feeds.md.",
+    )
 
 
 class RefreshConfig(JobConfig):

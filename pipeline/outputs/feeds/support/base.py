@@ -72,7 +72,7 @@ class Delivery:
             seen after the switch.
         parts: how many there are; may be 0, and the generation is switched all the same.
         columns: names of the carried columns, in order.
-        schema: of :meth:`ChangePart.rows`.
+        schema: of :meth:`ChangePart.rows`; empty where there are no parts.
         run_id: run of the publication.
         date: its night, ISO 8601.
         resumed: whether parts of this very delivery were put before. Otherwise what lies in the
