@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pipeline.config import JobConfig, RayConfig
+from pipeline.cluster.ray_start import RayJob
+from pipeline.config import RayConfig
 from pipeline.errors import RerankError
 from pipeline.execution.termination import Termination
 
@@ -35,7 +36,7 @@ class TaskSession:
             raise self._explain(error) from error
 
 
-def task_session(config: JobConfig, staying: ExitStack) -> TaskSession:
+def task_session(config: RayJob, staying: ExitStack) -> TaskSession:
     """Start or join the job's Ray.
 
     Args:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.errors import DamagedRunError
 from pipeline.refresh.changes.folder import (
     LISTS,
     MANIFEST,
@@ -16,14 +18,22 @@ from pipeline.refresh.changes.folder import (
     write_file,
     write_record,
 )
+from pipeline.storage.files import FILE
 from pipeline.storage.parquet import to_bytes
-from pipeline.storage.store import join
+from pipeline.storage.store import join, list_entries
+
+logger = logging.getLogger("pipeline")
 
 Record = dict[str, Any]
 
 
 def write_part(
-    path: str, number: int, rows: pa.Table, lists: pa.Table, statistics: Mapping[str, Any]
+    path: str,
+    number: int,
+    rows: pa.Table,
+    lists: pa.Table,
+    statistics: Mapping[str, Any],
+    sources: str = "",
 ) -> Record:
     """Write the two files of a part, and then what is known of them.
 
@@ -33,9 +43,10 @@ def write_part(
         rows: of :attr:`pipeline.refresh.changes.layout.Layout.rows`.
         lists: of :attr:`pipeline.refresh.changes.layout.Layout.lists`.
         statistics: that stand in its record; JSON.
+        sources: what it was made of, likewise.
 
     Returns:
-        The record: ``number``, ``files`` and ``statistics``.
+        The record: ``number``, ``sources``, ``files`` and ``statistics``.
     """
     files = {}
     for kind, table in ((ROWS, rows), (LISTS, lists)):
@@ -45,7 +56,9 @@ def write_part(
         files[kind] = {
             "key": key, "bytes": len(data), "sha256": digest, "rows": table.num_rows,
         }  # fmt: skip
-    record = {"number": number, "files": files, "statistics": dict(statistics)}
+    record = {
+        "number": number, "sources": sources, "files": files, "statistics": dict(statistics),
+    }  # fmt: skip
     write_record(record_path(path, number), record)
     return record
 
@@ -56,8 +69,30 @@ def record_path(path: str, number: int) -> str:
 
 
 def read_part(path: str, number: int) -> Record | None:
-    """What is known of a part; None where it is not there yet."""
-    return read_record(record_path(path, number))
+    """What is known of a part; None where it is not there yet, or its record is damaged."""
+    try:
+        return read_record(record_path(path, number))
+    except DamagedRunError as error:
+        logger.warning("%s", error)
+        return None
+
+
+def parts_of(path: str, count: int, sources: str) -> dict[int, Record]:
+    """The parts that are there already, made of the same, with files of the size that they had."""
+    sizes = {entry.name: entry.size for entry in list_entries(path) if entry.kind == FILE}
+    found = {}
+    for number in range(count):
+        if record_path(path, number).rpartition("/")[2] not in sizes:
+            continue
+        record = read_part(path, number)
+        if record is not None and record["sources"] == sources and whole(record, sizes):
+            found[number] = record
+    return found
+
+
+def whole(part: Mapping[str, Any], sizes: Mapping[str, int]) -> bool:
+    """Whether the files of a part are there with the size that they had; content is not read."""
+    return all(sizes.get(file["key"]) == file["bytes"] for file in part["files"].values())
 
 
 def write_manifest(
