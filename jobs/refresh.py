@@ -37,6 +37,8 @@ from pipeline.execution.preparation import Prepared
 from pipeline.execution.run import begin_imports
 from pipeline.execution.runs.garbage import Garbage
 from pipeline.execution.staged_input import NotStagedError
+from pipeline.refresh.changes.folder import Changes
+from pipeline.refresh.feeding import Fed
 from pipeline.refresh.night import Night, Standing, Watcher, plan_night, refresh
 from pipeline.refresh.publications.record import Publication
 
@@ -135,10 +137,25 @@ class Shown(Watcher):
         """What the run did."""
         show_outcome(outcome)
 
+    def compared(self, changes: Changes) -> None:
+        """How much is different from what serves now."""
+        told = changes.manifest["statistics"]
+        rows, lists = told["changes"]["rows"], told["changes"]["lists"]
+        console.say(
+            f"changes    {rows['new']:,} rows new, {rows['changed']:,} changed, {rows['gone']:,} "
+            f"gone; in {sum(lists.values()):,} lists"
+        )
+
     def published(self, publication: Publication, *, before: bool) -> None:
         """The publication that names the run."""
         already = ", before" if before else ""
         console.say(f"published  {publication.sequence}{already}: run {publication.run_id}")
+
+    def fed(self, fed: Fed) -> None:
+        """What came of one feed."""
+        stands = "nothing" if fed.generation is None else f"generation {fed.generation}"
+        how = "failed, stands at " if fed.failure is not None else ""
+        console.say(f"feed       {fed.name}: {how}{stands}")
 
     def retired(self, gone: Sequence[Garbage]) -> None:
         """How much was past its time."""

@@ -71,7 +71,9 @@ OF_RETENTION: Final = (
 OF_NIGHT: Final = (
     "night.matched",
     "night.ran",
+    "night.compared",
     "night.published",
+    "night.fed",
     "night.retired",
 )
 

@@ -15,14 +15,14 @@ from pipeline.config.models import JobConfig
 class RetentionConfig(Settings):
     """How long publications are kept, with the runs, reuse tables and changes that they name."""
 
-    keep_last: int = Field(
-        7, ge=1, description="Publications that are kept in any case; the newest is one of them."
+    keep_last: int | None = Field(
+        7, ge=1, description="So many publications are kept; null: keep_days alone decides."
     )
-    keep_days: int = Field(
+    keep_days: int | None = Field(
         30,
         ge=0,
-        description="Publications of so many days before the newest are kept, too. What is older "
-        "than that and not among the last keep_last is removed after a refresh.",
+        description="What was published less than so many days ago is kept; null: keep_last alone "
+        "decides. What neither keeps is removed after a refresh; with neither, nothing is.",
     )
 
 

@@ -21,6 +21,11 @@ from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.run import execute
 from pipeline.execution.runs.garbage import Garbage
 from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.outputs.feeds.support.base import Feed
+from pipeline.outputs.feeds.support.finding import build_all
+from pipeline.refresh.changes.folder import Changes
+from pipeline.refresh.changes.making import make_changes
+from pipeline.refresh.feeding import Fed, feed_targets
 from pipeline.refresh.publications.publishing import publish
 from pipeline.refresh.publications.reading import (
     current,
@@ -87,8 +92,14 @@ class Watcher:
     def ran(self, outcome: Outcome) -> None:
         """Every document has a score, or a reason why not."""
 
+    def compared(self, changes: Changes) -> None:
+        """What is different from what serves now is known."""
+
     def published(self, publication: Publication, *, before: bool) -> None:
         """The run serves from here on; ``before``: it had been published already."""
+
+    def fed(self, fed: Fed) -> None:
+        """One target was brought to the publication, or has failed."""
 
     def retired(self, gone: Sequence[Garbage]) -> None:
         """What is past its time was removed."""
@@ -102,11 +113,13 @@ class Refreshed:
         table: of the scores that were known.
         outcome: of the run.
         publication: that names the run.
+        fed: what came of each feed.
     """
 
     table: ReuseTable
     outcome: Outcome
     publication: Publication
+    fed: tuple[Fed, ...] = ()
 
 
 def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
@@ -120,9 +133,11 @@ def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
         ConfigurationError: a later night is published, the run was rolled back, or a setting is
             wrong.
         PublishedMeanwhileError: another refresh has published since this one began.
+        FeedError: targets failed; the run is published, and the same night again goes on with them.
         RerankError: as :func:`pipeline.execution.run.execute`.
     """
     watcher = watcher or Watcher()
+    feeds = build_all(night.config.refresh.feeds)  # what is wrong with one is said at once
     with ExitStack() as staying:
         standing = look_up(night)
         watcher.began(night, standing)
@@ -131,13 +146,22 @@ def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
         outcome = execute(prepared)
         failpoints.reached("night.ran")
         watcher.ran(outcome)
-        publication, before = publish_run(night, standing, prepared.folder)
+    publication = published_before(night, standing, prepared.folder)
+    if publication is None:
+        changes = compare(night, standing, prepared.folder)
+        failpoints.reached("night.compared")
+        watcher.compared(changes)
+        publication = publish_run(night, standing, prepared.folder)
         failpoints.reached("night.published")
-        watcher.published(publication, before=before)
-        watcher.retired(remove_old(night))
-        failpoints.reached("night.retired")
+        watcher.published(publication, before=False)
+    else:
+        watcher.published(publication, before=True)
+    fed = feed(night, feeds, watcher)
+    failpoints.reached("night.fed")
+    watcher.retired(remove_old(night))
+    failpoints.reached("night.retired")
     assert prepared.reuse is not None
-    return Refreshed(table=prepared.reuse, outcome=outcome, publication=publication)
+    return Refreshed(table=prepared.reuse, outcome=outcome, publication=publication, fed=tuple(fed))
 
 
 def plan_night(night: Night, watcher: Watcher | None = None) -> Prepared:
@@ -150,6 +174,7 @@ def plan_night(night: Night, watcher: Watcher | None = None) -> Prepared:
         RerankError: see :func:`refresh`.
     """
     watcher = watcher or Watcher()
+    build_all(night.config.refresh.feeds)
     with ExitStack() as staying:
         standing = look_up(night)
         watcher.began(night, standing)
@@ -207,18 +232,46 @@ def _previous(night: Night, standing: Standing) -> Previous | None:
     return Previous(folder=folder, manifest_sha256=base.manifest_sha256, sequence=base.sequence)
 
 
-def publish_run(night: Night, standing: Standing, folder: RunFolder) -> tuple[Publication, bool]:
-    """Make the run the current one, if it passes the gates; also whether it was before.
+def published_before(night: Night, standing: Standing, folder: RunFolder) -> Publication | None:
+    """The current publication, where it is of this very night and run already."""
+    now = standing.current
+    run_id = folder.path.rpartition("/")[2]
+    if now is None or now.date != night.date or not now.says(run_id, manifest_digest(folder)):
+        return None
+    return now
+
+
+def compare(night: Night, standing: Standing, folder: RunFolder) -> Changes:
+    """What is different from what serves now; on the first night all is new."""
+    now = standing.current
+    before = None if now is None else run_of(night.root, now)
+    return make_changes(night.root, before, folder, night.config)
+
+
+def publish_run(night: Night, standing: Standing, folder: RunFolder) -> Publication:
+    """Make the run the current one.
 
     Raises:
         PublishedMeanwhileError: another refresh has published since this one began.
     """
-    now = standing.current
-    run_id = folder.path.rpartition("/")[2]
-    if now is not None and now.date == night.date and now.says(run_id, manifest_digest(folder)):
-        return now, True
-    after = None if now is None else now.sequence
-    return publish(night.root, folder, after=after, date=night.date), False
+    after = None if standing.current is None else standing.current.sequence
+    return publish(night.root, folder, after=after, date=night.date)
+
+
+def feed(night: Night, feeds: Sequence[Feed], watcher: Watcher) -> list[Fed]:
+    """Bring what serves to the publication.
+
+    Raises:
+        FeedError: targets failed; says which, and at which generation they stand.
+    """
+    if not feeds:
+        return []
+
+    def make(before: RunFolder | None, after: RunFolder) -> Changes:
+        return make_changes(night.root, before, after, night.config)
+
+    lease = night.config.lease
+    return feed_targets(night.root, feeds, make=make, lease=lease, said=watcher.fed)
 
 
 def remove_old(night: Night) -> list[Garbage]:
