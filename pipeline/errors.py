@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     MISSING = 4
     FAILED = 5
     QUARANTINE = 6
+    GATE = 7
     HELD = 75
     FENCED = 76
     DENIED = 77
@@ -93,6 +94,12 @@ class QuarantineError(RerankError):
     """More candidates were quarantined than ``max_error_rate`` allows."""
 
     exit_code = ExitCode.QUARANTINE
+
+
+class GateError(RerankError):
+    """A finished run does not pass a gate, so it is not published; ``--accept`` publishes it."""
+
+    exit_code = ExitCode.GATE
 
 
 class LeaseHeldError(RerankError):
