@@ -8,6 +8,7 @@ import typer
 
 import jobs.bench
 import jobs.demo
+import jobs.diff
 import jobs.distill
 import jobs.evaluate
 import jobs.export
@@ -45,6 +46,7 @@ app.command("latest")(jobs.latest.latest)
 app.command("rollback")(jobs.rollback.rollback_publication)
 app.command("gc")(jobs.gc.gc)
 app.command("evaluate")(jobs.evaluate.evaluate_run)
+app.command("diff")(jobs.diff.diff)
 app.command("distill")(jobs.distill.distill_runs)
 app.command("export")(jobs.export.export)
 app.command("bench")(jobs.bench.bench)

@@ -1,0 +1,12 @@
+"""The settings of ``rerank diff``, beside the two runs that the command names."""
+
+from __future__ import annotations
+
+from pipeline.config.base import Settings
+from pipeline.config.models import RayConfig
+
+
+class DiffConfig(Settings):
+    """Where two runs are compared."""
+
+    ray: RayConfig = RayConfig()
