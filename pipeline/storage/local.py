@@ -225,7 +225,7 @@ class LocalDisk(Backend):
 
     def arrow_place(self, path: str) -> tuple[Any, str]:
         """Arrow's own."""
-        from pyarrow.fs import LocalFileSystem  # only readers of datasets need it
+        from pyarrow.fs import LocalFileSystem  # readers of datasets only
 
         return LocalFileSystem(), path
 

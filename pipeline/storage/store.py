@@ -292,9 +292,14 @@ def delete(path: str) -> None:
 
 
 def arrow_place(path: str) -> tuple[Any, str]:
-    """A file system that Arrow reads through, and the name of ``path`` in it."""
+    """A ``pyarrow.fs.FileSystem``, and the name of ``path`` in it."""
+    from pyarrow.fs import FileSystem, FSSpecHandler, PyFileSystem  # readers of datasets only
+
     store, name = _place(path, resolve=False)
-    return store.arrow_place(name)
+    filesystem, inside = store.arrow_place(name)
+    if not isinstance(filesystem, FileSystem):
+        filesystem = PyFileSystem(FSSpecHandler(filesystem))
+    return filesystem, inside
 
 
 def last_modified(folder: str) -> datetime | None:
