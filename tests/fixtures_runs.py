@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from tests.execution.drivers import Drivers, families_of_tests
 Rerank = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[None]:
-    """One real local Ray for every test of the session; a run joins it instead of starting one.
+    """One real local Ray for every test of a file; a run joins it instead of starting one.
+
+    Not for the session: its processes take a tenth of a CPU, all the time that they are there.
 
     It is told of a GPU, so that replicas of families that compute on the CPU wherever they stand
     can be run as replicas with a GPU are: with two units in each.
@@ -39,21 +42,32 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.fixture
 def rerank(ray_cluster: None, tmp_path: Path) -> Rerank:
-    """Runs a job over ``path`` with the lexical family unless told otherwise."""
+    """Runs a job over ``path`` on Ray, with the lexical family unless told otherwise."""
+    return partial(_rerank, tmp_path, {"read_cpus": 0.25})
 
-    def run(path: Any, *, output: str = "runs", **sections: Any) -> Outcome:
-        paths = [str(p) for p in path] if isinstance(path, list) else str(path)
-        config: dict[str, Any] = {
-            "model": {"name": "lexical"},
-            "input": {"path": paths, **sections.pop("input", {})},
-            "output": {"path": str(tmp_path / output), **sections.pop("write", {})},
-            "replicas": {"num_cpus": 0.5},
-            "ray": {"read_cpus": 0.25},
-        }
-        job = JobConfig.model_validate(config | sections)
-        return execute(prepare(job, allow_code=families_of_tests(job)))
 
-    return run
+@pytest.fixture
+def rerank_in_process(tmp_path: Path) -> Rerank:
+    """The same without Ray: for what a unit comes to, which is the same wherever it is worked on.
+
+    A run on Ray starts a worker with torch in it for every replica, which takes seconds.
+    """
+    return partial(_rerank, tmp_path, {"mode": "in_process"})
+
+
+def _rerank(
+    folder: Path, ray: dict[str, Any], path: Any, /, *, output: str = "runs", **sections: Any
+) -> Outcome:
+    paths = [str(p) for p in path] if isinstance(path, list) else str(path)
+    config: dict[str, Any] = {
+        "model": {"name": "lexical"},
+        "input": {"path": paths, **sections.pop("input", {})},
+        "output": {"path": str(folder / output), **sections.pop("write", {})},
+        "replicas": {"num_cpus": 0.5},
+        "ray": ray,
+    }
+    job = JobConfig.model_validate(config | sections)
+    return execute(prepare(job, allow_code=families_of_tests(job)))
 
 
 def ranked(outcome: Outcome) -> pa.Table:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,25 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def teach(ray_cluster: None, tmp_path: Path) -> Distill:
-    """Distils ``teachers`` into ``output`` below the test's folder."""
+def teach(tmp_path: Path) -> Distill:
+    """Distils ``teachers`` into ``output`` below the test's folder, in this process.
 
-    def run(teachers: Any, *, output: str = "sets", **sections: Any) -> Outcome:
-        return distill(prepare_distillation(config_of(teachers, tmp_path / output, sections)))
+    What a set holds is the same wherever its units are mined, which the tests on Ray show.
+    """
+    return partial(_teach, tmp_path, {"mode": "in_process"})
 
-    return run
+
+@pytest.fixture
+def teach_on_ray(ray_cluster: None, tmp_path: Path) -> Distill:
+    """The same on Ray."""
+    return partial(_teach, tmp_path, {"read_cpus": 0.25})
+
+
+def _teach(
+    folder: Path, ray: dict[str, Any], teachers: Any, /, *, output: str = "sets", **sections: Any
+) -> Outcome:
+    config = config_of(teachers, folder / output, {"ray": ray} | sections)
+    return distill(prepare_distillation(config))
 
 
 def config_of(teachers: Any, output: Path, sections: dict[str, Any]) -> DistillConfig:
@@ -145,7 +158,9 @@ def test_every_candidate_is_used_or_rejected_and_the_files_say_so(
     )
 
 
-def test_the_set_does_not_depend_on_workers_units_or_layout(teach: Distill, tmp_path: Path) -> None:
+def test_the_set_does_not_depend_on_workers_units_or_layout(
+    teach: Distill, teach_on_ray: Distill, tmp_path: Path
+) -> None:
     table = long_table(queries=24, documents=12)
     long = write(tmp_path / "long.parquet", table, row_group_size=10)
     nested = write(tmp_path / "nested.parquet", nested_table(table))
@@ -155,9 +170,11 @@ def test_the_set_does_not_depend_on_workers_units_or_layout(teach: Distill, tmp_
         "seed": 3,
     }
     run = write_run(tmp_path / "a", long, drawn("a"), documents=15)
-    first = teach(run, output="one", ray={"mode": "in_process"}, **rules)
+    first = teach(run, output="one", **rules)
     for output, ray in (("two", {"read_cpus": 4}), ("three", {"read_cpus": 0.25})):
-        assert digests(teach(run, output=output, ray=ray, **rules).folder) == digests(first.folder)
+        assert digests(teach_on_ray(run, output=output, ray=ray, **rules).folder) == digests(
+            first.folder
+        )
     for name, path, documents in (("big", long, 10_000), ("small", long, 6), ("nest", nested, 30)):
         other = teach(
             write_run(tmp_path / name, path, drawn("a"), documents=documents), output=name, **rules
@@ -411,9 +428,11 @@ def test_images_keep_their_bytes_or_place(teach: Distill, tmp_path: Path) -> Non
     assert data == {"x": b"1", "y": None, "z": b"3"}
 
 
-def test_a_run_of_the_product_teaches(teach: Distill, rerank: Any, tmp_path: Path) -> None:
+def test_a_run_of_the_product_teaches(
+    teach: Distill, rerank_in_process: Any, tmp_path: Path
+) -> None:
     source = write(tmp_path / "in.parquet", long_table(queries=20, documents=12))
-    outcome = rerank(source, units={"documents": 40})
+    outcome = rerank_in_process(source, units={"documents": 40})
     done = teach(outcome.folder, negatives={"relative_margin": 0.05})
     ranked = pq.ParquetDataset(f"{outcome.folder}/ranked").read().to_pylist()
     scores = {(row["query_id"], row["doc_id"]): row["score"] for row in ranked}
@@ -538,7 +557,9 @@ def test_a_damaged_teacher_is_named(tmp_path: Path, source: Path) -> None:
     assert digests(teach("rows").folder) == before
 
 
-def test_a_killed_driver_is_resumed_to_the_same_bytes(teach: Distill, tmp_path: Path) -> None:
+def test_a_killed_driver_is_resumed_to_the_same_bytes(
+    teach: Distill, teach_on_ray: Distill, tmp_path: Path
+) -> None:
     table = long_table(queries=200, documents=12)
     source = write(tmp_path / "in.parquet", table, row_group_size=10)
     run = write_run(tmp_path / "a", source, drawn("a"), documents=30)
@@ -570,7 +591,7 @@ def test_a_killed_driver_is_resumed_to_the_same_bytes(teach: Distill, tmp_path: 
     assert 0 < done < whole.units_run
     assert not (killed / "_SUCCESS").exists()
     time.sleep(1)  # workers of the dead driver may still write; they write the same
-    resumed = teach(run, output="killed", **rules)
+    resumed = teach_on_ray(run, output="killed", **rules)
     assert 0 < resumed.units_run <= whole.units_run - done
     assert digests(killed) == digests(whole.folder)
 

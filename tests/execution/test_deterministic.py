@@ -43,16 +43,16 @@ def unit_files(folder: str) -> dict[str, bytes]:
     [("ms-marco-minilm-tiny", "cross_encoder"), ("qwen3-reranker-tiny", "qwen3_reranker")],
 )
 def test_the_same_bits_from_one_replica_three_and_a_restart(
-    rerank: Rerank, tmp_path: Path, golden: str, family: str
+    rerank: Rerank, rerank_in_process: Rerank, tmp_path: Path, golden: str, family: str
 ) -> None:
     source = write(tmp_path / "lists.parquet", lists(24))
     common = {"model": model(golden, family), "engine": ENGINE, "units": {"documents": 36}}
     replicas = {"num_cpus": 0.5}
-    one = rerank(source, output="one", **common, replicas=replicas)
+    one = rerank_in_process(source, output="one", **common, replicas=replicas)
     expected = unit_files(one.folder)
     assert len(expected) == 8
 
-    # Half of the files are lost and made again, by three replicas and in other processes.
+    # Half of the files are lost and made again on Ray, by three replicas in other processes.
     (Path(one.folder) / "_SUCCESS").unlink()
     for name in sorted(expected)[::2]:
         (Path(one.folder) / "ranked" / name).unlink()

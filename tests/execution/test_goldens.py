@@ -1,4 +1,7 @@
-"""Every golden that is a list of texts, through `rerank run` on Parquet, not only the class."""
+"""Every golden that is a list of texts, through `rerank run` on Parquet, not only the class.
+
+They run in this process, and one on Ray: a unit takes the same stages in both.
+"""
 
 from __future__ import annotations
 
@@ -110,8 +113,26 @@ def as_lists(pairs: list[tuple[str, str]]) -> pa.Table:
     ],
 )
 def test_goldens_through_a_run(
+    rerank_in_process: Rerank,
+    tmp_path: Path,
+    goldens: Path,
+    cases: Cases,
+    golden: str,
+    token_budget: int,
+) -> None:
+    check_golden(rerank_in_process, tmp_path, goldens, cases, golden, token_budget)
+
+
+def test_a_golden_through_a_run_on_ray(
+    rerank: Rerank, tmp_path: Path, goldens: Path, cases: Cases
+) -> None:
+    check_golden(rerank, tmp_path, goldens, cases, "bge-reranker-tiny", 8192)
+
+
+def check_golden(
     rerank: Rerank, tmp_path: Path, goldens: Path, cases: Cases, golden: str, token_budget: int
 ) -> None:
+    """Scores of a run, those of upstream."""
     family, _ = GOLDENS[golden]
     for number, (_, settings, pairs, scores) in enumerate(runs(golden, cases(golden))):
         path = write(tmp_path / f"{number}.parquet", as_lists(pairs), row_group_size=37)
@@ -149,7 +170,7 @@ def multimodal_lists(cases: list[Case]) -> Iterator[tuple[dict[str, Any], list[C
 
 
 def test_listwise_goldens_through_a_run(
-    rerank: Rerank, tmp_path: Path, goldens: Path, cases: Cases
+    rerank_in_process: Rerank, tmp_path: Path, goldens: Path, cases: Cases
 ) -> None:
     golden = goldens / "jina-reranker-v3"
     for number, (settings, group) in enumerate(listwise_lists(cases("jina-reranker-v3"))):
@@ -160,7 +181,10 @@ def test_listwise_goldens_through_a_run(
         ]
         path = write(tmp_path / f"{number}.parquet", pa.Table.from_pylist(rows), row_group_size=50)
         model = {"family": "jina_v3", "weights": str(golden), "settings": settings}
-        table = ranked(rerank(path, output=f"run{number}", model=model, units={"documents": 60}))
+        outcome = rerank_in_process(
+            path, output=f"run{number}", model=model, units={"documents": 60}
+        )
+        table = ranked(outcome)
         for case in group:
             found = scores_of(table, case["id"])
             for index, score in expected_scores(case["expected"]).items():
@@ -182,7 +206,7 @@ def side(value: dict[str, str], golden: Path) -> tuple[str | None, bytes | None]
 
 
 def test_multimodal_goldens_through_a_run(
-    rerank: Rerank, tmp_path: Path, goldens: Path, cases: Cases
+    rerank_in_process: Rerank, tmp_path: Path, goldens: Path, cases: Cases
 ) -> None:
     golden = goldens / "jina-reranker-m0"
     grouped = multimodal_lists(cases("jina-reranker-m0"))
@@ -201,7 +225,9 @@ def test_multimodal_goldens_through_a_run(
             tmp_path / f"{number}.parquet", pa.table(dict(zip(names, arrays, strict=True)))
         )
         model = {"family": "jina_m0", "weights": str(golden), "settings": settings}
-        outcome = rerank(path, output=f"run{number}", model=model, units={"documents": 20})
+        outcome = rerank_in_process(
+            path, output=f"run{number}", model=model, units={"documents": 20}
+        )
         table = ranked(outcome)
         for case in group:
             found = scores_of(table, case["id"])

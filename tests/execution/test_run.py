@@ -1,3 +1,9 @@
+"""A run from input to output.
+
+What its rows and files are is the same wherever units are worked on, and is looked at in this
+process; on Ray runs what is of Ray: replicas, many files, images and errors that cross processes.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -19,10 +25,10 @@ def digests(folder: str) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def test_output_is_ranked_described_and_complete(rerank: Rerank, tmp_path: Path) -> None:
+def test_output_is_ranked_described_and_complete(rerank_in_process: Rerank, tmp_path: Path) -> None:
     table = long_table().append_column("lang", pa.array(["en"] * long_table().num_rows))
     path = write(tmp_path / "in.parquet", table)
-    outcome = rerank(path, write={"columns": ["lang"]}, units={"documents": 20})
+    outcome = rerank_in_process(path, write={"columns": ["lang"]}, units={"documents": 20})
     found = ranked(outcome)
     assert found.column_names == [
         "query_id", "doc_id", "rank", "score", "first_stage_rank", "first_stage_score", "reason",
@@ -46,10 +52,10 @@ def test_output_is_ranked_described_and_complete(rerank: Rerank, tmp_path: Path)
 
 
 def test_the_run_folder_holds_plan_description_manifest_and_success(
-    rerank: Rerank, tmp_path: Path
+    rerank_in_process: Rerank, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "in.parquet", long_table())
-    outcome = rerank(path, units={"documents": 20})
+    outcome = rerank_in_process(path, units={"documents": 20})
     folder = Path(outcome.folder)
     written = (folder / "manifest.json").read_bytes()
     manifest = json.loads(written)
@@ -66,12 +72,12 @@ def test_the_run_folder_holds_plan_description_manifest_and_success(
 
 
 def test_a_finished_run_does_nothing_and_an_interrupted_one_resumes(
-    rerank: Rerank, tmp_path: Path
+    rerank_in_process: Rerank, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "in.parquet", long_table(queries=30), row_group_size=10)
-    first = rerank(path, units={"documents": 20})
+    first = rerank_in_process(path, units={"documents": 20})
     before = digests(first.folder)
-    again = rerank(path, units={"documents": 20})
+    again = rerank_in_process(path, units={"documents": 20})
     assert (again.already_finished, again.units_run) == (True, 0)
     units = sorted(Path(first.folder, "ranked").iterdir())
     kept = {unit: unit.stat().st_mtime_ns for unit in units[2:]}
@@ -79,7 +85,7 @@ def test_a_finished_run_does_nothing_and_an_interrupted_one_resumes(
         unit.unlink()
     for name in ("_SUCCESS", "manifest.json"):
         Path(first.folder, name).unlink()
-    resumed = rerank(path, units={"documents": 20})
+    resumed = rerank_in_process(path, units={"documents": 20})
     assert resumed.units_run == 2
     assert digests(first.folder) == before
     assert {unit: unit.stat().st_mtime_ns for unit in units[2:]} == kept
@@ -87,8 +93,8 @@ def test_a_finished_run_does_nothing_and_an_interrupted_one_resumes(
 
 
 @pytest.mark.parametrize("family", ["lexical", "cross_encoder", "jina_v3"])
-def test_one_replica_and_three_write_the_same_rows(
-    rerank: Rerank, tmp_path: Path, goldens: Path, family: str
+def test_one_replica_in_process_and_three_on_ray_write_the_same_rows(
+    rerank: Rerank, rerank_in_process: Rerank, tmp_path: Path, goldens: Path, family: str
 ) -> None:
     checkpoints = {"cross_encoder": "bge-reranker-tiny", "jina_v3": "jina-reranker-v3"}
     model = {"family": family}
@@ -96,7 +102,7 @@ def test_one_replica_and_three_write_the_same_rows(
         model["weights"] = str(goldens / checkpoints[family])
     path = write(tmp_path / "in.parquet", long_table(queries=40), row_group_size=10)
     units = {"documents": 15}
-    one = ranked(rerank(path, output="one", model=model, units=units))
+    one = ranked(rerank_in_process(path, output="one", model=model, units=units))
     replicas = {"min": 3, "num_cpus": 0.5}
     three = ranked(rerank(path, output="three", model=model, units=units, replicas=replicas))
     assert one.drop_columns("score").equals(three.drop_columns("score"))
@@ -127,7 +133,7 @@ def test_a_damaged_image_costs_its_own_document_only(
 
 
 def test_images_are_read_where_the_job_allows_it(
-    rerank: Rerank, tmp_path: Path, goldens: Path
+    rerank_in_process: Rerank, tmp_path: Path, goldens: Path
 ) -> None:
     golden = goldens / "jina-reranker-m0"
     (tmp_path / "secret.png").write_bytes((golden / "images/odd_301x197.png").read_bytes())
@@ -141,7 +147,7 @@ def test_images_are_read_where_the_job_allows_it(
     table = pa.table({**columns, "text": pa.nulls(4, pa.string()), "image": list(places.values())})
     found = []
     for images in ({}, {"base": str(golden), "https_hosts": ["127.0.0.1"]}):
-        outcome = rerank(
+        outcome = rerank_in_process(
             write(tmp_path / "in.parquet", table),
             input={"images": images},
             model={"family": "jina_m0", "weights": str(golden)},
@@ -154,7 +160,7 @@ def test_images_are_read_where_the_job_allows_it(
 
 @pytest.mark.parametrize("family", ["lexical", "cross_encoder"])
 def test_layout_and_number_of_files_do_not_change_a_row(
-    rerank: Rerank, tmp_path: Path, goldens: Path, family: str
+    rerank: Rerank, rerank_in_process: Rerank, tmp_path: Path, goldens: Path, family: str
 ) -> None:
     table = long_table(queries=25)
     model = {"family": family}
@@ -165,8 +171,9 @@ def test_layout_and_number_of_files_do_not_change_a_row(
         "forty": write_parts(tmp_path / "forty", table, 40, row_group_size=2),
         "nested": write(tmp_path / "nested.parquet", nested_table(table)),
     }
+    workers = {"one": rerank_in_process, "forty": rerank, "nested": rerank_in_process}
     found = {
-        name: ranked(rerank(path, output=name, model=model, units={"documents": 30}))
+        name: ranked(workers[name](path, output=name, model=model, units={"documents": 30}))
         for name, path in inputs.items()
     }
     reference = found.pop("one")
@@ -175,14 +182,16 @@ def test_layout_and_number_of_files_do_not_change_a_row(
         np.testing.assert_allclose(other["score"], reference["score"], atol=1e-5)
 
 
-def test_token_counts_are_written_on_request(rerank: Rerank, tmp_path: Path, goldens: Path) -> None:
+def test_token_counts_are_written_on_request(
+    rerank_in_process: Rerank, tmp_path: Path, goldens: Path
+) -> None:
     rows = [
         {"query_id": "a", "query": "red", "doc_id": str(i), "text": text}
         for i, text in enumerate(["red", None, "red " * 400])
     ]
     path = write(tmp_path / "in.parquet", pa.Table.from_pylist(rows))
     weights = str(goldens / "ms-marco-minilm-tiny")
-    outcome = rerank(
+    outcome = rerank_in_process(
         path,
         model={"family": "cross_encoder", "weights": weights, "settings": {"max_length": 64}},
         write={"token_counts": True},
@@ -197,7 +206,7 @@ def test_token_counts_are_written_on_request(rerank: Rerank, tmp_path: Path, gol
     assert found["2"][0] > found["0"][0]
 
 
-def test_integer_ids_stay_integers(rerank: Rerank, tmp_path: Path) -> None:
+def test_integer_ids_stay_integers(rerank_in_process: Rerank, tmp_path: Path) -> None:
     table = pa.table(
         {
             "query_id": pa.array([7, 7, 3], pa.int32()),
@@ -206,34 +215,36 @@ def test_integer_ids_stay_integers(rerank: Rerank, tmp_path: Path) -> None:
             "text": ["a", "a", "b"],
         }
     )
-    found = ranked(rerank(write(tmp_path / "ints.parquet", table)))
+    found = ranked(rerank_in_process(write(tmp_path / "ints.parquet", table)))
     assert found.schema.field("query_id").type == pa.int32()
     assert found.schema.field("doc_id").type == pa.int64()
     assert found["doc_id"].to_pylist() == [1, 10, 9]
 
 
-def test_limit_ranks_the_first_queries_only(rerank: Rerank, tmp_path: Path) -> None:
+def test_limit_ranks_the_first_queries_only(rerank_in_process: Rerank, tmp_path: Path) -> None:
     path = write(tmp_path / "in.parquet", long_table(queries=20), row_group_size=7)
-    found = ranked(rerank(path, limit=4))
+    found = ranked(rerank_in_process(path, limit=4))
     assert sorted(set(found["query_id"].to_pylist())) == ["q000", "q001", "q002", "q003"]
 
 
 def test_zero_rows_make_an_empty_finished_run_where_that_is_allowed(
-    rerank: Rerank, tmp_path: Path
+    rerank_in_process: Rerank, tmp_path: Path
 ) -> None:
     empty = write(tmp_path / "none.parquet", long_table().slice(0, 0))
-    outcome = rerank(empty, input={"allow_empty": True})
+    outcome = rerank_in_process(empty, input={"allow_empty": True})
     assert outcome.manifest["documents"] == 0
     assert Path(outcome.folder, "_SUCCESS").exists()
 
 
-def test_bad_rows_rank_last_and_stand_in_quarantine(rerank: Rerank, tmp_path: Path) -> None:
+def test_bad_rows_rank_last_and_stand_in_quarantine(
+    rerank_in_process: Rerank, tmp_path: Path
+) -> None:
     table = long_table(queries=5, documents=5)
     texts = table["text"].to_pylist()
     texts[0] = None
     table = table.set_column(3, "text", pa.array(texts, pa.string()))
     path = write(tmp_path / "in.parquet", table)
-    outcome = rerank(path, quarantine={"max_error_rate": 0.5})
+    outcome = rerank_in_process(path, quarantine={"max_error_rate": 0.5})
     found = [r for r in ranked(outcome).to_pylist() if r["query_id"] == "q000"]
     assert (found[-1]["doc_id"], found[-1]["score"]) == ("d0", None)
     assert found[-1]["reason"] == "null_text"
@@ -243,15 +254,17 @@ def test_bad_rows_rank_last_and_stand_in_quarantine(rerank: Rerank, tmp_path: Pa
     assert set(row) == {"unit", "query_id", "doc_id", "reason", "message"}
 
 
-def test_too_many_bad_rows_fail_the_run_unpublished(rerank: Rerank, tmp_path: Path) -> None:
+def test_too_many_bad_rows_fail_the_run_unpublished(
+    rerank_in_process: Rerank, tmp_path: Path
+) -> None:
     table = long_table(queries=4)
     empty = pa.nulls(table.num_rows, pa.string())
     path = write(tmp_path / "in.parquet", table.set_column(3, "text", empty))
     with pytest.raises(QuarantineError, match=r"could not be scored \(null_text \d+\), more than"):
-        rerank(path)
+        rerank_in_process(path)
     [folder] = (tmp_path / "runs").iterdir()
     assert not (folder / "_SUCCESS").exists()
-    published = rerank(path, quarantine={"max_error_rate": 1.0})
+    published = rerank_in_process(path, quarantine={"max_error_rate": 1.0})
     assert published.units_run == 0
     assert (folder / "_SUCCESS").exists()
 
