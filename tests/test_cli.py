@@ -192,7 +192,7 @@ def test_a_tensor_that_is_missing_is_named_with_exit_code_4(tmp_path: Path, gold
 
 
 def test_interrupting_exits_130_and_the_next_run_finishes(tmp_path: Path) -> None:
-    table = long_table(queries=4000, documents=20)
+    table = long_table(queries=1500, documents=20)
     path = write(tmp_path / "big.parquet", table, row_group_size=500)
     words = ["run", "-c", str(job(tmp_path)), "--set", f"input.path={path}"]
     words += ["--set", "units.documents=500"]

@@ -17,18 +17,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
-def files_below(folder: str) -> dict[str, bytes]:
-    """Every file below a local or ``s3://`` folder, by its name relative to it."""
+def files_below(folder: str, begins: str = "") -> dict[str, bytes]:
+    """Every file below a local or ``s3://`` folder, by its name relative to it.
+
+    Args:
+        folder: the folder.
+        begins: only of names that begin so.
+    """
     if not folder.startswith("s3://"):
         root = Path(folder)
         below: dict[str, bytes] = {}
         for path in sorted(root.rglob("*")):
+            name = str(path.relative_to(root))
             with suppress(FileNotFoundError):  # a driver at work renames and removes its own
-                if path.is_file():
-                    below[str(path.relative_to(root))] = path.read_bytes()
+                if name.startswith(begins) and path.is_file():
+                    below[name] = path.read_bytes()
         return below
     client, bucket, prefix = _s3(folder)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + begins)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     return {
         key.removeprefix(prefix): client.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -76,7 +82,7 @@ def problems(output: str, table: pa.Table, reference: dict[str, bytes]) -> list[
 
 def published(output: str) -> str | None:
     """The run that readers see through the pointer; None before publication."""
-    data = files_below(output).get("LATEST.json")
+    data = files_below(output, "LATEST.json").get("LATEST.json")
     return None if data is None else str(json.loads(data)["run_id"])
 
 

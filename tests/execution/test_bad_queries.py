@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from pipeline.config import JobConfig
 from pipeline.errors import RunFailedError
 from pipeline.execution.isolation import find_culprits
+from pipeline.execution.ledger import Ledger
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
+from pipeline.execution.units.rows import SuspectUnit
 from tests.execution.drivers import Drivers, lexical_job
 from tests.execution.oracle import files_below, kept, report
 from tests.fixtures_runs import Rerank
@@ -120,17 +122,18 @@ def test_on_ray_a_query_that_kills_its_worker_costs_itself_only(
     path = write(tmp_path / "in.parquet", table, row_group_size=20)
     plain = str(tmp_path / "plain")
     assert drivers.run(lexical_job(path, plain)) == 0
+    units = {"documents": 25, "time_limit_s": 4}
     outcome = rerank(
         path,
         model={"family": f"{FAMILIES}.poisonous"},
-        units={"documents": 25, "time_limit_s": 8},
+        units=units,
         quarantine={"max_error_rate": 1.0, "max_crashes": 50},
     )
     check(str(Path(outcome.folder).parent), plain, table, words)
     assert not list(Path(outcome.folder, "attempts").iterdir())
     # Found in another way and by other workers, it is the same output.
     output = str(tmp_path / "in-process")
-    job = job_of("poisonous", path, output, units={"documents": 25, "time_limit_s": 4})
+    job = job_of("poisonous", path, output, units=units)
     job["output"] = {"path": output}
     codes = [drivers.run(job)]
     while codes[-1] != 0 and len(codes) < 12:
@@ -178,9 +181,18 @@ def test_workers_that_only_crash_stop_the_run_with_their_last_words(
             path,
             model={"family": f"{FAMILIES}.crashing"},
             units={"documents": 10},
-            quarantine={"max_crashes": 4},
+            quarantine={"max_crashes": 2},
         )
     assert "Fatal Python error: Aborted" in str(stopped.value)
+
+
+def test_failures_of_several_units_add_up(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.parquet", long_table())
+    job = lexical_job(path, str(tmp_path / "out"), quarantine={"max_crashes": 4})
+    ledger = Ledger(prepare(JobConfig.model_validate(job)))
+    ledger.set_aside(SuspectUnit("one", 3, "first words"))
+    with pytest.raises(RunFailedError, match=r"(?s)workers failed 6 times.*last words"):
+        ledger.set_aside(SuspectUnit("two", 3, "last words"))
 
 
 def test_what_is_no_number_is_scored_once_more_in_float32(drivers: Drivers, tmp_path: Path) -> None:
