@@ -26,7 +26,7 @@ demo: $(STAMP) ## rerank a small collection end to end on this machine
 	$(BIN)/rerank demo $(ARGS)
 
 test: $(STAMP) ## run the tests (ARGS="..." goes to pytest)
-	$(BIN)/pytest -q -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 consumers: $(STAMP) ## load our training formats with the trainers that they are for
 	tests/consumers/run.sh $(BIN)/python

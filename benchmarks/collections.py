@@ -48,8 +48,14 @@ def locate(data: Path, name: str) -> tuple[Path, Path]:
     return data / folder / f"candidates_{variant}.parquet", data / folder / "qrels.tsv"
 
 
-def measure(data: Path, name: str) -> tuple[float, float]:
-    """First-stage and reranked nDCG@10 of one collection."""
+def measure(data: Path, name: str, *, cpus: int = 2) -> tuple[float, float]:
+    """First-stage and reranked nDCG@10 of one collection.
+
+    Args:
+        data: the folder of collections.
+        name: of the collection.
+        cpus: for the network.
+    """
     candidates, judged = locate(data, name)
     with tempfile.TemporaryDirectory() as temporary:
         config = JobConfig.model_validate(
@@ -59,7 +65,7 @@ def measure(data: Path, name: str) -> tuple[float, float]:
                 "output": {"path": temporary},
                 # One large unit: collections repeat documents, and a unit encodes each text once.
                 "units": {"documents": 40_000},
-                "replicas": {"num_cpus": 2},
+                "replicas": {"num_cpus": cpus},
                 "progress": {"interval_s": 3600},
             }
         )

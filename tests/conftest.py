@@ -28,6 +28,29 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 
+#: Files of which single tests take a minute or more. Processes that share the tests take files
+#: whole, in this order: none is left with minutes of work when the others have done theirs.
+_LONG = (
+    "benchmarks/test_collections.py",
+    "benchmarks/test_gpu.py",
+    "distillation/test_distill.py",
+    "execution/cluster/test_autoscaling.py",
+    "execution/cluster/test_faults.py",
+    "execution/test_bad_queries.py",
+    "execution/test_crashes.py",
+    "execution/test_run.py",
+    "jobs/test_submit.py",
+    "test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first."""
+    here = Path(__file__).parent
+    long = {here / name for name in _LONG}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session")
 def goldens() -> Path:
     """Tiny checkpoints in the layouts of published ones, with the scores of upstream's own code."""
