@@ -2,7 +2,8 @@
 
 Such a folder keeps the files of older versions, and those of rows that were replaced or deleted. So
 which files are its rows says the log alone: Delta Lake's is read by ``deltalake`` (the extra
-``delta``), the others are refused by name instead of being read as a folder of Parquet.
+``delta``), Iceberg's in :mod:`pipeline.storage.iceberg_tables`; the others are refused by name
+instead of being read as a folder of Parquet.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ import pyarrow as pa
 from pipeline.errors import InputContractError
 from pipeline.extras import library
 from pipeline.storage.files import FileIdentity
+from pipeline.storage.iceberg_tables import iceberg_names
 
 logger = logging.getLogger("pipeline")
 
 _DELTA: Final = "Delta Lake"
+_ICEBERG: Final = "Iceberg"
 
 #: By what a table is known, below its folder: Delta's protocol, Iceberg's and Lance's table
 #: formats, and Hudi's ``hoodie.properties``.
 _KNOWN: Final = {
     _DELTA: re.compile(r"(.*/)?_delta_log/[^/]+\.json"),
-    "Iceberg": re.compile(r"(.*/)?metadata/[^/]+\.metadata\.json"),
+    _ICEBERG: re.compile(r"(.*/)?metadata/[^/]+\.metadata\.json"),
     "Hudi": re.compile(r"(.*/)?\.hoodie/hoodie\.properties"),
     "Lance": re.compile(r"(.*/)?_versions/[^/]+\.manifest"),
 }
 
 _REMEDIES: Final = {
-    "Iceberg": "COPY (SELECT * FROM iceberg_scan('TABLE')) TO 'rows.parquet' in DuckDB",
     "Hudi": "spark.read.format('hudi').load('TABLE').write.parquet('rows.parquet') in Spark",
     "Lance": "pyarrow.parquet.write_table(lance.dataset('TABLE').to_table(), 'rows.parquet')",
 }
@@ -76,12 +78,12 @@ def files_of_table(
             f"{folder}: below it, in {below}, is a table of {kind}, whose folder also holds rows "
             "that are replaced or deleted; name the table itself"
         )
-    names = _delta_names(folder)
+    names = _delta_names(folder) if kind == _DELTA else iceberg_names(folder, by_name)
     missing = sorted(names - by_name.keys())
     if missing:
         raise InputContractError(
-            f"{folder}: the log of this Delta Lake table names {missing[0]}, which is not there; "
-            "was it vacuumed meanwhile, or is it a clone of a table elsewhere?"
+            f"{folder}: the log of this {kind} table names {missing[0]}, which is not there; was "
+            "it vacuumed meanwhile, or is it a clone of a table elsewhere?"
         )
     return [by_name[name] for name in sorted(names)]
 

@@ -72,7 +72,6 @@ def test_a_file_that_the_log_names_must_be_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "marker"),
     [
-        ("Iceberg", "metadata/00001-x.metadata.json"),
         ("Hudi", ".hoodie/hoodie.properties"),
         ("Lance", "_versions/1.manifest"),
     ],
