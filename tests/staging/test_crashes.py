@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import failpoints
 from tests.execution.drivers import KILLED, Drivers, lexical_job
+from tests.execution.oracle import files_below
 from tests.staging.layouts import Layout, collection, ranked_rows, scattered_long, trec
 
 HOOKS = ("tests.execution.drivers:skip_probe", "tests.staging.layouts:small_parts")
@@ -86,3 +87,43 @@ def test_two_drivers_at_once_make_one_copy(drivers: Drivers, tmp_path: Path) -> 
     slow.send(signal.SIGCONT)
     assert slow.wait() == 0, slow.errors
     assert parts_of(tmp_path / "out") == before
+
+
+def test_a_copy_that_is_terminated_is_finished_by_the_next_driver(
+    drivers: Drivers, tmp_path: Path
+) -> None:
+    given = trec(tmp_path, collection())
+    job, clean = job_of(given, tmp_path / "out"), job_of(given, tmp_path / "clean")
+    first = drivers.start(job, at="staging.part_ready:3=pause", hooks=HOOKS)
+    first.wait_until_stopped()
+    first.send(signal.SIGTERM)
+    first.send(signal.SIGCONT)
+    assert first.wait() == -signal.SIGTERM, first.errors
+    before = parts_of(tmp_path / "out")
+    assert before
+    assert [drivers.run(one, hooks=HOOKS) for one in (job, clean)] == [0, 0]
+    now = parts_of(tmp_path / "out")
+    assert before.items() <= now.items(), "what was there is kept"
+    found, reference = contents(tmp_path / "out"), contents(tmp_path / "clean")
+    assert found[0] == reference[0]
+    assert found[1].equals(reference[1])
+
+
+def test_a_copy_in_a_store_is_finished_by_the_next_driver(
+    drivers: Drivers, s3_folder: str, tmp_path: Path
+) -> None:
+    given = trec(tmp_path, collection())
+    assert drivers.run(job_of(given, tmp_path / "clean"), hooks=HOOKS) == 0
+    reference, _ = contents(tmp_path / "clean")
+    job = job_of(given, tmp_path) | {"output": {"path": s3_folder}}
+    assert drivers.run(job, at="staging.part_written:3=crash", hooks=HOOKS) == KILLED
+    second = drivers.start(job, hooks=HOOKS)
+    assert second.wait() == 0, second.errors
+    files = files_below(s3_folder)
+    staged = {
+        Path(name).name: data
+        for name, data in files.items()
+        if name.startswith("_staged/") and name.endswith(".parquet")
+    }
+    assert staged == reference
+    assert "LATEST.json" in files
