@@ -17,8 +17,9 @@ from pipeline.inspection.oddities import oddities
 from pipeline.inspection.queries import counted_facts, order_facts
 from pipeline.inspection.referred import Referred, read_referred
 from pipeline.inspection.referring import Candidates, key_text, read_candidates
+from pipeline.inspection.role_files import open_role
 from pipeline.inspection.units import unit_facts
-from pipeline.sources.source import Role, Source, open_source
+from pipeline.sources.source import Role, Source
 
 #: Where the facts of what candidates refer to stand; `queries` are those that have candidates.
 _KEYS = {"corpus": "corpus", "queries": "queries_source"}
@@ -47,14 +48,14 @@ class Sources:
 def open_all(
     config: InputConfig, *, pass_through: tuple[str, ...] = ()
 ) -> tuple[Sources, list[Refusal]]:
-    """Open candidates, corpus and queries; a refusal for each of them that a run would refuse.
+    """Open candidates, corpus and queries; a refusal for each file that a run would refuse.
 
     Raises:
         ConfigurationError: a setting is wrong whatever the files are.
         NotFoundError: a path matches nothing.
     """
     found: dict[str, Source | None] = {}
-    refusals = []
+    refusals: list[Refusal] = []
     roles: tuple[tuple[Role, tuple[str, ...] | None], ...] = (
         ("candidates", config.path),
         ("corpus", config.corpus),
@@ -64,10 +65,8 @@ def open_all(
         found[role] = None
         if paths is None:
             continue
-        try:
-            found[role] = open_source(role, paths, config, pass_through=pass_through)
-        except InputContractError as error:
-            refusals.append(Refusal(path=paths[0], message=str(error)))
+        found[role], refused = open_role(role, paths, config, pass_through=pass_through)
+        refusals += refused
     return Sources(**found), refusals
 
 

@@ -135,3 +135,25 @@ def test_a_sample_of_many_rows(tmp_path: Path) -> None:
     assert not facts["sample"]["whole"]
     assert facts["candidates"]["count"] == len(ROWS)
     assert facts["contents"]["texts"]["characters"]["count"] <= 20
+
+
+def test_a_file_of_a_role_that_cannot_be_read_is_named_and_the_rest_is_told(tmp_path: Path) -> None:
+    config = as_trec(tmp_path)
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    lines = (tmp_path / "corpus.tsv").read_text().splitlines(keepends=True)
+    (corpus / "a.tsv").write_text("".join(lines[:4]))
+    (corpus / "b.tsv").write_text("".join(lines[4:]))
+    (corpus / "c.tsv").write_bytes(b"")
+    (corpus / "d.tsv.gz").write_bytes(b"\x1f\x8b\x08 and no more of it")
+    (corpus / "e.jsonl").write_text('{"_id": "d99", "text": "another format"}\n')
+    update = {"corpus": (str(corpus),)}
+    config = config.model_copy(update={"input": config.input.model_copy(update=update)})
+    facts = inspect(config)
+    assert not facts["starts"]
+    refused = {Path(one["path"]).name: one["message"] for one in facts["refusals"]}
+    assert set(refused) == {"d.tsv.gz", "e.jsonl"}
+    assert "must be of one format" in refused["e.jsonl"]
+    assert facts["corpus"]["rows"] == len(DOCUMENTS)
+    assert facts["corpus"]["missing_ids"] == 0
+    assert facts["candidates"]["count"] == len(ROWS)
