@@ -123,7 +123,8 @@ def _texts(chance: np.random.Generator, words: pa.Array, count: int, length: int
     return pc.binary_join(lists, " ")
 
 
-def _put(folder: Path, table: pa.Table, *, per_file: int = 100_000) -> str:
+def put_files(folder: Path, table: pa.Table, *, per_file: int = 100_000) -> str:
+    """Rows as files of a new folder, whose path is returned."""
     folder.mkdir()
     for first in range(0, table.num_rows, per_file):
         piece = table.slice(first, per_file)
@@ -132,21 +133,21 @@ def _put(folder: Path, table: pa.Table, *, per_file: int = 100_000) -> str:
 
 
 def _inside(folder: Path, lists: Lists) -> dict[str, Any]:
-    return {"path": _put(folder / "in", lists.inside())}
+    return {"path": put_files(folder / "in", lists.inside())}
 
 
 def _inside_scattered(folder: Path, lists: Lists) -> dict[str, Any]:
     table = lists.inside()
-    return {"path": _put(folder / "in", table.take(_shuffled(table.num_rows)))}
+    return {"path": put_files(folder / "in", table.take(_shuffled(table.num_rows)))}
 
 
 def _reference(folder: Path, lists: Lists) -> dict[str, Any]:
-    return {"path": _put(folder / "in", lists.ids()), **_collection(folder, lists)}
+    return {"path": put_files(folder / "in", lists.ids()), **_collection(folder, lists)}
 
 
 def _reference_scattered(folder: Path, lists: Lists) -> dict[str, Any]:
     table = lists.ids()
-    path = _put(folder / "in", table.take(_shuffled(table.num_rows)))
+    path = put_files(folder / "in", table.take(_shuffled(table.num_rows)))
     return {"path": path, **_collection(folder, lists)}
 
 
@@ -157,7 +158,10 @@ def _reference_joined(folder: Path, lists: Lists) -> dict[str, Any]:
 def _collection(folder: Path, lists: Lists) -> dict[str, Any]:
     corpus = pa.table({"doc_id": np.arange(len(lists.texts)), "text": lists.texts})
     queries = pa.table({"query_id": np.arange(len(lists.queries)), "query": lists.queries})
-    return {"corpus": _put(folder / "corpus", corpus), "queries": _put(folder / "queries", queries)}
+    return {
+        "corpus": put_files(folder / "corpus", corpus),
+        "queries": put_files(folder / "queries", queries),
+    }
 
 
 def _shuffled(rows: int) -> pa.Array:
@@ -192,7 +196,7 @@ def measure(layout: str, rows: int, documents: int, rank: bool) -> Measurement:
                 "progress": {"interval_s": 3600},
             }
         )
-        with sampled() as peak, _driver() as driver, ExitStack() as staying:
+        with sampled() as peak, driver_peak() as driver, ExitStack() as staying:
             started = time.monotonic()
             prepared = prepare(config, staying=staying)
             found = execute(prepared).manifest if rank else None
@@ -219,7 +223,7 @@ def _written(
     giant: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """The section ``input``, made in a process of its own, so that its memory is nobody's."""
-    return _apart(_write, write, folder, rows, documents, giant)
+    return apart(_write, write, folder, rows, documents, giant)
 
 
 def _write(
@@ -229,14 +233,14 @@ def _write(
     return write(folder, made_lists(rows, documents, giant=giant))
 
 
-def _apart(function: Callable[..., T], *arguments: Any) -> T:
+def apart(function: Callable[..., T], *arguments: Any) -> T:
     """What a function gives in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 @contextmanager
-def _driver() -> Iterator[dict[str, float]]:
+def driver_peak() -> Iterator[dict[str, float]]:
     """Highest resident set size of this process in MiB while the body runs."""
     peak, stop, own = {"peak": 0.0}, threading.Event(), psutil.Process()
 
@@ -262,7 +266,7 @@ def main(
 ) -> None:
     """Measure, print, and with --write record."""
     for name in layout or _LAYOUTS:
-        one = _apart(measure, name, rows, documents, rank)
+        one = apart(measure, name, rows, documents, rank)
         typer.echo(
             f"{one.layout:<45} {one.rows:>9,} rows  {one.seconds:>6,.1f} s "
             f"({one.staging_s:,.1f} s staging, {one.strategy})  {one.rows_per_s:>7,} rows/s  peak "
