@@ -99,14 +99,13 @@ class Reuse:
             pointwise=reranker.pointwise, fingerprint=fingerprint, date=self.date,
             max_age_days=self.max_age_days,
         )  # fmt: skip
-        documents = plan.documents + sum(unit.documents for unit in old)
-        place = self._place(documents)
-        records = _all_new(work, place, plan) if why is not None else _made(work, place)
+        place = self._place(source, plan.documents + sum(unit.documents for unit in old))
+        records = _records(work, place, plan, old, why)
         table = ReuseTable(
             path=folder.path, table_id=folder.table_id, date=self.date,
             previous=None if self.previous is None else self.previous.described(),
             score_fingerprint=fingerprint, why=why,
-            parts=parts_of_records(records) if why is None else (),
+            parts=parts_of_records(records),
             counts=total([record["counts"] for record in records]),
         )  # fmt: skip
         folder.finish(table)
@@ -139,10 +138,26 @@ class Reuse:
         why = self.previous.why_not(model, fingerprint)
         return ([], why) if why is not None else self.previous.units()
 
-    def _place(self, documents: int) -> Place:
-        if self.config.ray.mode == "in_process" or documents <= self.sizes.here:
+    def _place(self, source: Input, documents: int) -> Place:
+        stored = sum(file.identity.size for file in source.files)
+        small = documents <= self.sizes.here and stored <= self.sizes.here_bytes
+        if self.config.ray.mode == "in_process" or small:
             return InProcess()
         return _OnRay(task_session(self.config, self.staying))
+
+
+def _records(
+    work: Work, place: Place, plan: Plan, old: list[OldUnit], why: str | None
+) -> list[Record]:
+    """What is known of each part, those made that are not there."""
+    if why is not None:
+        return _all_new(work, place, plan)
+    if work.parts:
+        return _made(work, place)
+    counts = total([])
+    counts["documents"]["gone"] = sum(unit.documents for unit in old)
+    counts["lists"]["gone"] = sum(unit.queries for unit in old)
+    return [{"counts": counts}]
 
 
 def _made(work: Work, place: Place) -> list[Record]:

@@ -108,7 +108,7 @@ def _unit(folder: RunFolder, unit: Mapping[str, Any]) -> OldUnit:
         for file in unit["files"]
         if file["key"].startswith(f"{RANKED}/")
     )
-    return OldUnit(files=files, documents=unit["documents"])
+    return OldUnit(files=files, documents=unit["documents"], queries=unit["queries"])
 
 
 @contextmanager

@@ -25,8 +25,14 @@ from pipeline.candidates.reuse import MANIFEST, ReusePart, ReuseTable, write_par
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.storage.files import FILE
 from pipeline.storage.seals import NotWholeError, sealed_json, unsealed_json
-from pipeline.storage.store import create_if_absent, delete, join, list_entries, read_versioned
-from pipeline.storage.store import write_whole as put
+from pipeline.storage.store import (
+    create_if_absent,
+    delete,
+    join,
+    list_entries,
+    read_versioned,
+    write_whole,
+)
 
 logger = logging.getLogger("pipeline")
 
@@ -88,7 +94,7 @@ class TableFolder:
         record = {"number": number, "part": asdict(part), "counts": counts}
         path, data = self._record(part.key), sealed_json(record)
         if not create_if_absent(path, data):
-            put(path, data)
+            write_whole(path, data)
         failpoints.reached("reuse.part_recorded")
         return record
 
@@ -129,5 +135,5 @@ class TableFolder:
 
 
 def parts_of_records(records: Sequence[dict[str, Any]]) -> tuple[ReusePart, ...]:
-    """The parts of a table, as its manifest lists them."""
-    return tuple(ReusePart(**record["part"]) for record in records)
+    """The parts of a table, as its manifest lists them; records of counts alone have none."""
+    return tuple(ReusePart(**record["part"]) for record in records if "part" in record)

@@ -42,19 +42,21 @@ ROUTED: Final = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How much is done at once, in candidates.
+    """How much is done at once, in candidates but for the last.
 
     Attributes:
         piece: of today's input that are in memory with their texts.
         part: of a part of the table, and of yesterday's units that a task reads: large enough that
             files are few, small enough that a worker has room for it and little is lost with one.
-        here: of both nights together, up to which this process does the work: less than Ray takes
-            to start.
+        here: of both nights together, up to which this process does the work: some seconds of a
+            core, less than Ray takes to start.
+        here_bytes: of the files of today's input, likewise: images may be large.
     """
 
     piece: int = 1 << 13
     part: int = 1 << 17
-    here: int = 1 << 18
+    here: int = 1 << 19
+    here_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +87,12 @@ class OldUnit:
     Attributes:
         files: path and sha256 of each file of its ranked rows.
         documents: candidates.
+        queries: of them, those without candidates among them.
     """
 
     files: tuple[tuple[str, str], ...]
     documents: int
+    queries: int
 
 
 @dataclass(frozen=True, kw_only=True)

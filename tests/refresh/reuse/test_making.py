@@ -192,6 +192,15 @@ def test_a_run_without_content_keys_is_not_read(nights: Path) -> None:
     assert table.counts["documents"]["reuse"] == 0
 
 
+def test_a_night_without_candidates_has_lost_all(nights: Path) -> None:
+    first = ran(prepared(config_of(nights, "first"), FIRST, None))
+    path = put(nights / "third", ())
+    config = config_of(nights, "third", input={"path": str(path), "allow_empty": True})
+    table = table_of_night(config, FIRST + DAY, published(first))
+    assert (table.counts["documents"]["gone"], table.counts["lists"]["gone"]) == (48, 12)
+    assert (table.why, table.parts) == (None, ())
+
+
 def test_another_model_has_none_of_the_scores(nights: Path) -> None:
     first = ran(prepared(config_of(nights, "first"), FIRST, None))
     config = config_of(nights, "second", family=LISTED)
