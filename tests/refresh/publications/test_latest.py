@@ -7,14 +7,20 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import pipeline
+from pipeline.config import JobConfig
 from pipeline.errors import DamagedRunError, NotFoundError
+from pipeline.execution.preparation import prepare
+from pipeline.execution.run import execute
 from pipeline.execution.runs.ranked_reader import read_ranked
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.refresh.publications.record import path_of
 from pipeline.refresh.publications.rolling_back import rollback
+from tests.execution.drivers import lexical_job
+from tests.makers import long_table, write
 from tests.refresh.publications.runs import make_run, publish_next
 
 
@@ -43,16 +49,10 @@ def test_rows_from_an_object_store(s3_folder: str, tmp_path: Path) -> None:
     found = pipeline.latest(s3_folder)
     assert found.to_table() == read_ranked(folder)
     query = found.head(1)["query_id"]
-    assert found.count_rows(filter=pa.compute.field("query_id") == query[0]) > 0
+    assert found.count_rows(filter=pc.field("query_id") == query[0]) > 0
 
 
 def test_a_run_without_rows_is_a_dataset_without_rows(root: str, tmp_path: Path) -> None:
-    from pipeline.config import JobConfig
-    from pipeline.execution.preparation import prepare
-    from pipeline.execution.run import execute
-    from tests.execution.drivers import lexical_job
-    from tests.makers import long_table, write
-
     path = write(tmp_path / "in.parquet", long_table().slice(0, 0))
     job = lexical_job(path, root)
     job["input"]["allow_empty"] = True
@@ -66,10 +66,10 @@ def test_nothing_published_and_a_damaged_run_are_named(root: str, runs: list[Run
         pipeline.latest(root)
     publish_next(root, runs[0], 1)
     next(Path(runs[0].path, "ranked").iterdir()).unlink()
-    with pytest.raises(DamagedRunError, match="000000001.json: names run .*missing"):
+    with pytest.raises(DamagedRunError, match=r"000000001.json: names run .*missing"):
         pipeline.latest(root)
     Path(path_of(root, 1)).write_bytes(b"")
-    with pytest.raises(DamagedRunError, match="000000001.json: .*empty"):
+    with pytest.raises(DamagedRunError, match=r"000000001.json: .*empty"):
         pipeline.latest(root)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import signal
 import threading
@@ -18,6 +19,7 @@ from pipeline.errors import (
     PublishedMeanwhileError,
     RunFailedError,
 )
+from pipeline.execution.runs import records
 from pipeline.execution.runs.run_folder import MANIFEST, SUCCESS, RunFolder
 from pipeline.refresh.publications import publishing
 from pipeline.refresh.publications.claims import CLAIMS, MARKS, announce, announced
@@ -229,10 +231,6 @@ def test_a_run_that_was_made_anew_is_not_what_was_published(
     root: str, runs: list[RunFolder]
 ) -> None:
     """Whole in itself, with a manifest and ``_SUCCESS`` that agree, but another one."""
-    import hashlib
-
-    from pipeline.execution.runs import records
-
     found = publish(root, runs[0], after=None, date=night(1))
     manifest = runs[0].manifest() | {"score_scale": "another"}
     data = records.to_bytes(records.Manifest, manifest)

@@ -3,11 +3,10 @@ killed."""
 
 from __future__ import annotations
 
-import json
-import os
+import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -145,7 +144,7 @@ def tell(root: str, story: list[tuple[str, int]]) -> None:
             Publication(
                 sequence=sequence,
                 run_id=runs[number].name,
-                manifest_sha256=__import__("hashlib").sha256(manifest).hexdigest(),
+                manifest_sha256=hashlib.sha256(manifest).hexdigest(),
                 date=night(sequence),
                 action=action,
                 by="ada@host",
@@ -275,9 +274,8 @@ def test_tables_changes_and_runs_that_nothing_names_go(root: str, runs: list[Run
     publish_next(root, newest, 3)  # the gates let neither the second night pass nor the fourth
     ids = [one.path[-16:] for one in (old, failed, newest)]
     names = [f"_reuse/{table}" for table in (*tables, "e" * 16)]
-    names += [
-        f"_changes/{one}" for one in (f"none-{ids[0]}", f"{ids[0]}-{ids[2]}", "none-" + ids[2])
-    ]
+    changes = [f"none-{ids[0]}", f"{ids[0]}-{ids[2]}", f"none-{ids[2]}"]
+    names += [f"_changes/{name}" for name in changes]
     for name in names:
         place = Path(root, name)
         place.mkdir(parents=True)
