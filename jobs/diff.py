@@ -30,8 +30,9 @@ def diff(
         list[str],
         typer.Argument(
             metavar="A B",
-            help="Folders of two published runs; or an output folder and two numbers of "
-            "publications; or an output folder alone: its last two publications.",
+            help="Folders of two finished runs; or an output folder and two numbers of "
+            "publications; or an output folder alone: what serves and the run that was finished "
+            "last, or, where that serves, the publication before and it.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
@@ -71,17 +72,31 @@ def _runs(given: list[str]) -> tuple[RunFolder, RunFolder]:
             "numbers of publications"
         )
     root = root_of(given[0])
-    if len(given) == 3:
-        numbers = [_sequence(text) for text in given[1:]]
-    else:
-        last = current(root)
-        if last is None or last.previous is None:
-            raise NotFoundError(
-                f"{root}: there are no two publications to compare; give the folders of two runs"
-            )
-        numbers = [last.previous, last.sequence]
-    before, after = (run_of(root, publication(root, number)) for number in numbers)
+    if len(given) == 1:
+        return _last_two(root)
+    before, after = (_published(root, _sequence(text)) for text in given[1:])
     return before, after
+
+
+def _last_two(root: str) -> tuple[RunFolder, RunFolder]:
+    """What serves and a run that was finished since, such as one that a gate held back.
+
+    Where there is none: what served before, and what serves.
+    """
+    serving = current(root)
+    if serving is not None:
+        finished = find_run(root)
+        if finished.path.rpartition("/")[2] != serving.run_id:
+            return run_of(root, serving), finished
+        if serving.previous is not None:
+            return _published(root, serving.previous), run_of(root, serving)
+    raise NotFoundError(
+        f"{root}: there are no two publications to compare; give the folders of two runs"
+    )
+
+
+def _published(root: str, sequence: int) -> RunFolder:
+    return run_of(root, publication(root, sequence))
 
 
 def _sequence(text: str) -> int:

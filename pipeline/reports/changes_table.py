@@ -66,9 +66,7 @@ def _overlap(overlap: Mapping[str, Any]) -> Table:
 
 
 def _movers(movers: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table(
-        "Largest moves to or from the first ten", "query_id", "doc_id", "before", "after"
-    )
+    table = _table("Largest moves in the first ten", "query_id", "doc_id", "before", "after")
     for one in movers:
         ids = (Text(visible(one[name])) for name in ("query_id", "doc_id"))
         table.add_row(*ids, str(one["previous_rank"]), str(one["rank"]))

@@ -103,10 +103,12 @@ class Overlaps:
     def summary(self) -> dict[str, Any]:
         """Mean, lowest, and quantiles to a thousandth; null of none."""
         count = sum(self.steps.values())
+        least = self.lowest[0][0] if self.lowest else 1.0
+        quantiles = {str(q): max(least, self._quantile(q * count)) for q in _QUANTILES if count}
         return {
             "mean": self.total / count if count else None,
-            "min": self.lowest[0][0] if self.lowest else (1.0 if count else None),
-            "quantiles": {str(q): self._quantile(q * count) for q in _QUANTILES} if count else {},
+            "min": least if count else None,
+            "quantiles": quantiles,
             "lowest": [{"query_id": query, "overlap": value} for value, query in self.lowest],
         }
 
