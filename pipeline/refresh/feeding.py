@@ -156,6 +156,7 @@ class _Step:
 
     base: int | None
     generation: int
+    switched: bool = False  # only what is left to be removed is left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +188,8 @@ class _Target:
         if full:
             return _Step(None, goal.sequence)
         if begun is not None and not begun.finished and self._goes_on(begun, held, goal):
-            return _Step(begun.base, begun.generation)
+            switched = begun.base is not None and held == begun.generation
+            return _Step(begun.base, begun.generation, switched)
         if held == goal.sequence:
             return None
         if held is not None and held > goal.sequence:
@@ -226,6 +228,17 @@ class _Target:
             delivery = resumed
         else:
             progress = fresh
+        if not step.switched:
+            progress = self._put(parts, delivery, progress)
+            lease.fence()
+            self.feed.switch(delivery)
+            failpoints.reached("feed.switched")
+        self.feed.clean(delivery)
+        failpoints.reached("feed.cleaned")
+        replace(progress, finished=True).write(self.folder)
+
+    def _put(self, parts: Sequence[ChangePart], delivery: Delivery, progress: Progress) -> Progress:
+        """Put the parts that are left, each on record when it is put."""
         progress.write(self.folder)
         failpoints.reached("feed.recorded")
         self.feed.begin(delivery)
@@ -236,12 +249,7 @@ class _Target:
             progress = replace(progress, done=number + 1)
             progress.write(self.folder)
             failpoints.reached("feed.part_recorded")
-        lease.fence()
-        self.feed.switch(delivery)
-        failpoints.reached("feed.switched")
-        self.feed.clean(delivery)
-        failpoints.reached("feed.cleaned")
-        replace(progress, finished=True).write(self.folder)
+        return progress
 
     def _parts(self, step: _Step, after: Publication) -> Sequence[ChangePart]:
         if step.base is None:

@@ -86,10 +86,17 @@ class BulkIndex(FileFeed):
 
     def keeps(self, delivery: Delivery) -> bool:
         """Whether the index that the parts went into is there, begun by this very delivery."""
+        if not self.folder.has_opening(delivery.generation):
+            return False
         if not self.sends or self._in_place(delivery):
             return True
-        found = self._indexes().get(self._index(delivery))
-        return found is not None and found == self._meta(delivery, whole=False)
+        found = self._indexes().get(self._index(delivery), {})
+        return {**found, "whole": False} == self._meta(delivery, whole=False)
+
+    def chosen(self, delivery: Delivery) -> dict[str, Any]:
+        """The name of the index: another one than that which readers see now."""
+        name = f"{self.settings.alias}-{delivery.generation}"
+        return {"index": f"{name}-again" if name in self._shown() else name}
 
     def opening(self, delivery: Delivery) -> list[Request]:
         """The new index: empty, or a clone of the one that readers see."""
@@ -197,7 +204,7 @@ class BulkIndex(FileFeed):
         return self.settings.deltas == "in_place" and not delivery.full
 
     def _index(self, delivery: Delivery) -> str:
-        return f"{self.settings.alias}-{delivery.generation}"
+        return str(self.folder.opening(delivery.generation)["chosen"]["index"])
 
     def _base_index(self) -> str:
         """The index that the alias names."""
@@ -249,7 +256,7 @@ class BulkIndex(FileFeed):
         """Indexes that this feed made, whole or not, and what their mappings say."""
         answer = self.client.send("GET", f"/{self.settings.alias}-*/_mapping", accept=(404,))
         found = {} if answer.status == 404 else answer.body
-        ours = re.compile(rf"{re.escape(self.settings.alias)}-[0-9]+")
+        ours = re.compile(rf"{re.escape(self.settings.alias)}-[0-9]+(-again)?")
         metas = {name: _meta_of(about) for name, about in found.items() if ours.fullmatch(name)}
         return {name: meta for name, meta in metas.items() if meta}
 

@@ -59,6 +59,10 @@ class FileFeed(Feed):
     def send(self, client: Client, ending: str, data: bytes) -> None:
         """Send one file. Raises :class:`FeedError` where an operation of it failed."""
 
+    def chosen(self, delivery: Delivery) -> dict[str, Any]:
+        """What is settled when a delivery is begun, and kept in ``opening.json``; JSON."""
+        return {}
+
     def opening(self, delivery: Delivery) -> list[Request]:
         """What is asked of the engine before the files."""
         return []
@@ -99,9 +103,11 @@ class FileFeed(Feed):
         if delivery.resumed:
             return
         self.folder.remove(delivery.generation)
+        kept: dict[str, Any] = {"chosen": self.chosen(delivery), "before": []}
+        self.folder.write_opening(delivery.generation, kept)
         opening = self.opening(delivery)
-        described = [request.described() for request in opening]
-        self.folder.write_opening(delivery.generation, described)
+        kept["before"] = [request.described() for request in opening]
+        self.folder.write_opening(delivery.generation, kept)
         if self.sends:
             for request in opening:
                 self.client.ask(request)
@@ -160,7 +166,7 @@ class FileFeed(Feed):
             "base": delivery.base,
             "run_id": delivery.run_id,
             "date": delivery.date,
-            "before": self.folder.opening(delivery.generation),
+            "before": self.folder.opening(delivery.generation)["before"],
             "files": files,
             "after": [request.described() for request in closing],
         }

@@ -25,7 +25,7 @@ from typing import Any, Final
 from pipeline.errors import FeedError
 from pipeline.outputs.sealed import NotWholeError, sealed_json, unsealed_json
 from pipeline.storage.files import FILE, FOLDER
-from pipeline.storage.store import delete, join, list_entries, read_versioned, write_whole
+from pipeline.storage.store import delete, exists, join, list_entries, read_versioned, write_whole
 
 MANIFEST: Final = "manifest.json"
 OPENING: Final = "opening.json"
@@ -54,12 +54,11 @@ class FeedFolder:
         """Say which generation is the last one."""
         write_whole(join(self.path, CURRENT), sealed_json(content))
 
-    def write_opening(self, generation: int, requests: Sequence[Mapping[str, Any]]) -> None:
-        """Keep what is asked of the engine before the pieces of a generation."""
-        content = sealed_json({"before": list(requests)})
-        write_whole(self._file(generation, OPENING), content)
+    def write_opening(self, generation: int, content: Mapping[str, Any]) -> None:
+        """Keep what is known of a generation when it is begun."""
+        write_whole(self._file(generation, OPENING), sealed_json(content))
 
-    def opening(self, generation: int) -> list[dict[str, Any]]:
+    def opening(self, generation: int) -> dict[str, Any]:
         """What :meth:`write_opening` kept.
 
         Raises:
@@ -68,8 +67,11 @@ class FeedFolder:
         found = self._read(f"{generation:09d}/{OPENING}")
         if found is None:
             raise self._missing(generation, OPENING)
-        before: list[dict[str, Any]] = found["before"]
-        return before
+        return found
+
+    def has_opening(self, generation: int) -> bool:
+        """Whether :meth:`write_opening` was called for a generation."""
+        return exists(self._file(generation, OPENING))
 
     def write_part(
         self, generation: int, number: int, pieces: Sequence[tuple[str, bytes, int]]
