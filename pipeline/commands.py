@@ -12,6 +12,7 @@ import jobs.diff
 import jobs.distill
 import jobs.evaluate
 import jobs.export
+import jobs.feed
 import jobs.gc
 import jobs.init
 import jobs.inspect
@@ -44,6 +45,7 @@ app.command("status")(jobs.views.status)
 app.command("resume")(jobs.resume.resume)
 app.command("latest")(jobs.latest.latest)
 app.command("rollback")(jobs.rollback.rollback_publication)
+app.command("feed")(jobs.feed.feed)
 app.command("gc")(jobs.gc.gc)
 app.command("evaluate")(jobs.evaluate.evaluate_run)
 app.command("diff")(jobs.diff.diff)
