@@ -7,10 +7,8 @@ foreground as children of this process, and the kernel kills them when it dies.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -20,12 +18,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.daemons import die_with_parent
 from tests.support.s3_server import S3Server
 
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph", "ceph-mon", "ceph-osd", "ceph-authtool")
 _ACCESS, _SECRET = "test", "test-secret"
 _COMMAND_S, _START_S = 90, 60
-_PR_SET_PDEATHSIG = 1
 _REQUESTS = 1024
 
 _CONFIG = """
@@ -172,14 +170,10 @@ def _daemon(
 ) -> subprocess.Popen[bytes]:
     with (root / "log" / f"{command[0]}.stderr").open("wb") as log:
         started = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=root, preexec_fn=_die_with_parent
+            command, stdout=log, stderr=log, cwd=root, preexec_fn=die_with_parent
         )
     daemons.append(started)
     return started
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait(url: str, gateway: subprocess.Popen[bytes]) -> None:
