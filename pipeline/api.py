@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
-from pipeline.checkpoints import cards
+from pipeline.checkpoints.naming import settled
 from pipeline.config import EngineConfig, ImagesConfig, ModelConfig
 from pipeline.config.loading import validate
 from pipeline.engine.build import build_engine, build_reranker
@@ -145,10 +145,11 @@ def load(
     """Load a model for use in this process.
 
     Args:
-        model: a model card's name, or with ``family`` a checkpoint folder, URI or hub id.
+        model: a model card's name, or a checkpoint's folder, URI or hub id.
         family: the file in ``pipeline/rerankers`` that runs the model, or the dotted path of a
-            module of yours, which is imported: naming it here allows it. A card knows its own.
-        revision: commit of a hub id.
+            module of yours, which is imported: naming it here allows it. A card knows its own, and
+            of most checkpoints the files say it.
+        revision: commit, branch or tag of a hub id; default: its default branch.
         sha256: as ``model.sha256`` of a job.
         device: ``cpu``, ``cuda`` or ``cuda:N``, as text or as torch's own; default: cuda where
             torch sees one.
@@ -179,10 +180,9 @@ def load(
     named = {"revision": revision, "sha256": sha256, "settings": settings}
     if family is None:
         section = {"name": name, **named}
-        config = cards.resolve(validate(ModelConfig, section, prefix="model"))
     else:
         section = {"family": family, "weights": name, **named}
-        config = validate(ModelConfig, section, prefix="model")
+    config = settled(validate(ModelConfig, section, prefix="model"))
     read_from = validate(ImagesConfig, images or {}, prefix="images")
     place = best_device_kind() if device is None else str(device)
     kind_of_place(place)
@@ -199,8 +199,8 @@ def _model_name(model: object) -> str:
     if isinstance(name, str):
         return str.__str__(name)  # of an enumeration the value, not the name
     raise ConfigurationError(
-        f"model: {type(model).__name__}, expected the name of a card, or with family the folder, "
-        "URI or hub id of a checkpoint"
+        f"model: {type(model).__name__}, expected the name of a card, or the folder, URI or hub id "
+        "of a checkpoint"
     )
 
 

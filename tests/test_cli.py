@@ -24,7 +24,7 @@ def rerank(*words: object, cwd: Path | None = None) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, "-c", "from pipeline.cli import main; main()", *map(str, words)],
         cwd=cwd or ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -133,7 +133,8 @@ def test_evaluate_compares_first_stage_and_reranked(tmp_path: Path) -> None:
         (["input.path=nowhere"], 4, "nowhere: no file found"),
         (["input.columns.text=body"], 3, "maps 'text' to 'body'"),
         (["model={family: cross_encoder, weights: nowhere}"], 4, "no folder at 'nowhere'"),
-        (["model={family: cross_encoder, weights: a/b}"], 2, "needs the commit"),
+        (["model={family: cross_encoder, weights: a/b}"], 4, "'a/b' at revision main cannot be"),
+        (["model={name: ./nowhere}"], 4, "no folder at './nowhere'"),
         (["ray.address=127.0.0.1:1"], 4, "ray.address: no cluster at '127.0.0.1:1'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -70,17 +71,60 @@ def read(name: str) -> Card:
     return card
 
 
+def known(name: str | None) -> Card | None:
+    """The card of a name; None where it is the name of something else, or none."""
+    return read(name) if name is not None and name in names() else None
+
+
+def card_of(name: object) -> Card | None:
+    """The card that a name or a published checkpoint's hub id stands for; None: none does."""
+    if not isinstance(name, str):
+        return None
+    if "/" not in name or Path(name).is_dir():
+        return known(name)
+    return next((card for card in map(read, names()) if card.weights == name), None)
+
+
 def resolve(model: ModelConfig) -> ModelConfig:
-    """Fill a job's model section from its card; what the job sets itself wins."""
+    """Fill a job's model section from its card; what the job sets itself wins.
+
+    Without a card ``model.name`` is the place of the weights: a folder, URI or hub id. That of a
+    published checkpoint that has a card stands for the card.
+
+    Raises:
+        ConfigurationError: ``model.name`` is neither.
+    """
     if model.name is None:
         return model
-    card = read(model.name)
+    card = card_of(model.name)
+    if card is None:
+        return _at_a_place(model)
     own_weights = model.weights is not None and model.weights != card.weights
     return ModelConfig(
-        name=model.name,
+        name=card.name,
         family=model.family or card.family,
         weights=model.weights or card.weights,
         revision=model.revision if own_weights else model.revision or card.revision,
         sha256=model.sha256 if own_weights else model.sha256 or card.sha256,
         settings={**card.settings, **model.settings},
     )
+
+
+def _at_a_place(model: ModelConfig) -> ModelConfig:
+    name = str(model.name)
+    if not _is_place(name):
+        raise ConfigurationError(
+            f"model.name: no model card '{name}'; {nearest(name, names())}, or the place of a "
+            "checkpoint: a folder, a URI or a hub id owner/name"
+        )
+    if model.weights not in (None, name):
+        raise ConfigurationError(
+            f"model.name: '{name}' is no card but the place of a checkpoint, and so is "
+            f"model.weights ('{model.weights}'); leave one of them out"
+        )
+    return model.model_copy(update={"weights": name})
+
+
+def _is_place(name: str) -> bool:
+    """Whether a name may be where a checkpoint lies: no card's name has a slash or a colon."""
+    return "/" in name or name.startswith(("package:", ".", "~")) or Path(name).is_dir()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.checkpoints import weights_cache
+from pipeline.checkpoints import hub, weights_cache
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.storage.home import expanded, home_path
+from pipeline.storage.home import expanded
 
 
 def locate(
@@ -39,7 +38,7 @@ def locate(
     folder = expanded(rest if separator else weights, setting="model.weights")
     if folder.is_dir():
         return _checked(Checkpoint(folder.resolve(), expected=files), weights)
-    if weights.count("/") == 1 and not weights.startswith((".", "/", "~")):
+    if hub.is_hub_id(weights):
         return _checked(Checkpoint(_from_hub(weights, revision), expected=files), weights)
     raise NotFoundError(
         f"model.weights: no folder at '{weights}'; expected a checkpoint folder, an fsspec URI, "
@@ -89,20 +88,4 @@ def _from_hub(repo: str, revision: str | None) -> Path:
             f"model.revision: '{repo}' is a hub id and needs the commit to load, so that the run "
             "can be repeated; set it to the commit shown on the model's page"
         )
-    if not (os.environ.get("HF_HUB_CACHE") or os.environ.get("HF_HOME")):
-        home_path(".cache", "huggingface", instead="HF_HOME to a folder for the hub's files")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    patterns = [
-        "*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "1_Pooling/*",
-        "artifact.metadata",
-    ]  # fmt: skip
-    try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise NotFoundError(
-            f"model.weights: '{repo}' at revision {revision} cannot be fetched "
-            f"({type(error).__name__}: {error}); without a network, put the files in a folder and "
-            "set model.weights to it"
-        ) from None
+    return hub.fetched(repo, revision)

@@ -22,12 +22,15 @@ class ModelConfig(Settings):
     """Which reranker scores the candidates."""
 
     name: str | None = Field(
-        None, description="A model card in conf/models (see `rerank models`); fills the keys below."
+        None,
+        description="A model card in conf/models (see `rerank models`), which fills the keys "
+        "below; or the place of a checkpoint without a card, as model.weights.",
     )
     family: str | None = Field(
         None,
         description="The file in pipeline/rerankers that runs the model, or the dotted path of a "
-        "module of yours, which the command must allow with --allow-code.",
+        "module of yours, which the command must allow with --allow-code; default: the card's, or "
+        "what the checkpoint's files say.",
     )
     weights: str | None = Field(
         None,
@@ -35,7 +38,9 @@ class ModelConfig(Settings):
         "`package:NAME` for one carried by a Python package, or a hub id.",
     )
     revision: str | None = Field(
-        None, description="Commit of a hub id; required for one, so that a run can be repeated."
+        None,
+        description="Commit, branch or tag of a hub id; default: its default branch. It is "
+        "resolved to a commit once, when the run is planned, and a resumed run uses that.",
     )
     sha256: str | None = Field(
         None, description="Expected sha256 of model.safetensors; checked before loading."
@@ -46,8 +51,11 @@ class ModelConfig(Settings):
 
     @model_validator(mode="after")
     def _named_or_explicit(self) -> ModelConfig:
-        if self.name is None and self.family is None:
-            raise ValueError("set model.name (a card) or model.family (with model.weights)")
+        if self.name is None and self.family is None and self.weights is None:
+            raise ValueError(
+                "set model.name (a card, or the place of a checkpoint), model.weights, or "
+                "model.family"
+            )
         return self
 
 

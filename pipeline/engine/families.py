@@ -127,8 +127,9 @@ def with_settings(
     """
     model = data.get("model")
     family = model.get("family") if isinstance(model, Mapping) else None
-    if family is None and isinstance(model, Mapping) and model.get("name") in cards.names():
-        family = cards.read(str(model["name"])).family
+    if family is None and isinstance(model, Mapping):
+        card = cards.card_of(model.get("name"))
+        family = None if card is None else card.family
     if family not in names():
         return None
     settings: Any = find(str(family)).Settings

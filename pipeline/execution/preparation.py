@@ -14,7 +14,7 @@ import pipeline
 from pipeline.candidates.inputs import Input
 from pipeline.candidates.planning import Plan, plan_units
 from pipeline.candidates.reuse import ReuseTable
-from pipeline.checkpoints import cards
+from pipeline.checkpoints.naming import settled
 from pipeline.config import JobConfig, load_config
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
@@ -123,7 +123,7 @@ def prepare(
     finding.find_all(config.output.formats)  # a wrong name is said before anything is opened
     if reuse is not None:
         refuse_own_columns(config)
-    config = config.model_copy(update={"model": cards.resolve(config.model)})
+    config = config.model_copy(update={"model": settled(config.model)})
     reranker = build_reranker(config.model, images=config.input.images, allow_code=allow_code)
     model = model_identity(config, reranker)
     with ExitStack() as ending:

@@ -13,6 +13,7 @@ from pipeline.candidates.inputs import Input
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.planning import plan_units
 from pipeline.checkpoints import cards
+from pipeline.checkpoints.naming import settled
 from pipeline.config import JobConfig
 from pipeline.engine.build import build_reranker
 from pipeline.engine.device import device_kind
@@ -63,7 +64,7 @@ def unit_facts(
         "max_tokens": None,
     }
     try:
-        model = cards.resolve(config.model)
+        model = settled(config.model)
         reranker = build_reranker(model)
     except RerankError as error:
         return facts | nothing | {"reason": f"the model cannot be built here: {error}"}
@@ -132,7 +133,8 @@ def _most_tokens(config: JobConfig) -> int | None:
     asked = config.model.settings.get("max_length")
     if isinstance(asked, int):
         return asked
-    return cards.read(config.model.name).max_tokens if config.model.name else None
+    card = cards.known(config.model.name)
+    return None if card is None else card.max_tokens
 
 
 def _tokens(

@@ -17,7 +17,7 @@ from pipeline.api import load
 from pipeline.checkpoints import cards
 from pipeline.checkpoints.locating import locate
 from pipeline.cli import app
-from pipeline.config import JobConfig, ModelConfig
+from pipeline.config import JobConfig
 from pipeline.engine.families import allowed_code, find, module_of, names
 from pipeline.errors import ConfigurationError
 from pipeline.execution.preparation import prepare
@@ -97,8 +97,9 @@ def test_what_is_no_name_of_a_module_is_refused_in_a_sentence(name: str) -> None
 
 @pytest.mark.parametrize("name", ["../../x", "..", "a.b", "/etc/passwd", "x\0", "bge reranker"])
 def test_a_card_is_one_of_those_that_are_known(name: str) -> None:
+    assert cards.known(name) is None
     with pytest.raises(ConfigurationError, match=r"model\.name: no model card"):
-        cards.resolve(ModelConfig(name=name))
+        cards.read(name)
 
 
 @pytest.mark.parametrize("name", ["theirs.lengths", "os.path", "theirs", "pipeline.api"])

@@ -52,7 +52,7 @@ class ModelIdentity:
 
 def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
     """Describe a resolved model section (see :func:`pipeline.checkpoints.cards.resolve`)."""
-    model = config.model
+    model, card = config.model, cards.known(config.model.name)
     checkpoint = reranker.checkpoint if isinstance(reranker, WeightedReranker) else None
     return ModelIdentity(
         name=model.name or model.weights or str(model.family),
@@ -63,7 +63,7 @@ def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
         settings=reranker.settings.model_dump(mode="json"),
         dtype=dtype_name(config.engine.dtype, device_kind(config.replicas.num_gpus)),
         score_scale=reranker.score_scale,
-        licence=cards.read(model.name).licence if model.name is not None else "",
+        licence=card.licence if card is not None else "",
         files=checkpoint.files if checkpoint is not None else {},
         images=config.input.images.content() if reranker.reads_images else None,
     )

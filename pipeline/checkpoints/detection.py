@@ -1,0 +1,134 @@
+"""Which family runs a checkpoint, told by what its files say; by its name never.
+
+Where files do not settle it, it is refused and the families that come nearest are named: a list
+that is scored by the wrong rules looks like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.checkpoints.sentence_transformers_files import MODEL, MODULES
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    from pipeline.checkpoints.checkpoint import Checkpoint
+
+#: Architectures of one family alone (``architectures`` of config.json).
+_OWN: Final = {
+    "JinaForRanking": "jina_v3",
+    "JinaVLForRanking": "jina_m0",
+    "HF_ColBERT": "late_interaction",
+}
+
+#: transformers' classes that end in one logit and that the cross_encoder family runs.
+_CLASSIFIERS: Final = frozenset(
+    f"{body}ForSequenceClassification"
+    for body in ("Bert", "Roberta", "XLMRoberta", "DebertaV2", "ModernBert")
+)
+
+#: What colbert-ai writes beside a checkpoint.
+_COLBERT: Final = "artifact.metadata"
+
+#: The last layer of a head with one logit, in jina's and transformers' layouts.
+_LOGIT: Final = ("classifier.weight", "classifier.out_proj.weight")
+
+#: Attention's one matrix in jina's flash implementation of XLM-RoBERTa.
+_FLASH: Final = ".mixer.Wqkv.weight"
+
+_SET: Final = "set model.family, if you know that one of them runs it"
+
+
+def family_of(checkpoint: Checkpoint) -> tuple[str, str]:
+    """The family that runs a checkpoint, and what says so.
+
+    Raises:
+        ModelError: its files do not settle it, or no family runs it; names the nearest ones.
+    """
+    config = checkpoint.config
+    kinds = config.get("architectures")
+    kind = str(kinds[0]) if isinstance(kinds, list) and kinds else ""
+    if kind in _OWN:
+        return _OWN[kind], f"config.json: architectures [{kind}]"
+    if (checkpoint.folder / _COLBERT).exists():
+        return "late_interaction", _COLBERT
+    saved = _of_sentence_transformers(checkpoint, kind)
+    if saved is not None:
+        return saved
+    if config.get("position_embedding_type") == "alibi" and _has_logit(checkpoint):
+        return "jina_v1", "config.json: position_embedding_type alibi, and a head with one logit"
+    if kind.startswith("XLMRoberta") and _is_flash(checkpoint) and _has_logit(checkpoint):
+        return "jina_v2", f"tensors *{_FLASH}, and a head with one logit"
+    if kind in _CLASSIFIERS:
+        return "cross_encoder", f"config.json: architectures [{kind}]"
+    raise _not_sure(checkpoint, kind)
+
+
+def _of_sentence_transformers(checkpoint: Checkpoint, kind: str) -> tuple[str, str] | None:
+    """What sentence-transformers and PyLate saved; None where they did not."""
+    stated = checkpoint.table(MODEL).get("model_type")
+    modules = _modules(checkpoint)
+    if stated == "ColBERT" or any("pylate" in one for one in modules):
+        raise ModelError(
+            f"{checkpoint.folder}: a ColBERT in PyLate's layout, which no family runs; the nearest "
+            "is late_interaction, which runs colbert-ai's layout"
+        )
+    names = [one.rpartition(".")[2] for one in modules]
+    if "LogitScore" in names:
+        raise ModelError(
+            f"{checkpoint.folder / MODULES}: a score read from the logits of tokens (LogitScore); "
+            f"the nearest family is qwen3_reranker; {_SET}"
+        )
+    if stated == "CrossEncoder":
+        if kind in _CLASSIFIERS:
+            return "cross_encoder", f"{MODEL}: model_type CrossEncoder, a {kind}"
+        raise ModelError(
+            f"{checkpoint.folder / MODEL}: a CrossEncoder on {kind or 'an unnamed network'}, which "
+            "no family runs; the nearest is cross_encoder, which runs "
+            f"{', '.join(sorted(_CLASSIFIERS))}"
+        )
+    if "Pooling" in names:
+        return "bi_encoder", f"{MODULES}: {', '.join(names)}"
+    return None
+
+
+def _modules(checkpoint: Checkpoint) -> list[str]:
+    """Class paths of the modules that modules.json names."""
+    given: Any = checkpoint.json(MODULES)
+    listed = given if isinstance(given, list) else []
+    return [str(module.get("type")) for module in listed if isinstance(module, Mapping)]
+
+
+def _has_logit(checkpoint: Checkpoint) -> bool:
+    return any(
+        name in _LOGIT and shape and shape[0] == 1 for name, shape in checkpoint.shapes().items()
+    )
+
+
+def _is_flash(checkpoint: Checkpoint) -> bool:
+    return any(name.endswith(_FLASH) for name in checkpoint.shapes())
+
+
+def _not_sure(checkpoint: Checkpoint, kind: str) -> ModelError:
+    where = f"{checkpoint.folder / 'config.json'}: architectures [{kind}]"
+    if kind.endswith("ForCausalLM"):
+        return ModelError(
+            f"{where}: a language model may rank in several ways: qwen3_reranker (one answer a "
+            f"document), pairwise (two documents a prompt), listwise_generation (a list); {_SET}"
+        )
+    if kind.endswith("ForConditionalGeneration"):
+        return ModelError(
+            f"{where}: a model of images and text; the nearest families are mono_qwen2_vl and "
+            f"jina_m0; {_SET}"
+        )
+    if kind.endswith("ForSequenceClassification"):
+        return ModelError(
+            f"{where}: no family runs this network; the nearest is cross_encoder, which runs "
+            f"{', '.join(sorted(_CLASSIFIERS))}"
+        )
+    return ModelError(
+        f"{where}: a network without a head, and no {MODULES} that says how it is used; the "
+        f"nearest families are bi_encoder (one vector a text), late_interaction (one a token) and "
+        f"cross_encoder (a logit a pair); {_SET}"
+    )

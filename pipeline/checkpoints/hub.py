@@ -1,0 +1,95 @@
+"""Model hubs: a repository's name becomes a commit once, and a commit becomes a folder.
+
+``HF_ENDPOINT`` names a mirror, and ``HF_HUB_OFFLINE`` keeps to what was fetched before, also on
+another machine: the cache knows which commit a branch was at.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import NotFoundError
+from pipeline.storage.home import home_path
+
+logger = logging.getLogger("pipeline")
+
+#: What a checkpoint may hold that a family reads.
+_FILES: Final = (
+    "*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "1_Pooling/*", "artifact.metadata",
+)  # fmt: skip
+
+#: A commit by its full name; shorter ones and branches may come to mean another one.
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+
+_BRANCH: Final = "main"
+
+
+def is_hub_id(weights: str) -> bool:
+    """Whether a place of weights is ``owner/name`` on a hub: no folder, URI or package."""
+    return (
+        weights.count("/") == 1
+        and "://" not in weights
+        and not weights.startswith((".", "/", "~", "package:"))
+        and not Path(weights).is_dir()
+    )
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is the full name of a commit, which never means another one."""
+    return revision is not None and _COMMIT.fullmatch(revision) is not None
+
+
+def commit_of(repo: str, revision: str | None) -> str:
+    """The commit that a branch, a tag or a shortened commit stands for now.
+
+    Args:
+        repo: ``owner/name``.
+        revision: the branch or tag; None: the default branch.
+
+    Raises:
+        NotFoundError: the hub does not have it, or does not answer and it was not fetched before.
+    """
+    wanted = revision or _BRANCH
+    _require_home()
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        # The cache remembers what the branch was at, and answers where the hub does not.
+        commit = Path(hf_hub_download(repo, "config.json", revision=wanted)).parent.name
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise _unknown(repo, wanted, f"{type(error).__name__}: {error}") from None
+    logger.info("model.revision: %s at '%s' is commit %s", repo, wanted, commit)
+    return commit
+
+
+def fetched(repo: str, commit: str) -> Path:
+    """The folder of a commit, fetched where it is not there.
+
+    Raises:
+        NotFoundError: it cannot be fetched.
+    """
+    _require_home()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo, revision=commit, allow_patterns=list(_FILES)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise _unknown(repo, commit, f"{type(error).__name__}: {error}") from None
+
+
+def _require_home() -> None:
+    if not (os.environ.get("HF_HUB_CACHE") or os.environ.get("HF_HOME")):
+        home_path(".cache", "huggingface", instead="HF_HOME to a folder for the hub's files")
+
+
+def _unknown(repo: str, revision: str, why: str) -> NotFoundError:
+    return NotFoundError(
+        f"model.weights: '{repo}' at revision {revision} cannot be fetched ({why}); without a "
+        "network, put the files in a folder and set model.weights to it"
+    )

