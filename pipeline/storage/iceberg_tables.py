@@ -41,10 +41,10 @@ def iceberg_names(folder: str, names: Iterable[str]) -> Collection[str]:
             place, or its files hold other rows or columns than the table.
         ConfigurationError: the extra is not installed.
     """
-    tables = library("pyiceberg.table", extra="iceberg", needed_by=f"{folder}: an Iceberg table")
+    library("pyiceberg", extra="iceberg", needed_by=f"{folder}: an Iceberg table")
     newest = _newest(folder, names)
     try:
-        table = tables.StaticTable.from_metadata(f"{folder}/{newest}", _properties())
+        table = _opened(f"{folder}/{newest}")
         _refuse_elsewhere(folder, "its location", table.metadata.location, below=False)
         scanned = _scanned(folder, table)
         _refuse_other_columns(folder, table.metadata)
@@ -72,6 +72,27 @@ def _newest(folder: str, names: Iterable[str]) -> str:
             f"{', '.join(last) or 'no name has a version'}; {_REMEDY}"
         )
     return last[0]
+
+
+def _opened(place: str) -> Any:
+    """The table of a metadata file, with a reader of files that the file has no say in.
+
+    ``StaticTable.from_metadata`` lets properties of the table name the class that reads, which is
+    imported, and the store that credentials are sent to.
+    """
+    from pyiceberg.catalog.noop import NoopCatalog
+    from pyiceberg.io.pyarrow import PyArrowFileIO
+    from pyiceberg.serializers import FromInputFile
+    from pyiceberg.table import StaticTable
+
+    io = PyArrowFileIO(_properties())
+    return StaticTable(
+        identifier=("", place),
+        metadata=FromInputFile.table_metadata(io.new_input(place)),
+        metadata_location=place,
+        io=io,
+        catalog=NoopCatalog(""),
+    )
 
 
 def _properties() -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pyiceberg.catalog.memory import InMemoryCatalog
-from pyiceberg.table import StaticTable, Table
+from pyiceberg.table import Table
 
 from pipeline.errors import InputContractError
 from pipeline.storage.store import list_files
@@ -39,6 +39,14 @@ def table(catalog: InMemoryCatalog) -> Table:
 
 def folder_of(table: Table) -> str:
     return table.location().removeprefix("file://")
+
+
+def change_metadata(table: Table, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the newest metadata by hand."""
+    newest = max(Path(folder_of(table)).glob("metadata/*.metadata.json"))
+    data: dict[str, Any] = json.loads(newest.read_text())
+    change(data)
+    newest.write_text(json.dumps(data))
 
 
 def test_the_latest_version_is_read(table: Table) -> None:
@@ -98,14 +106,25 @@ def test_a_file_that_is_gone_is_named(table: Table) -> None:
         list_files(folder_of(table))
 
 
-def test_lists_of_files_that_lie_elsewhere_are_not_opened(table: Table, tmp_path: Path) -> None:
-    newest = max(Path(folder_of(table)).glob("metadata/*.metadata.json"))
-    data: dict[str, Any] = json.loads(newest.read_text())
-    for snapshot in data["snapshots"]:
-        snapshot["manifest-list"] = "/etc/hostname"
-    newest.write_text(json.dumps(data))
+def test_lists_of_files_that_lie_elsewhere_are_not_opened(table: Table) -> None:
+    def change(data: dict[str, Any]) -> None:
+        for snapshot in data["snapshots"]:
+            snapshot["manifest-list"] = "/etc/hostname"
+
+    change_metadata(table, change)
     with pytest.raises(InputContractError, match="a list of files at /etc/hostname"):
         list_files(folder_of(table))
+
+
+def test_properties_of_a_table_choose_no_code_and_no_store(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    planted = {"py-io-impl": "planted.FileIO", "s3.endpoint": "http://127.0.0.1:1"}
+    change_metadata(table, lambda data: data["properties"].update(planted))
+    assert ids(folder_of(table)) == ["q1", "q3"]
+    assert not (tmp_path / "marker").exists()
 
 
 def test_rows_that_are_deleted_by_files_of_their_own_are_refused(
@@ -119,8 +138,7 @@ def test_rows_that_are_deleted_by_files_of_their_own_are_refused(
         tasks[0].delete_files.add(tasks[0].file)
         return tasks
 
-    monkeypatch.setattr(type(StaticTable.from_metadata(table.metadata_location).scan()),
-                        "plan_files", with_deletes)  # fmt: skip
+    monkeypatch.setattr(type(table.scan()), "plan_files", with_deletes)
     with pytest.raises(InputContractError, match=r"deleted by files of their own.*compact it"):
         list_files(folder_of(table))
 
