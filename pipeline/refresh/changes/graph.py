@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Final
 
 import pyarrow as pa
 
@@ -20,12 +21,16 @@ from pipeline.refresh.changes.work import (
     write_buckets,
 )
 
+_MOST_TASKS: Final = 1_000
+
 
 def records(work: Work, todo: Sequence[int], config: RayConfig) -> Iterator[Record]:
     """Parts as they are written, in any order; those without rows last."""
     made = set()
     if work.files:
-        rows = mapped(numbers(len(work.files)), partial(_deal_out, work=work, todo=todo), config)
+        tasks = _tasks(work.files)
+        dealing = partial(_deal_out, work=work, todo=todo, tasks=tasks)
+        rows = mapped(numbers(tasks), dealing, config)
         written = partial(_write_buckets, work=work)
         dataset = mapped(shuffled(rows, BUCKET, len(todo)), written, config, whole=True)
         for row in rows_of(dataset):
@@ -41,14 +46,21 @@ def picked(
 ) -> Iterator[pa.Table]:
     """What a function picks from each file, in any order; few rows, since they come here."""
     if files:
-        task = partial(_pick, files=tuple(files), pick=pick)
-        for row in rows_of(mapped(numbers(len(files)), task, config)):
+        tasks = _tasks(files)
+        picking = partial(_pick, files=tuple(files), pick=pick, tasks=tasks)
+        for row in rows_of(mapped(numbers(tasks), picking, config)):
             yield pa.ipc.open_stream(row["rows"]).read_all()
 
 
-def _deal_out(batch: pa.Table, work: Work, todo: Sequence[int]) -> pa.Table:
+def _tasks(files: Sequence[RunFile]) -> int:
+    """How many tasks read the files: a run of small units has more files than Ray likes tasks."""
+    return min(len(files), _MOST_TASKS)
+
+
+def _deal_out(batch: pa.Table, work: Work, todo: Sequence[int], tasks: int) -> Iterator[pa.Table]:
     [number] = batch.column("id").to_pylist()
-    return dealt_out(work.files[number], work, todo)
+    for file in work.files[number::tasks]:
+        yield dealt_out(file, work, todo)
 
 
 def _write_buckets(batch: pa.Table, work: Work) -> Iterator[pa.Table]:
@@ -57,11 +69,12 @@ def _write_buckets(batch: pa.Table, work: Work) -> Iterator[pa.Table]:
 
 
 def _pick(
-    batch: pa.Table, files: tuple[RunFile, ...], pick: Callable[[RunFile], pa.Table]
-) -> pa.Table:
+    batch: pa.Table, files: tuple[RunFile, ...], pick: Callable[[RunFile], pa.Table], tasks: int
+) -> Iterator[pa.Table]:
     [number] = batch.column("id").to_pylist()
-    rows = pick(files[number])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as stream:
-        stream.write_table(rows)
-    return pa.table({"rows": pa.array([sink.getvalue().to_pybytes()], pa.binary())})
+    for file in files[number::tasks]:
+        rows = pick(file)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as stream:
+            stream.write_table(rows)
+        yield pa.table({"rows": pa.array([sink.getvalue().to_pybytes()], pa.binary())})

@@ -8,11 +8,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.config.gates import GatesConfig
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.refresh.changes import graph
 from pipeline.refresh.changes.folder import Changes
 from pipeline.refresh.changes.in_process import InProcess
 from pipeline.refresh.changes.making import Sizes, make_changes
+from pipeline.refresh.gates.check import measure
+from pipeline.refresh.gates.judgements import Judgements
 from tests.makers import long_table
 from tests.refresh.changes.oracle import Row, changed_rows
 from tests.refresh.changes.runs import job, next_night, rows_of, run_of
@@ -78,10 +82,25 @@ def test_from_nothing_all_is_new_and_to_itself_nothing_is(nights: Runs, tmp_path
     assert same.manifest["statistics"]["scores"]["drift"] == 0.0
 
 
-def test_ray_makes_the_same_bytes(ray_cluster: None, nights: Runs, tmp_path: Path) -> None:
+def test_ray_makes_the_same_bytes(
+    ray_cluster: None, nights: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _, before, after = nights
     alone = made(tmp_path / "alone", before, after, sizes=SMALL)
+    monkeypatch.setattr(graph, "_MOST_TASKS", 3)  # fewer than there are files
     assert content(made(tmp_path / "ray", before, after, "cluster", sizes=SMALL)) == content(alone)
+    # Rows of judged queries are picked there, too.
+    (tmp_path / "qrels.txt").write_text("q003 0 d0 1\nq011 0 d1 1\n")
+    gates = GatesConfig(min_ndcg=0.0, qrels=str(tmp_path / "qrels.txt"))
+    judgements = Judgements.open(gates)
+    found = [
+        measure(
+            gates, alone, before, after, job(tmp_path, long_table(1), mode=mode),
+            judgements=judgements,
+        )
+        for mode in ("in_process", "cluster")
+    ]  # fmt: skip
+    assert found[0] == found[1]
 
 
 def test_what_is_there_is_not_made_again(
