@@ -3,6 +3,8 @@
 A delivery is one ``MERGE``, a full load one overwrite; each commit carries the generation as the
 format's own application transaction (``txn``), so that rows and generation cannot disagree.
 Readers have what Delta gives them: a version of the table, whole.
+
+Reading: [serving.md](serving.md#delta).
 """
 
 from __future__ import annotations

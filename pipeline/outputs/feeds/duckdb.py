@@ -2,6 +2,8 @@
 
 The next generation is made in a copy beside it: in place, one reader that has the file open would
 keep the feed out, and the feed every reader. Who has the old file open reads it on.
+
+Reading: [serving.md](serving.md#duckdb).
 """
 
 from __future__ import annotations

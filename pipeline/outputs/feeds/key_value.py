@@ -3,6 +3,8 @@
 A line is ``{"query_id": ..., "doc_ids": [...], "scores": [...]}`` in rank order, a score null where
 there is none; or ``{"query_id": ..., "gone": true}``. Each replaces all that the store has of the
 query. ``full`` in the manifest says that queries without a line are gone as well.
+
+Reading: [serving.md](serving.md#key_value).
 """
 
 from __future__ import annotations

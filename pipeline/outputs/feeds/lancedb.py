@@ -3,6 +3,8 @@
 Readers check out the tag ``current``. What a delivery does to the table before it moves the tag is
 in versions that nobody has checked out. Beside it each generation has a tag of its own,
 ``generation-N``, so that the table itself says what it holds.
+
+Reading: [serving.md](serving.md#lancedb).
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Three tables in one schema, for ``table: rankings``: ``rankings`` with the rows, its primary key
 (query_id, doc_id); ``rankings_generation`` with one row, which says what ``rankings`` holds; and
 ``rankings_staging``, into which parts are copied before.
+
+Reading: [serving.md](serving.md#postgresql).
 """
 
 from __future__ import annotations

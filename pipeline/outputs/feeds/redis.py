@@ -1,7 +1,7 @@
 """Redis and stores that speak its protocol: the ranked list of each query under a key of its own.
 
-Plain commands only, no scripts: ``HSET``, ``HDEL``, ``SADD``, ``SCAN`` and the like. How the keys
-lie, and why a reader sees one generation whole, says :mod:`.support.redis_layout`.
+Plain commands only, no scripts. A night writes a version of each list that changed; one key says
+which versions are served. How a service reads them is in [serving.md](serving.md#redis).
 """
 
 from __future__ import annotations
