@@ -53,16 +53,6 @@ OF_REUSE: Final = (
     "reuse.finished",
 )
 
-#: Steps of bringing one target to a publication, in their order.
-OF_FEEDING: Final = (
-    "feed.recorded",
-    "feed.begun",
-    "feed.part_put",
-    "feed.part_recorded",
-    "feed.switched",
-    "feed.cleaned",
-)
-
 #: Steps of making a run the current one, in their order.
 OF_PUBLICATION: Final = (
     "publication.claimed",
