@@ -28,10 +28,10 @@ from jobs.command import (
     run_job,
     show_config,
 )
+from jobs.feed import show_fed
 from jobs.rerank import show_outcome, show_plan, show_staging
 from pipeline.candidates.reuse import ReuseTable
 from pipeline.config import RefreshConfig
-from pipeline.errors import ConfigurationError
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.run import begin_imports
@@ -39,6 +39,7 @@ from pipeline.execution.runs.garbage import Garbage
 from pipeline.execution.staged_input import NotStagedError
 from pipeline.refresh.changes.folder import Changes
 from pipeline.refresh.feeding import Fed
+from pipeline.refresh.gates.judging import GateResult
 from pipeline.refresh.night import Night, Standing, Watcher, plan_night, refresh
 from pipeline.refresh.publications.record import Publication
 
@@ -60,7 +61,7 @@ def refresh_lists(
         typer.Option(
             "--accept",
             metavar="GATE",
-            help="Publish although this gate fails; repeatable. Needs --reason.",
+            help="Publish although this gate fails (min_overlap ...); repeatable.",
         ),
     ] = None,
     reason: Annotated[
@@ -76,10 +77,6 @@ def refresh_lists(
         if print_config:
             show_config(job)
             return
-        if bool(accept) != bool(reason and reason.strip()):
-            raise ConfigurationError(
-                "--accept GATE and --reason TEXT go together: which gate may fail tonight, and why"
-            )
         night = Night(
             config=job,
             date=night_of(date),
@@ -146,6 +143,11 @@ class Shown(Watcher):
             f"gone; in {sum(lists.values()):,} lists"
         )
 
+    def judged(self, results: Sequence[GateResult]) -> None:
+        """What every gate has measured."""
+        for result in results:
+            console.say(f"{'gate' if result.passed else 'FAILED':<11}{result}")
+
     def published(self, publication: Publication, *, before: bool) -> None:
         """The publication that names the run."""
         already = ", before" if before else ""
@@ -153,9 +155,7 @@ class Shown(Watcher):
 
     def fed(self, fed: Fed) -> None:
         """What came of one feed."""
-        stands = "nothing" if fed.generation is None else f"generation {fed.generation}"
-        how = "failed, stands at " if fed.failure is not None else ""
-        console.say(f"feed       {fed.name}: {how}{stands}")
+        show_fed(fed)
 
     def retired(self, gone: Sequence[Garbage]) -> None:
         """How much was past its time."""

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pipeline.config.base import Settings
 from pipeline.config.dates import names_date, with_date
 from pipeline.config.feeds import FeedConfig
+from pipeline.config.gates import GatesConfig
 from pipeline.config.models import JobConfig
 
 
@@ -35,6 +36,7 @@ class RefreshSection(Settings):
         description="Days after which a score is made anew although nothing changed; about one "
         "query in so many is due each night. null: scores are good until something changes.",
     )
+    gates: GatesConfig = GatesConfig()
     retention: RetentionConfig = RetentionConfig()
     feeds: tuple[FeedConfig, ...] = Field(
         (),

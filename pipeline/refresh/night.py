@@ -26,6 +26,9 @@ from pipeline.outputs.feeds.support.finding import build_all
 from pipeline.refresh.changes.folder import Changes
 from pipeline.refresh.changes.making import make_changes
 from pipeline.refresh.feeding import Fed, feed_targets
+from pipeline.refresh.gates.check import check_names, measure, passed
+from pipeline.refresh.gates.judgements import Judgements
+from pipeline.refresh.gates.judging import GateResult
 from pipeline.refresh.publications.publishing import publish
 from pipeline.refresh.publications.reading import (
     current,
@@ -33,7 +36,7 @@ from pipeline.refresh.publications.reading import (
     manifest_digest,
     run_of,
 )
-from pipeline.refresh.publications.record import Publication
+from pipeline.refresh.publications.record import Publication, whoami
 from pipeline.refresh.publications.retention import retire
 from pipeline.refresh.reuse.making import Reuse
 from pipeline.refresh.reuse.previous import Previous
@@ -95,6 +98,9 @@ class Watcher:
     def compared(self, changes: Changes) -> None:
         """What is different from what serves now is known."""
 
+    def judged(self, results: Sequence[GateResult]) -> None:
+        """Every gate was measured; a failed one that is not accepted ends the night now."""
+
     def published(self, publication: Publication, *, before: bool) -> None:
         """The run serves from here on; ``before``: it had been published already."""
 
@@ -132,12 +138,17 @@ def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
     Raises:
         ConfigurationError: a later night is published, the run was rolled back, or a setting is
             wrong.
+        GateError: a gate failed that was not accepted; nothing is published.
         PublishedMeanwhileError: another refresh has published since this one began.
         FeedError: targets failed; the run is published, and the same night again goes on with them.
         RerankError: as :func:`pipeline.execution.run.execute`.
     """
     watcher = watcher or Watcher()
-    feeds = build_all(night.config.refresh.feeds)  # what is wrong with one is said at once
+    section = night.config.refresh
+    # What is wrong with these is said before a night's work.
+    check_names(night.accept, night.reason, section.gates)
+    judgements = Judgements.open(section.gates)
+    feeds = build_all(section.feeds)
     with ExitStack() as staying:
         standing = look_up(night)
         watcher.began(night, standing)
@@ -151,7 +162,9 @@ def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
         changes = compare(night, standing, prepared.folder)
         failpoints.reached("night.compared")
         watcher.compared(changes)
-        publication = publish_run(night, standing, prepared.folder)
+        results = measured(night, standing, changes, prepared.folder, judgements)
+        watcher.judged(results)
+        publication = publish_run(night, standing, prepared.folder, results)
         failpoints.reached("night.published")
         watcher.published(publication, before=False)
     else:
@@ -248,14 +261,49 @@ def compare(night: Night, standing: Standing, folder: RunFolder) -> Changes:
     return make_changes(night.root, before, folder, night.config)
 
 
-def publish_run(night: Night, standing: Standing, folder: RunFolder) -> Publication:
-    """Make the run the current one.
+def measured(
+    night: Night,
+    standing: Standing,
+    changes: Changes,
+    folder: RunFolder,
+    judgements: Judgements | None,
+) -> tuple[GateResult, ...]:
+    """Every gate that is on, with what was measured."""
+    now = standing.current
+    return measure(
+        night.config.refresh.gates,
+        changes,
+        None if now is None else run_of(night.root, now),
+        folder,
+        night.config,
+        judgements=judgements,
+    )
+
+
+def publish_run(
+    night: Night, standing: Standing, folder: RunFolder, results: Sequence[GateResult]
+) -> Publication:
+    """Make the run the current one, if it passes its gates or they are accepted.
 
     Raises:
+        GateError: a gate failed that was not accepted.
         PublishedMeanwhileError: another refresh has published since this one began.
     """
-    after = None if standing.current is None else standing.current.sequence
-    return publish(night.root, folder, after=after, date=night.date)
+    accepted = passed(
+        results,
+        accept=night.accept,
+        by=whoami(),
+        at=datetime.datetime.now(UTC).isoformat(),
+        why=night.reason,
+    )
+    return publish(
+        night.root,
+        folder,
+        after=None if standing.current is None else standing.current.sequence,
+        date=night.date,
+        gates={result.name: result.record() for result in results},
+        accepted=[one.record() for one in accepted],
+    )
 
 
 def feed(night: Night, feeds: Sequence[Feed], watcher: Watcher) -> list[Fed]:

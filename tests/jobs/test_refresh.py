@@ -69,8 +69,13 @@ def test_a_night_is_explained_run_and_found_again(tmp_path: Path, job: Path) -> 
     planned = json.loads(invoke("plan", "-c", job, "--date", "2026-01-31", "--json").output)
     assert planned["reuse"]["counts"]["documents"]["reuse"] == reuse
     assert planned["reuse"]["why"] is None
-    second = said("refresh", "-c", job, "--date", "2026-01-31")
-    assert f"{reuse} scores of an earlier run" in second
+    refused = invoke("refresh", "-c", job, "--date", "2026-01-31")
+    assert refused.exit_code == 7
+    assert "FAILED     min_query_coverage: 0.9" in refused.output
+    assert "gone: q" in refused.output  # a query to look at
+    accept = ("--accept", "min_query_coverage", "--reason", "one was retired")
+    second = said("refresh", "-c", job, "--date", "2026-01-31", *accept)
+    assert f"{reuse} scores of an earlier run" in second  # of the same run, which was finished
     assert "published 2" in second
     again = said("refresh", "-c", job, "--date", "2026-01-31")
     assert "finished before" in again
@@ -82,9 +87,11 @@ def test_a_night_is_explained_run_and_found_again(tmp_path: Path, job: Path) -> 
     ("words", "code", "message"),
     [
         (["--date", "yesterday"], 2, "does not match the format"),
-        (["--accept", "min_overlap"], 2, "--reason TEXT"),
-        (["--reason", "because"], 2, "--accept GATE"),
-        (["--accept", "min_overlap", "--reason", " "], 2, "which gate may fail"),
+        (["--accept", "min_overlap"], 2, "say why with --reason TEXT"),
+        (["--reason", "because"], 2, "is that of --accept GATE"),
+        (["--accept", "min_overlap", "--reason", " "], 2, "say why with"),
+        (["--accept", "overlap", "--reason", "so"], 2, "no such gate; known: min_query_coverage"),
+        (["--set", "refresh.gates.qrels=q.tsv"], 2, "min_ndcg is not; set both or neither"),
         (["--set", "refresh.max_age=3"], 2, "did you mean 'max_age_days'"),
         (["--set", "output.path=out/{date}"], 2, "remove {date}"),
         (["--set", "output.columns=[scored_at]"], 2, "'scored_at' is written by a run"),

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import RefreshConfig
+from pipeline.config.gates import GATES
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
 from pipeline.refresh.night import Night, Refreshed, refresh
@@ -21,6 +22,9 @@ from tests.refresh.collections import Collection
 
 FIRST = date(2026, 1, 30)
 FAMILY = "tests.refresh.families.counted"
+
+#: Gates that every night passes, for tests of something else.
+OPEN = {name: None for name in GATES}
 
 #: What a refresh adds to the rows of a run.
 MORE = ("content_key", "scored_at")
@@ -33,12 +37,12 @@ class Season:
     Attributes:
         folder: for the inputs of all nights and for what becomes of them.
         model: the section of the job.
-        section: ``refresh`` of the job.
+        section: ``refresh`` of the job; its gates are off unless a test sets them.
     """
 
     folder: Path
     model: Mapping[str, Any] = field(default_factory=dict)
-    section: dict[str, Any] = field(default_factory=dict)
+    section: dict[str, Any] = field(default_factory=lambda: {"gates": dict(OPEN)})
 
     @property
     def root(self) -> str:

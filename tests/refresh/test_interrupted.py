@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
 from pipeline.config import RefreshConfig
-from pipeline.errors import ConfigurationError, ExitCode, NotFoundError
+from pipeline.errors import ConfigurationError, ExitCode, GateError, NotFoundError
 from pipeline.refresh.night import Night, refresh
 from pipeline.refresh.publications.reading import current, history
 from pipeline.refresh.publications.rolling_back import rollback
@@ -29,9 +30,13 @@ STEPS = (
     "unit.written",
     "success.written",
     "night.ran",
+    "night.compared",
     "publication.claimed",
     "publication.created",
     "night.published",
+    "feed.part_put",
+    "feed.switched",
+    "night.fed",
     "night.retired",
 )
 
@@ -52,12 +57,17 @@ def test_a_night_that_is_killed_at_any_step_comes_to_the_same_publication(
     drivers: Drivers, season: Season, two_nights: tuple[Collection, Collection]
 ) -> None:
     first, second = two_nights
+    target = Path(season.root) / "feed"
+    season.section["feeds"] = [
+        {"name": "search", "kind": "elasticsearch", "alias": "answers", "path": str(target)}
+    ]
     season.night(first, 0)
     night = season.given(second, 1)
     before = season.folder / "before"
     shutil.copytree(season.root, before)
     done = season.night(second, 1)
-    wanted = rows(done.outcome.folder)
+    wanted, delivered = rows(done.outcome.folder), files(target / "000000002")
+    assert delivered
     for step in STEPS:
         shutil.rmtree(season.root)
         shutil.copytree(before, season.root)
@@ -71,6 +81,15 @@ def test_a_night_that_is_killed_at_any_step_comes_to_the_same_publication(
         assert again.publication.run_id == done.publication.run_id
         assert again.publication.manifest_sha256 == done.publication.manifest_sha256
         assert rows(again.outcome.folder).equals(wanted)
+        assert [fed.generation for fed in again.fed] == [2]
+        assert files(target / "000000002") == delivered, step
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The requests that a feed has written of one generation."""
+    assert (folder / "manifest.json").is_file()
+    pieces = (path for path in folder.iterdir() if path.name != "manifest.json")
+    return {path.name: path.read_bytes() for path in pieces}
 
 
 def test_of_two_refreshes_of_one_night_one_works(
@@ -159,3 +178,31 @@ def test_an_input_that_is_not_there_leaves_what_serves(season: Season) -> None:
     with pytest.raises(NotFoundError, match=str(FIRST)):
         refresh(night)
     assert current(season.root) is None
+
+
+def test_a_gate_that_fails_publishes_nothing_and_is_accepted_by_name(
+    season: Season, two_nights: tuple[Collection, Collection]
+) -> None:
+    first, _ = two_nights
+    season.section["gates"]["min_query_coverage"] = 0.9
+    season.night(first, 0)
+    season.shown()
+    fewer = first.with_queries(added=0, removed=3, seed=4)
+    for _ in range(2):
+        with pytest.raises(GateError, match=r"min_query_coverage: 0\.75") as refused:
+            season.night(fewer, 1)
+        assert refused.value.exit_code == 7
+        assert [one.sequence for one in history(season.root)] == [1]
+    done = season.night(
+        fewer, 1, accept=frozenset(["min_query_coverage"]), reason="three were retired"
+    )
+    assert season.shown() == []
+    [accepted] = done.publication.accepted
+    assert (accepted["gate"], accepted["why"]) == ("min_query_coverage", "three were retired")
+    assert "@" in accepted["by"]
+    assert done.publication.gates["min_query_coverage"] == {
+        "value": 0.75, "limit": 0.9, "passed": False
+    }  # fmt: skip
+    # It was of that night only, and the next one compares with what was accepted.
+    season.night(fewer, 2)
+    assert [one.sequence for one in history(season.root)] == [3, 2, 1]

@@ -33,7 +33,7 @@ def first(request: pytest.FixtureRequest) -> Collection:
     path = DATA / request.param / "candidates.parquet"
     if not path.is_file():
         pytest.skip(f"needs ../shared/data/{request.param}")
-    return real(path, queries=15)
+    return real(path, queries=8)
 
 
 def test_every_night_is_what_a_full_run_gives_and_scores_only_what_is_new(
@@ -138,7 +138,7 @@ def test_everything_is_scored_anew_where_that_is_asked_for(season: Season) -> No
 
 
 def test_scores_are_made_anew_when_they_are_due_and_never_get_older(season: Season) -> None:
-    season.section = {"max_age_days": 3}
+    season.section["max_age_days"] = 3
     collection = generated(queries=20)
     season.night(collection, 0)
     season.shown()
