@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,11 +34,13 @@ _NULL, _TEXT, _BYTES = b"n", b"t", b"b"
 _Value = tuple[bytes, memoryview] | None
 
 
-def content_keys(lists: CandidateLists, *, pointwise: bool, fingerprint: str) -> pa.Array:
+def content_keys(
+    lists: CandidateLists, *, pointwise: bool, fingerprint: str, images: bool = True
+) -> pa.Array:
     """The content key of each document.
 
-    An image is known by its bytes, or, where only the place is given that it is read from, by that
-    place; a run takes what lies there for unchanged.
+    An image is known by its bytes. What lies at a place may change from night to night, so where an
+    image is given by its path or URI, nothing that a model is shown with it has a key.
 
     Args:
         lists: Q lists with N documents in all.
@@ -45,20 +49,53 @@ def content_keys(lists: CandidateLists, *, pointwise: bool, fingerprint: str) ->
             first stage, so each key says the whole list and a place in it.
         fingerprint: what else scores depend on, see
             :func:`pipeline.execution.runs.identity.score_fingerprint`.
+        images: whether the family is shown images; those of others are no content.
 
     Returns:
-        fixed_size_binary(16) [N]; null where a reason stands against the document.
+        fixed_size_binary(16) [N]; null where a reason stands against the document, or where an image
+        that its score depends on is given by its place.
     """
-    kept, places = lists.scoreable()
+    kept, places = (lists if images else _without_images(lists)).scoreable()
     start = hashlib.blake2b(digest_size=schema.CONTENT_KEY_BYTES)
     _add(start, (_TEXT, memoryview(f"{_VERSION} {pointwise} {fingerprint}".encode())))
     queries = [start.copy() for _ in range(len(kept))]
     _add_shown(queries, kept.queries, schema.QUERY)
     found = _of_pairs(kept, queries) if pointwise else _of_lists(kept, queries)
+    elsewhere = _shown_by_place(kept, pointwise=pointwise)
     keys: list[bytes | None] = [None] * lists.documents.num_rows
-    for place, key in zip(places.tolist(), found, strict=True):
-        keys[place] = key
+    for place, key, unknown in zip(places.tolist(), found, elsewhere.tolist(), strict=True):
+        keys[place] = None if unknown else key
     return pa.array(keys, schema.CONTENT_KEY_TYPE)
+
+
+def _without_images(lists: CandidateLists) -> CandidateLists:
+    def only_text(table: pa.Table) -> pa.Table:
+        return table.drop_columns([n for n in table.column_names if n == schema.IMAGE])
+
+    return replace(lists, queries=only_text(lists.queries), documents=only_text(lists.documents))
+
+
+def _shown_by_place(lists: CandidateLists, *, pointwise: bool) -> npt.NDArray[np.bool_]:
+    """bool [N]: the score of a document depends on an image that is given by its place."""
+    of_document = lists.query_of_document
+    found = _by_place(lists.documents)
+    if not pointwise:
+        found = np.isin(of_document, of_document[found])
+    return found | _by_place(lists.queries)[of_document]
+
+
+def _by_place(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """bool [rows]: the image is given by its path or URI."""
+    if schema.IMAGE not in table.column_names:
+        return np.zeros(table.num_rows, dtype=bool)
+    images = [value for chunk in table.column(schema.IMAGE).chunks for value in _values(chunk)]
+    return np.array(
+        [
+            one is not None and one[0] == _TEXT and bytes(one[1][:5]).lower() != b"data:"
+            for one in images
+        ],
+        dtype=bool,
+    )
 
 
 def _of_pairs(lists: CandidateLists, queries: Sequence[hashlib.blake2b]) -> Iterator[bytes]:

@@ -195,7 +195,12 @@ def write_part(folder: str, number: int, *, start: int, stop: int, rows: pa.Tabl
 
 
 def with_known(
-    lists: CandidateLists, table: pa.Table, *, pointwise: bool, fingerprint: str
+    lists: CandidateLists,
+    table: pa.Table,
+    *,
+    pointwise: bool,
+    fingerprint: str,
+    images: bool = True,
 ) -> CandidateLists:
     """The same lists with what is known of each document beside it.
 
@@ -204,12 +209,13 @@ def with_known(
         table: rows of :data:`PART_SCHEMA`.
         pointwise: see :func:`pipeline.candidates.content_keys.content_keys`.
         fingerprint: likewise.
+        images: likewise.
 
     Returns:
         Lists whose documents have the columns ``@reused_score``, NaN where none is known,
         ``content_key``, and ``scored_at``, null where no score is known.
     """
-    keys = content_keys(lists, pointwise=pointwise, fingerprint=fingerprint)
+    keys = content_keys(lists, pointwise=pointwise, fingerprint=fingerprint, images=images)
     scores, scored_at = known(lists, keys, table, pointwise=pointwise)
     found = {
         schema.REUSED_SCORE: pa.array(scores),

@@ -129,8 +129,26 @@ def test_an_image_is_known_by_its_bytes_however_its_column_is_made() -> None:
     assert with_images(pa.array(inline, pa.binary()).dictionary_encode()) == keys
     mixed = with_images(both)
     assert [mixed[0], mixed[2]] == [keys[0], keys[2]]
-    assert mixed[1] == with_images(pa.array(places))[1]  # which is read from there
-    assert with_images(pa.array(["png"]))[0] != keys[0]
+    assert mixed[1] is None, "it is read from a place"
+    inside = with_images(pa.array(["data:image/png;base64,YQ==", "DATA:image/png;base64,YQ=="]))
+    assert None not in inside and not {*inside} & {*keys}
+
+
+def test_what_lies_at_a_place_may_change_and_has_no_key() -> None:
+    lists = CandidateLists.from_texts("q", ["a", "b", "c"])
+    places = pa.array([None, "s3://pages/1.png", None])
+    documents = lists.documents.append_column(schema.IMAGE, places)
+    queries = lists.queries.append_column(schema.IMAGE, pa.array(["query.png"]))
+    shown_by_place = replace(lists, documents=documents)
+
+    alone = keys_of(shown_by_place, pointwise=True)
+    assert alone[1] is None
+    assert [alone[0], alone[2]] == [keys_of(lists, pointwise=True)[place] for place in (0, 2)]
+    assert keys_of(shown_by_place, pointwise=False) == [None] * 3
+    assert keys_of(replace(lists, queries=queries), pointwise=True) == [None] * 3
+
+    text_only = content_keys(shown_by_place, pointwise=True, fingerprint="f", images=False)
+    assert text_only.to_pylist() == keys_of(lists, pointwise=True)
 
 
 @given(lists_of_candidates())

@@ -104,6 +104,7 @@ def read(number: int, job: Job) -> pa.Table:
             lists,
             job.reuse.scores(unit.start, unit.stop),
             pointwise=reranker_of(job).pointwise,
+            images=reranker_of(job).reads_images,
             fingerprint=job.reuse.score_fingerprint,
         )
     return rows.row({schema.UNIT: unit.name, LISTS: lists.to_ipc()})

@@ -127,7 +127,9 @@ class _Seen:
 
 
 def _looked_up(lists: CandidateLists, scores: pa.Table, young: pa.Table, work: Work) -> _Seen:
-    keys = content_keys(lists, pointwise=work.pointwise, fingerprint=work.fingerprint)
+    keys = content_keys(
+        lists, pointwise=work.pointwise, fingerprint=work.fingerprint, images=work.images
+    )
 
     def found(table: pa.Table) -> Flags:
         return np.isfinite(known(lists, keys, table, pointwise=work.pointwise)[0])
@@ -137,7 +139,7 @@ def _looked_up(lists: CandidateLists, scores: pa.Table, young: pa.Table, work: W
         queries=_text(lists.queries.column(schema.QUERY_ID)),
         of_document=lists.query_of_document,
         doc_ids=_text(lists.documents.column(schema.DOC_ID)),
-        scorable=keys.is_valid().to_numpy(zero_copy_only=False),
+        scorable=pc.is_null(lists.documents.column(schema.REASON)).to_numpy(),
         taken=taken,
         too_old=found(scores) & ~taken,
         kept=keys.filter(pa.array(taken)),

@@ -105,6 +105,7 @@ class Work:
         parts: of the table.
         old: yesterday's units, those that a task reads together.
         pointwise: whether a score depends on its query and document alone.
+        images: whether it depends on images.
         fingerprint: what else scores depend on.
         date: the night that the table is for.
         max_age_days: how old scores may get; None: of any age.
@@ -116,6 +117,7 @@ class Work:
     parts: tuple[Part, ...]
     old: tuple[tuple[OldUnit, ...], ...]
     pointwise: bool
+    images: bool
     fingerprint: str
     date: datetime.date
     max_age_days: int | None
