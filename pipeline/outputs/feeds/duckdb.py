@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow as pa
 from pydantic import Field, field_validator
 
 from pipeline.config import Settings
@@ -24,8 +23,8 @@ from pipeline.extras import library
 from pipeline.outputs.feeds.support.base import ChangePart, Delivery, Feed
 from pipeline.outputs.feeds.support.row_table import (
     KEYS,
+    all_rows,
     expect_base,
-    gone_keys,
     kept_rows,
     reshaped,
     row_schema,
@@ -89,10 +88,9 @@ class DuckdbFeed(Feed):
     def put(self, number: int, part: ChangePart, delivery: Delivery) -> None:
         """Delete what is gone and what comes anew, and insert the latter."""
         rows = part.rows()
-        kept = kept_rows(rows, delivery)
-        self._open.register("changed", pa.concat_tables([gone_keys(rows), kept.select(KEYS)]))
+        self._open.register("changed", all_rows(rows, delivery).select(list(KEYS)))
         self._open.execute(f"DELETE FROM rankings t USING changed s WHERE {_SAME}")
-        self._open.register("kept", kept)
+        self._open.register("kept", kept_rows(rows, delivery))
         self._open.execute("INSERT INTO rankings BY NAME SELECT * FROM kept")
         for name in ("changed", "kept"):
             self._open.unregister(name)

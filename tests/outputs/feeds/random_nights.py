@@ -86,9 +86,9 @@ class Nights:
     def schema(self) -> pa.Schema:
         return pa.schema(
             [
-                pa.field("query_id", self.ids),
-                pa.field("doc_id", self.ids),
-                pa.field(CHANGE, pa.string()),
+                pa.field("query_id", self.ids, nullable=False),
+                pa.field("doc_id", self.ids, nullable=False),
+                pa.field(CHANGE, pa.string(), nullable=False),
                 pa.field("rank", pa.int32()),
                 pa.field("score", pa.float32()),
                 pa.field("previous_rank", pa.int32()),

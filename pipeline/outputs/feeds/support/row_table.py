@@ -34,11 +34,6 @@ def kept_rows(rows: pa.Table, delivery: Delivery) -> pa.Table:
     return all_rows(rows.filter(pc.not_equal(rows[CHANGE], GONE)), delivery)
 
 
-def gone_keys(rows: pa.Table) -> pa.Table:
-    """Ids of the rows of a part that the table has no longer."""
-    return rows.filter(pc.equal(rows[CHANGE], GONE)).select(list(KEYS))
-
-
 def all_rows(rows: pa.Table, delivery: Delivery) -> pa.Table:
     """The rows of a part with the table's columns; those that are gone have no ``rank``."""
     wanted = row_schema(delivery)
