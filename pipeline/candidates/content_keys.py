@@ -52,8 +52,8 @@ def content_keys(
         images: whether the family is shown images; those of others are no content.
 
     Returns:
-        fixed_size_binary(16) [N]; null where a reason stands against the document, or where an image
-        that its score depends on is given by its place.
+        fixed_size_binary(16) [N]; null where a reason stands against the document, or where
+        an image that its score depends on is given by its place.
     """
     kept, places = (lists if images else _without_images(lists)).scoreable()
     start = hashlib.blake2b(digest_size=schema.CONTENT_KEY_BYTES)

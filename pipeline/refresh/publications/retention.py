@@ -30,8 +30,14 @@ from pipeline.refresh.publications.claims import (
     announce,
     announced,
 )
-from pipeline.refresh.publications.leftovers import old_announcements, unnamed_folders
+from pipeline.refresh.publications.leftovers import (
+    CHANGES,
+    REUSE,
+    old_announcements,
+    unnamed_folders,
+)
 from pipeline.refresh.publications.reading import history, root_of
+from pipeline.refresh.publications.record import FOLDER as PUBLISHED
 from pipeline.refresh.publications.record import Publication, path_of
 from pipeline.storage.files import FOLDER
 from pipeline.storage.store import delete, join, last_modified, list_entries
@@ -97,6 +103,8 @@ def retire(
         if value is not None and value < least:
             raise ConfigurationError(f"{name}: {value}, expected a whole number from {least}")
     root = root_of(root)
+    if not {PUBLISHED, REUSE, CHANGES} & {entry.name for entry in list_entries(root)}:
+        return []  # an output folder without a refresh
     before = now - timedelta(hours=older_than_h)
     found = history(root)[::-1]
     going = beyond(found, keep_last=keep_last, keep_days=keep_days, now=now)

@@ -96,8 +96,8 @@ class Reuse:
         work = Work(
             source=source, separator=self.config.input.text_separator, folder=folder,
             parts=parts_of(plan.units, self.sizes.part), old=tasks_of(old, self.sizes.part),
-            pointwise=reranker.pointwise, images=reranker.reads_images, fingerprint=fingerprint, date=self.date,
-            max_age_days=self.max_age_days,
+            pointwise=reranker.pointwise, images=reranker.reads_images, fingerprint=fingerprint,
+            date=self.date, max_age_days=self.max_age_days,
         )  # fmt: skip
         place = self._place(source, plan.documents + sum(unit.documents for unit in old))
         records = _records(work, place, plan, old, why)
