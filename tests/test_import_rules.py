@@ -47,6 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.execution", "pipeline.api"),
     ("pipeline.refresh.changes",),
     ("pipeline.refresh.gates",),
+    ("pipeline.refresh",),
     ("pipeline.distillation.sets", "pipeline.inspection"),
     ("pipeline.distillation",),
     ("pipeline.demo", "pipeline.bench", "pipeline.distillation.student"),

@@ -36,7 +36,7 @@ def test_a_resolved_configuration_reads_back_as_itself() -> None:
         (MINIMAL, ["limit.x=1", "limit=[1"], "not valid YAML|limit"),
         (MINIMAL, ["input.path.x=1"], "'input.path' is a value, not a section"),
         ("model: {name: x}\ninput: {path: in}\n", [], "missing key 'output'"),
-        ("model: {weights: x}\ninput: {path: i}\noutput: {path: o}\n", [], "set model.name"),
+        ("model: {revision: x}\ninput: {path: i}\noutput: {path: o}\n", [], "set model.name"),
         ("- 1\n", [], "expected a mapping"),
         ("a: [", [], "not valid YAML"),
     ],
