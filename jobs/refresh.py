@@ -40,7 +40,14 @@ from pipeline.execution.staged_input import NotStagedError
 from pipeline.refresh.changes.folder import Changes
 from pipeline.refresh.feeding import Fed
 from pipeline.refresh.gates.judging import GateResult
-from pipeline.refresh.night import Night, Standing, Watcher, plan_night, refresh
+from pipeline.refresh.night import (
+    Night,
+    Refreshed,
+    Standing,
+    Watcher,
+    plan_night,
+    refresh,
+)
 from pipeline.refresh.publications.record import Publication
 
 
@@ -163,6 +170,17 @@ class Shown(Watcher):
         if kinds:
             removed = ", ".join(f"{number:,} {kind}" for kind, number in sorted(kinds.items()))
             console.say(f"retired    {removed}")
+
+    def ended(self, done: Refreshed) -> None:
+        """The night in a line."""
+        manifest = done.outcome.manifest
+        fresh = manifest["documents"] - done.outcome.reused - manifest["quarantined"]
+        fed = f", {len(done.fed)} feeds brought to it" if done.fed else ""
+        console.say(
+            f"done       {done.publication.date}: publication {done.publication.sequence} serves"
+            f"{fed}; {fresh:,} of {manifest['documents']:,} documents scored, "
+            f"{done.seconds:,.1f} s in all"
+        )
 
 
 def show_reuse(table: ReuseTable) -> None:

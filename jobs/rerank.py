@@ -22,12 +22,13 @@ from jobs.command import (
     allowed,
     command,
     console,
-    read_config,
+    read_any_job,
     run_job,
     show_config,
 )
 from pipeline.cluster.job_server import FOLDER_LINE
-from pipeline.config import JobConfig
+from pipeline.config import JobConfig, RefreshConfig
+from pipeline.errors import ConfigurationError
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.run import begin_imports, execute
@@ -48,7 +49,12 @@ def run(
 ) -> None:
     """Rerank candidate lists; run again to resume, or to learn that all is done and whole."""
     with command():
-        job = read_config(JobConfig, config, overrides, limit=limit)
+        job = read_any_job(config, overrides, limit=limit)
+        if isinstance(job, RefreshConfig):
+            raise ConfigurationError(
+                f"{config}: has a section 'refresh', so it is a job of `rerank refresh`; without "
+                "that section it is run as it stands"
+            )
         if print_config:
             show_config(job)
             return

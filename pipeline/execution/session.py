@@ -101,7 +101,7 @@ def _report(session: Session, *, started: float, state: str) -> None:
     """Write ``report.json``; a session that may no longer write, or cannot, leaves none."""
     if session.lease.lost:
         return
-    staged = session.prepared.staged
+    staged, reuse = session.prepared.staged, session.prepared.reuse
     report = {
         "run_id": session.prepared.plan.run_id,
         "state": state,
@@ -110,6 +110,7 @@ def _report(session: Session, *, started: float, state: str) -> None:
         "started": started,
         "ended": time.time(),
         "staging": None if staged is None else staged.report(),
+        "reuse": None if reuse is None else {"why": reuse.why, "counts": reuse.counts},
     } | session.ledger.report()
     try:
         path = session.prepared.folder.file(REPORT)

@@ -7,6 +7,7 @@ its content what it made before, makes what is missing, and so they come to the 
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -110,6 +111,9 @@ class Watcher:
     def retired(self, gone: Sequence[Garbage]) -> None:
         """What is past its time was removed."""
 
+    def ended(self, done: Refreshed) -> None:
+        """The whole night is over, and well."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
@@ -120,12 +124,14 @@ class Refreshed:
         outcome: of the run.
         publication: that names the run.
         fed: what came of each feed.
+        seconds: that all of it took now.
     """
 
     table: ReuseTable
     outcome: Outcome
     publication: Publication
-    fed: tuple[Fed, ...] = ()
+    fed: tuple[Fed, ...]
+    seconds: float
 
 
 def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
@@ -143,7 +149,7 @@ def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
         FeedError: targets failed; the run is published, and the same night again goes on with them.
         RerankError: as :func:`pipeline.execution.run.execute`.
     """
-    watcher = watcher or Watcher()
+    begun, watcher = time.monotonic(), watcher or Watcher()
     section = night.config.refresh
     # What is wrong with these is said before a night's work.
     check_names(night.accept, night.reason, section.gates)
@@ -174,7 +180,15 @@ def refresh(night: Night, watcher: Watcher | None = None) -> Refreshed:
     watcher.retired(remove_old(night))
     failpoints.reached("night.retired")
     assert prepared.reuse is not None
-    return Refreshed(table=prepared.reuse, outcome=outcome, publication=publication, fed=tuple(fed))
+    done = Refreshed(
+        table=prepared.reuse,
+        outcome=outcome,
+        publication=publication,
+        fed=tuple(fed),
+        seconds=time.monotonic() - begun,
+    )
+    watcher.ended(done)
+    return done
 
 
 def plan_night(night: Night, watcher: Watcher | None = None) -> Prepared:

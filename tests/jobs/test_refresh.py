@@ -77,10 +77,26 @@ def test_a_night_is_explained_run_and_found_again(tmp_path: Path, job: Path) -> 
     second = said("refresh", "-c", job, "--date", "2026-01-31", *accept)
     assert f"{reuse} scores of an earlier run" in second  # of the same run, which was finished
     assert "published 2" in second
+    assert f"publication 2 serves; {rescore + new} of {len(today)} documents scored" in second
+    report = json.loads((tmp_path / "out" / run_id(tmp_path) / "report.json").read_text())
+    assert report["reuse"]["counts"]["documents"]["reuse"] == reuse
     again = said("refresh", "-c", job, "--date", "2026-01-31")
     assert "finished before" in again
     assert "published 2, before" in again
     assert f"reused {reuse}" in said("status", tmp_path / "out").replace(" scores", "")
+
+
+def run_id(folder: Path) -> str:
+    """The run that serves."""
+    serving = current(str(folder / "out"))
+    assert serving is not None
+    return serving.run_id
+
+
+def test_a_refresh_is_not_run_as_a_job_that_is_no_refresh(job: Path) -> None:
+    result = invoke("run", "-c", job)
+    assert result.exit_code == 2
+    assert "it is a job of `rerank refresh`" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from pipeline.errors import DamagedRunError, RunFailedError
 from pipeline.execution.runs import records
 from pipeline.execution.runs.publication import check_published
 from pipeline.execution.runs.verification import manifest_of
+from pipeline.refresh.publications.reading import current
 from tests.execution.cluster.head import ALLOW, PYTHON, RAY, ROOT, Head, started_head
 from tests.execution.cluster.processes import wait_for
 from tests.makers import long_table, write
@@ -104,6 +105,21 @@ def test_a_job_that_publishes_returns_0_and_again_finds_itself_finished(
     )  # fmt: skip
     assert by_hand.returncode == 0, by_hand.stdout + by_hand.stderr
     assert "finished   before; nothing to do" in by_hand.stdout
+
+
+def test_a_refresh_is_sent_as_one_and_publishes_its_night(head: Head, tmp_path: Path) -> None:
+    file = job_file(tmp_path)
+    job = yaml.safe_load(file.read_text(encoding="utf-8")) | {"refresh": {}}
+    job["input"]["path"] = str(tmp_path / "{date}.parquet")
+    (tmp_path / "in.parquet").rename(tmp_path / "2026-01-31.parquet")
+    file.write_text(yaml.safe_dump(job), encoding="utf-8")
+    words = ("submit", "-c", str(file), *ALLOW, "--address", head.url, "--python", PYTHON)
+    done = rerank(head, *words, "--date", "2026-01-31")
+    assert done.returncode == 0, done.stdout + done.stderr
+    serving = current(str(tmp_path / "out"))
+    assert serving is not None
+    assert (serving.sequence, str(serving.date)) == (1, "2026-01-31")
+    assert f"published  {tmp_path / 'out' / serving.run_id}" in done.stdout
 
 
 def test_a_job_that_fails_returns_its_own_code(head: Head, tmp_path: Path) -> None:
