@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 from pydantic import Field, model_validator
 
@@ -12,18 +13,24 @@ from pipeline.config.feeds import FeedConfig
 from pipeline.config.gates import GatesConfig
 from pipeline.config.models import JobConfig
 
+#: Publications that always stay: what serves, and what its night was built on.
+LEAST_KEPT: Final = 2
+
 
 class RetentionConfig(Settings):
     """How long publications are kept, with the runs, reuse tables and changes that they name."""
 
     keep_last: int | None = Field(
-        7, ge=1, description="So many publications are kept; null: keep_days alone decides."
+        7,
+        ge=LEAST_KEPT,
+        description="So many publications are kept, at least two, for a night that is done again "
+        "builds on the one before; null: two, and what keep_days keeps.",
     )
     keep_days: int | None = Field(
         30,
         ge=0,
         description="What was published less than so many days ago is kept; null: keep_last alone "
-        "decides. What neither keeps is removed after a refresh; with neither, nothing is.",
+        "decides. What neither keeps is removed after a refresh; with both null, nothing is.",
     )
 
 

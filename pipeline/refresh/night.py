@@ -16,6 +16,7 @@ from datetime import UTC
 from pipeline import failpoints
 from pipeline.candidates.reuse import ReuseTable
 from pipeline.config import RefreshConfig
+from pipeline.config.refresh import LEAST_KEPT
 from pipeline.errors import ConfigurationError
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared, prepare
@@ -339,9 +340,11 @@ def feed(night: Night, feeds: Sequence[Feed], watcher: Watcher) -> list[Fed]:
 def remove_old(night: Night) -> list[Garbage]:
     """Remove publications past their time, and what nothing else names."""
     kept = night.config.refresh.retention
+    if kept.keep_last is None and kept.keep_days is None:
+        return []
     return retire(
         night.root,
-        keep_last=kept.keep_last,
+        keep_last=kept.keep_last or LEAST_KEPT,
         keep_days=kept.keep_days,
         now=datetime.datetime.now(UTC),
         delete=True,

@@ -63,7 +63,7 @@ def test_the_folder_of_publications_is_the_same_every_night() -> None:
     [
         ("refresh.max_age=3", "did you mean 'max_age_days'"),
         ("refresh.max_age_days=0", "refresh.max_age_days"),
-        ("refresh.retention.keep_last=0", "refresh.retention.keep_last"),
+        ("refresh.retention.keep_last=1", "refresh.retention.keep_last"),
         ("refesh.max_age_days=3", "did you mean 'refresh'"),
     ],
 )

@@ -206,3 +206,17 @@ def test_a_gate_that_fails_publishes_nothing_and_is_accepted_by_name(
     # It was of that night only, and the next one compares with what was accepted.
     season.night(fewer, 2)
     assert [one.sequence for one in history(season.root)] == [3, 2, 1]
+
+
+def test_old_nights_are_retired_and_the_same_night_again_is_still_the_same(
+    season: Season, two_nights: tuple[Collection, Collection]
+) -> None:
+    first, second = two_nights
+    season.section["retention"] = {"keep_last": None, "keep_days": 0}
+    for number in range(3):
+        season.night(first, number)
+    done = season.night(second, 3)
+    assert [one.sequence for one in history(season.root)] == [4, 3]
+    kept = {one.run_id for one in history(season.root)}
+    assert {path.parent.name for path in Path(season.root).glob("*/run.json")} == kept
+    assert season.night(second, 3).publication == done.publication
