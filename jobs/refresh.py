@@ -37,17 +37,11 @@ from pipeline.execution.preparation import Prepared
 from pipeline.execution.run import begin_imports
 from pipeline.execution.runs.garbage import Garbage
 from pipeline.execution.staged_input import NotStagedError
+from pipeline.refresh.asked import Night, Refreshed, Standing, Watcher
 from pipeline.refresh.changes.folder import Changes
 from pipeline.refresh.feeding import Fed
 from pipeline.refresh.gates.judging import GateResult
-from pipeline.refresh.night import (
-    Night,
-    Refreshed,
-    Standing,
-    Watcher,
-    plan_night,
-    refresh,
-)
+from pipeline.refresh.night import plan_night, refresh
 from pipeline.refresh.publications.record import Publication
 
 

@@ -32,7 +32,8 @@ from pipeline.execution.runs.run_folder import RunFolder, find_run
 from pipeline.execution.runs.state import lines, run_state
 from pipeline.execution.runs.verification import audit
 from pipeline.execution.staged_input import NotStagedError
-from pipeline.refresh.night import Night, plan_night
+from pipeline.refresh.asked import Night
+from pipeline.refresh.night import plan_night
 from pipeline.reports.terminal import Terminal
 from pipeline.staging.making import Staging
 

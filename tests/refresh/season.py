@@ -16,7 +16,8 @@ from pipeline.config import RefreshConfig
 from pipeline.config.gates import GATES
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
-from pipeline.refresh.night import Night, Refreshed, refresh
+from pipeline.refresh.asked import Night, Refreshed
+from pipeline.refresh.night import refresh
 from tests.execution.drivers import families_of_tests
 from tests.refresh.collections import Collection
 

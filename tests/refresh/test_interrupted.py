@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.config import RefreshConfig
 from pipeline.errors import ConfigurationError, ExitCode, GateError, NotFoundError
-from pipeline.refresh.night import Night, refresh
+from pipeline.refresh.asked import Night
+from pipeline.refresh.night import refresh
 from pipeline.refresh.publications.reading import current, history
 from pipeline.refresh.publications.rolling_back import rollback
 from tests.execution.drivers import KILLED, Driver, Drivers, families_of_tests
