@@ -19,11 +19,11 @@ from tests.execution.drivers import Drivers, families_of_tests
 Rerank = Callable[..., Outcome]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """One real local Ray for every test of a file; a run joins it instead of starting one.
+    """One real local Ray for every test of the session; a run joins it instead of starting one.
 
-    Not for the session: its processes take a tenth of a CPU, all the time that they are there.
+    Not one for each file: a process that has begun and ended several may die of the last one's end.
 
     It is told of a GPU, so that replicas of families that compute on the CPU wherever they stand
     can be run as replicas with a GPU are: with two units in each.
