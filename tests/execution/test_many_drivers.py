@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,7 +57,7 @@ def at_once(drivers: Drivers, path: Path, output: str, hooks: tuple[str, ...]) -
 def test_of_three_drivers_one_publishes_twelve_times(
     drivers: Drivers, path: Path, s3_folder: str, reference: Reference
 ) -> None:
-    def race(number: int) -> None:
+    for number in range(12):
         output = f"{s3_folder}/{number}"
         started = at_once(drivers, path, output, HOOKS)
         codes = sorted(driver.wait() for driver in started)
@@ -66,10 +65,6 @@ def test_of_three_drivers_one_publishes_twelve_times(
         assert set(codes) <= {0, 75}, errors
         assert sum("\npublished" in driver.errors for driver in started) == 1, errors
         assert not problems(output, TABLE, reference)
-
-    # Two races at a time, each for a run of its own: who loses mostly waits.
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(race, range(12)))
 
 
 def test_a_second_driver_is_told_who_is_at_work(
