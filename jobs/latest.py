@@ -43,7 +43,7 @@ def latest(
             typer.echo(json.dumps(about | ({"files": ranked} if files else {}), indent=2))
         elif files:
             for name in ranked:
-                typer.echo(name)
+                console.say(name)
         else:
             for heading, text in _lines(current, folder.path):
                 console.say(f"{heading:<13}{text}")
