@@ -60,7 +60,8 @@ def _lines(current: Publication, folder: str) -> list[tuple[str, str]]:
         lines.append(("rollback", f"to publication {current.restores}: {current.why}"))
     for name, gate in current.gates.items():
         state = "passed" if gate["passed"] else "FAILED"
-        lines.append((f"gate {name}", f"{gate['value']} (limit {gate['limit']}) {state}"))
+        value = "nothing to compare" if gate["value"] is None else gate["value"]
+        lines.append(("gate", f"{name}: {value} (limit {gate['limit']}) {state}"))
     for one in current.accepted:
         lines.append(("accepted", f"{one['gate']} by {one['by']} at {one['at']}: {one['why']}"))
     return lines

@@ -36,7 +36,12 @@ def root(tmp_path: Path, runs: list[RunFolder]) -> Path:
 def test_latest_shows_what_counts(root: Path, runs: list[RunFolder]) -> None:
     shown = rerank("latest", root)
     assert shown.exit_code == 0, shown.stderr
-    for text in ("publication  3", "2026-11-03", runs[2].path, "min_overlap", "0.75 (limit 0.5)"):
+    for text in (
+        "publication  3",
+        "2026-11-03",
+        runs[2].path,
+        "gate         min_overlap: 0.75 (limit 0.5) passed",
+    ):
         assert text in shown.stdout
     found = json.loads(rerank("latest", root, "--json", "--files").stdout)
     assert (found["sequence"], found["date"], found["folder"]) == (3, "2026-11-03", runs[2].path)
