@@ -6,6 +6,7 @@ of the seconds that torch takes to import.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.process import BaseProcess
@@ -107,6 +108,8 @@ class Drivers:
 
     folder: Path
     started: list[Driver] = field(default_factory=list)
+    #: Of logs; threads of a test may start drivers at once, and each has a log of its own.
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def start(
         self,
@@ -126,7 +129,7 @@ class Drivers:
             environment: more variables.
             work: function, as ``module:name``, that does the job.
         """
-        log = self.folder / f"driver-{len(self.started)}.log"
+        log = self.folder / f"driver-{next(self._numbers)}.log"
         variables = {name: v for name, v in os.environ.items() if name.startswith("AWS_")}
         variables |= {failpoints.VARIABLE: at, **(environment or {})}
         given = (work, dict(job), variables, hooks, str(log))
