@@ -44,7 +44,7 @@ def is_commit(revision: str | None) -> bool:
 
 
 def commit_of(repo: str, revision: str | None) -> str:
-    """The commit that a branch, a tag or a shortened commit stands for now.
+    """The commit that a branch or a tag stands for now.
 
     Args:
         repo: ``owner/name``.

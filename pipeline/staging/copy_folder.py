@@ -24,9 +24,10 @@ from typing import Any, Final
 
 from pipeline import failpoints
 from pipeline.errors import DamagedRunError
-from pipeline.outputs.sealed import NotWholeError, sealed_json, unsealed_json
+from pipeline.outputs.sealed import sealed_json
 from pipeline.staging.part_file import PartBytes
 from pipeline.storage.files import FILE, FOLDER, FileIdentity
+from pipeline.storage.sealed_files import read_or_remove
 from pipeline.storage.store import (
     create_if_absent,
     delete,
@@ -90,16 +91,7 @@ class CopyFolder:
         return self._json(MANIFEST)
 
     def _json(self, name: str) -> dict[str, Any] | None:
-        path = join(self.path, name)
-        found = read_versioned(path, most_bytes=_MOST_BYTES)
-        if found is None:
-            return None
-        try:
-            return unsealed_json(found[0])
-        except NotWholeError as error:
-            logger.warning("%s is damaged (%s) and is made anew", path, error)
-            delete(path)
-            return None
+        return read_or_remove(join(self.path, name), most_bytes=_MOST_BYTES)
 
     def commit(self, number: int, part: PartBytes) -> dict[str, Any]:
         """Put a part and its record; returns the record."""

@@ -24,13 +24,13 @@ from pipeline import failpoints
 from pipeline.candidates.reuse import MANIFEST, ReusePart, ReuseTable, write_part
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.storage.files import FILE
-from pipeline.storage.seals import NotWholeError, sealed_json, unsealed_json
+from pipeline.storage.sealed_files import read_or_remove
+from pipeline.storage.seals import sealed_json
 from pipeline.storage.store import (
     create_if_absent,
     delete,
     join,
     list_entries,
-    read_versioned,
     write_whole,
 )
 
@@ -123,15 +123,7 @@ class TableFolder:
         return join(self.path, f"{key.removesuffix('.parquet')}.json")
 
     def _read(self, path: str) -> dict[str, Any] | None:
-        found = read_versioned(path, most_bytes=_MOST_BYTES)
-        if found is None:
-            return None
-        try:
-            return unsealed_json(found[0])
-        except NotWholeError as error:
-            logger.warning("%s is damaged (%s) and is made anew", path, error)
-            delete(path)
-            return None
+        return read_or_remove(path, most_bytes=_MOST_BYTES)
 
 
 def parts_of_records(records: Sequence[dict[str, Any]]) -> tuple[ReusePart, ...]:
