@@ -58,6 +58,8 @@ def load_decoder(
     heads: Mapping[str, Callable[[int], nn.Module]],
     rename: Rename | None = None,
     ignore: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    causal: bool = True,
     packed: bool,
     device: torch.device,
     dtype: torch.dtype,
@@ -66,10 +68,12 @@ def load_decoder(
 
     Args:
         checkpoint: its files.
-        kind: ``model_type``, one of :data:`PACKABLE`.
+        kind: ``model_type``; one of :data:`PACKABLE` where ``packed``.
         heads: make modules that take states, given the width of a state.
         rename: a stored (name, tensor) to the network's pairs.
         ignore: patterns of stored names that carry nothing.
+        optional: patterns of names in heads that the file may lack; they keep what they hold.
+        causal: whether a token sees only those before it.
         packed: whether batches come without padding.
         device: where to.
         dtype: of the body.
@@ -84,7 +88,9 @@ def load_decoder(
     from pipeline.networks.network_config import network_config
 
     where = checkpoint.folder / "config.json"
-    config = network_config(checkpoint.config, kind=kind, where=where)
+    # transformers' masks go by this word, of any decoder's configuration (masking_utils).
+    given = {} if causal else {"is_causal": False}
+    config = network_config(checkpoint.config, kind=kind, where=where, **given)
 
     def with_heads(body: nn.Module) -> nn.ModuleDict:
         made = {name: head(config.hidden_size) for name, head in heads.items()}
@@ -109,6 +115,7 @@ def load_decoder(
         checkpoint,
         rename=rename,
         ignore=(*_IGNORED, *ignore),
+        optional=optional,
         heads=tuple(heads),
         device=device,
     )
@@ -174,9 +181,9 @@ def read_log_odds(network: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
 def read_decoder(body: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
     """[r, hidden]: the last states at every readout of a batch.
 
-    Where the batch is padded (bodies of Qwen2 and Qwen3), that is on the right, where a causal
-    network never looks, so it needs no mask. Saying so by the layers' own word keeps transformers
-    from looking for packed sequences, which is a synchronisation with the device.
+    Where the batch is padded, that is on the right, where a causal network never looks, so it needs
+    no mask but that of its windows. Saying so by the layers' own word (Qwen2 and Qwen3 have one)
+    keeps transformers from looking for packed sequences, a synchronisation with the device.
     """
     states: torch.Tensor
     if packed:
@@ -189,8 +196,32 @@ def read_decoder(body: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
     from pipeline.networks.padding import pad
 
     padded = pad(batch, 0)
-    mask = None if body.has_sliding_layers else {"full_attention": None}
+    mask = None if getattr(body, "has_sliding_layers", True) else {"full_attention": None}
     states = body(
         input_ids=padded.input_ids, attention_mask=mask, use_cache=False
     ).last_hidden_state
     return states[padded.readout_rows, padded.readout_columns]
+
+
+def read_mean(body: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
+    """float32 [b, hidden]: the mean of the last states of each sequence of a batch.
+
+    The body was loaded with ``causal=False``: a token sees all of its sequence.
+    """
+    if packed:
+        import torch
+
+        from pipeline.networks.packed import Reading, mean, pack
+
+        flat = pack(batch, causal=False)
+        every = Reading(rows=torch.arange(len(flat.input_ids[0]), device=batch.device), plan=None)
+        embedded = body.embed_tokens(flat.input_ids[0])
+        return mean(body(embedded, flat.position_ids[0], flat.plan, every), batch.lengths)
+    from pipeline.networks.padding import pad
+
+    padded = pad(batch, 0)
+    inputs = {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
+    states = body(**inputs, use_cache=False).last_hidden_state.float()
+    seen = padded.attention_mask[..., None].to(states.dtype)
+    total: torch.Tensor = (states * seen).sum(1)
+    return total / seen.sum(1)
