@@ -19,6 +19,7 @@ from pipeline.prompts.long_documents import (
     windows,
 )
 from pipeline.sequences.sequences import Sequences
+from pipeline.sequences.shared_prefixes import groups, share_beginnings
 from pipeline.tokenization.tokens import (
     TextTokenizer,
     TokenArena,
@@ -29,7 +30,7 @@ from pipeline.tokenization.tokens import (
 
 if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
-    from pipeline.sequences.arrays import Floats, Int64s
+    from pipeline.sequences.arrays import Floats, Int32s, Int64s
 
 Activation = Literal["none", "sigmoid"]
 
@@ -57,7 +58,12 @@ class Limits:
 
 
 def encode_pairs(
-    lists: CandidateLists, tokenizer: TextTokenizer, limits: Limits, *, segments: bool
+    lists: CandidateLists,
+    tokenizer: TextTokenizer,
+    limits: Limits,
+    *,
+    segments: bool = False,
+    causal: bool = False,
 ) -> Sequences:
     """One sequence per document, or per chunk of it, as the tokenizer's pair template says.
 
@@ -69,6 +75,8 @@ def encode_pairs(
         tokenizer: of the checkpoint.
         limits: what is kept.
         segments: whether the network takes token types.
+        causal: whether a token sees only those before it. Sequences are then read at their last
+            token, and those of one query share their beginning.
     """
     pair = tokenizer.template(pair=True)
     queries, query_text = distinct_array(lists.queries.column(schema.QUERY))
@@ -84,6 +92,7 @@ def encode_pairs(
         parts = [(query_arena, query_of, query), (document_arena, document_text, kept)]
         ids, offsets, types = pair.assemble(parts)
         links = spent(np.diff(offsets), kept < whole)
+        asked, begun = query_of, query
     else:
         if limits.query is None:
             query = np.minimum(query, np.maximum(room // 2, room - whole))
@@ -100,9 +109,40 @@ def encode_pairs(
         first = first_pieces(of, len(whole))
         cut = (limits.long_documents == "head_tail") & (whole > room - query)
         links = {_FIRST: first, **spent(np.diff(offsets[first]), cut)}
+        asked, begun = query_of[of], query[of]
+    if causal:
+        before = len(pair.pieces[0]) + len(pair.pieces[1])
+        return _read_last(ids, offsets, links, asked=asked, shared=begun + before)
     return Sequences.one_readout_each(
         ids, offsets, segment_ids=types if segments else None, links=links
     )
+
+
+def _read_last(
+    ids: Int32s, offsets: Int64s, links: dict[str, Int64s], *, asked: Int64s, shared: Int64s
+) -> Sequences:
+    """Sequences that are read at their last token, and go on after a beginning of their query's.
+
+    A tokenizer without special tokens makes no token of two empty texts. Such a pair is a sequence
+    all the same, of one token that stands for nothing: :func:`decode_pairs` gives it no score.
+
+    Args:
+        ids: int32 [T].
+        offsets: int64 [S + 1].
+        links: of the sequences.
+        asked: int64 [S], the query of each.
+        shared: int64 [S], tokens of it and of what stands around it.
+    """
+    nothing = np.diff(offsets) == 0
+    if nothing.any():
+        ids = np.insert(ids, offsets[:-1][nothing], 0)
+        offsets = offsets + np.append(0, np.cumsum(nothing))
+    last = np.diff(offsets) - 1
+    sequences = Sequences.one_readout_each(
+        ids, offsets, positions=last.astype(np.int32), links=links
+    )
+    shared = np.minimum(shared, last)  # a document may be empty, and nothing stand behind it
+    return share_beginnings(sequences, groups(asked, shared), shared)
 
 
 def _pieces(arena: TokenArena, texts: Int64s, room: Int64s, limits: Limits) -> Pieces:
@@ -115,14 +155,17 @@ def _pieces(arena: TokenArena, texts: Int64s, room: Int64s, limits: Limits) -> P
 def decode_pairs(
     sequences: Sequences, readouts: Floats, *, activation: Activation, settings: AggregateSettings
 ) -> Floats:
-    """float32 [N]: the activation of each logit [S, 1], then the aggregate of each document."""
+    """float32 [N]: the activation of each logit [S, 1], then the aggregate of each document.
+
+    NaN for a document of whose pair the tokenizer made no token.
+    """
     scores = np.ascontiguousarray(readouts[:, 0], dtype=np.float32)
     if activation == "sigmoid":
         scores = sigmoid(scores)
-    if _FIRST not in sequences.links:
-        return scores
-    first = sequences.links[_FIRST]
-    return aggregate(scores, first, how=settings.chunk_aggregate, top_k=settings.top_k)
+    if _FIRST in sequences.links:
+        first = sequences.links[_FIRST]
+        scores = aggregate(scores, first, how=settings.chunk_aggregate, top_k=settings.top_k)
+    return np.where(sequences.links[schema.N_TOKENS] > 0, scores, np.float32(np.nan))
 
 
 def sigmoid(logits: Floats) -> Floats:
