@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
 _INDEX = "model.safetensors.index.json"
+_WEIGHTS = "model.safetensors"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
 _ABSENT = "absent"
 
@@ -137,24 +138,33 @@ class Checkpoint:
         index = self.table(_INDEX)
         if index:
             names = shards(index, self.folder / _INDEX)
-        elif (self.folder / "model.safetensors").exists():
-            names = ["model.safetensors"]
+        elif (self.folder / _WEIGHTS).exists():
+            names = [_WEIGHTS]
         else:
             names = sorted(path.name for path in self.folder.glob("*.safetensors"))
         if not names:
-            self._refuse_pickle()
+            self._refuse_pickle(self.folder)
         return names
 
-    def _refuse_pickle(self) -> None:
-        pickles = [name for name in _PICKLES if (self.folder / name).exists()]
+    def _refuse_pickle(self, folder: Path) -> None:
+        pickles = [name for name in _PICKLES if (folder / name).exists()]
         if pickles:
             raise ModelError(
-                f"{self.folder}: only {pickles[0]}, a pickle file, which can run code when it is "
+                f"{folder}: only {pickles[0]}, a pickle file, which can run code when it is "
                 'opened; convert it once in a place you trust, e.g. python -c "import torch, '
                 "safetensors.torch as s; s.save_file({k: v.contiguous() for k, v in torch.load("
                 "'pytorch_model.bin', weights_only=True).items()}, 'model.safetensors')\""
             )
-        raise ModelError(f"{self.folder}: no *.safetensors file; expected model.safetensors")
+        raise ModelError(f"{folder}: no *.safetensors file; expected model.safetensors")
+
+    def require_module_weights(self, folder: str) -> None:
+        """Refuse a module of sentence-transformers without ``model.safetensors`` in its folder.
+
+        Raises:
+            ModelError: there is none, or only a pickle file.
+        """
+        if not (self.folder / folder / _WEIGHTS).exists():
+            self._refuse_pickle(self.folder / folder)
 
     def check_sha256(self, expected: str) -> None:
         """Compare ``model.safetensors`` with a published digest.
@@ -200,8 +210,20 @@ class Checkpoint:
             ModelError: a file is damaged or is not what was planned; perhaps at the very end, so
                 no tensor may be used before that.
         """
+        yield from self._read_weights(self._weight_names())
+
+    def module_tensors(self, folder: str) -> Iterator[tuple[str, torch.Tensor]]:
+        """As :meth:`tensors`, of a module of sentence-transformers in a folder such as 2_Dense.
+
+        Raises:
+            ModelError: as there; or it has no weights.
+        """
+        self.require_module_weights(folder)
+        yield from self._read_weights([f"{folder}/{_WEIGHTS}"])
+
+    def _read_weights(self, names: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
         wanted = []
-        for name in self._weight_names():
+        for name in names:
             path = self.file(name)
             if self.expected is not None and name not in self.expected:
                 self._refuse(name, _ABSENT, "a new file")

@@ -6,17 +6,17 @@ name, never skipped; classes are known by their names and never imported.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.checkpoints.module_chain import MODULES as MODULES
+from pipeline.checkpoints.module_chain import modules
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
 
 MODEL: Final = "config_sentence_transformers.json"
-MODULES: Final = "modules.json"
 TRANSFORMER: Final = "sentence_bert_config.json"
 
 #: Older names of the same file, by architecture (base/modules/transformer.py).
@@ -49,38 +49,21 @@ _HOW_TO_LOAD: Final = frozenset(
 #: Tokens that a text has with its special ones and some of its own.
 _SHORTEST: Final = 4
 
-_FOLDER: Final = re.compile(r"[\w-]+")
-
 
 def module_kinds(checkpoint: Checkpoint) -> dict[str, str]:
-    """Class name to folder of every module, in order.
+    """Class name to folder of every module, in order, where no class is there twice.
 
     Raises:
-        ModelError: a module of others, arguments, a folder elsewhere, a class twice.
+        ModelError: as :func:`pipeline.checkpoints.module_chain.modules` does; no modules, a class
+            twice.
     """
     where = checkpoint.folder / MODULES
-    modules = checkpoint.json(MODULES, required=True)
-    if not isinstance(modules, list) or not all(isinstance(m, Mapping) for m in modules):
-        raise ModelError(f"{where}: expected a list of modules")
-    kinds: dict[str, str] = {}
-    for module in modules:
-        unknown = sorted(set(module) - {"idx", "name", "path", "type", "kwargs"})
-        if unknown or module.get("kwargs"):
-            key = unknown[0] if unknown else "kwargs"
-            raise ModelError(f"{where}: '{key}' of module {module.get('name')!r} is not understood")
-        package, _, kind = str(module.get("type")).rpartition(".")
-        path = str(module.get("path", ""))
-        if package.partition(".")[0] != "sentence_transformers":
-            raise ModelError(
-                f"{where}: module '{module.get('type')}' is code of the checkpoint's own or of "
-                "another package, which is never run"
-            )
-        if kind in kinds or (path != "" if kind == "Transformer" else not _FOLDER.fullmatch(path)):
-            raise ModelError(
-                f"{where}: module {kind} in '{path}'; expected the Transformer in the folder "
-                "itself and every other module once, in a folder beside it"
-            )
-        kinds[kind] = path
+    found = modules(checkpoint)
+    kinds = {module.kind: module.folder for module in found}
+    if len(kinds) < len(found):
+        raise ModelError(f"{where}: a class twice; expected every module once")
+    if not found:
+        checkpoint.json(MODULES, required=True)
     return kinds
 
 

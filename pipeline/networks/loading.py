@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.errors import ModelError
@@ -115,16 +116,45 @@ def load_weights(
         ModelError: a tensor is missing, unexpected, of the wrong shape or no fractions; names all
             of them.
     """
-    import torch
-
     from pipeline.networks.linears import convert_linears
 
     for name in heads:
         _in_float32(network.get_submodule(name))
+    copy_tensors(
+        network, _renamed(checkpoint, rename, ignore), where=checkpoint.folder, optional=optional
+    )
+    network.to(device)
+    network.eval()
+    network.requires_grad_(False)
+    if converted:
+        convert_linears(network, device)
+
+
+def copy_tensors(
+    network: nn.Module,
+    tensors: Iterable[tuple[str, torch.Tensor]],
+    *,
+    where: Path,
+    optional: Sequence[str] = (),
+) -> None:
+    """Copy tensors into the parameters and buffers of their names, in place.
+
+    Args:
+        network: what is filled.
+        tensors: by the network's names.
+        where: the folder that they come from, for messages.
+        optional: patterns of names that may be missing.
+
+    Raises:
+        ModelError: a tensor is missing, unexpected, of the wrong shape or no fractions; names all
+            of them.
+    """
+    import torch
+
     state = network.state_dict()
     missing, problems = set(state), []
     with torch.no_grad():
-        for name, tensor in _renamed(checkpoint, rename, ignore):
+        for name, tensor in tensors:
             if name not in state:
                 problems.append(f"unexpected tensor '{name}'")
             elif state[name].is_floating_point() != tensor.is_floating_point():
@@ -145,14 +175,9 @@ def load_weights(
     if problems:
         shown = "; ".join(problems[:8]) + (f"; {len(problems) - 8} more" if problems[8:] else "")
         raise ModelError(
-            f"{checkpoint.folder}: {shown}. The file does not fit the family that was asked for, "
+            f"{where}: {shown}. The file does not fit the family that was asked for, "
             "or is damaged: check model.family, or fetch the checkpoint again"
         )
-    network.to(device)
-    network.eval()
-    network.requires_grad_(False)
-    if converted:
-        convert_linears(network, device)
 
 
 def _renamed(
