@@ -1,46 +1,141 @@
-"""Classification heads: one label is a score; what several labels mean is in no file."""
+"""Classification heads: how many labels, and the one score that several logits make.
+
+One label is a score. Of two, the second stands for "relevant" wherever a reranker was trained with
+labels (monoBERT and monoT5's classifiers, cross-encoders trained with cross-entropy): the score is
+the log-odds of class 1, whose sigmoid is softmax's probability of class 1. What more labels mean is
+in no file, so the settings give each of them a grade.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from pipeline.errors import ModelError
+import numpy as np
+from pydantic import Field, FiniteFloat
+
+from pipeline.config import Settings
+from pipeline.errors import ConfigurationError, ModelError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from pipeline.checkpoints.checkpoint import Checkpoint
 
-#: The last layer of BERT's, DeBERTa's and ModernBERT's heads, and of RoBERTa's.
-_LAST: Final = ("classifier.weight", "classifier.out_proj.weight")
+#: The last layer of BERT's, DeBERTa's and ModernBERT's heads, of RoBERTa's, and of decoders'.
+_LAST: Final = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
+
+#: What a score is where labels have grades.
+EXPECTED_GRADE: Final = "expected_grade"
 
 
-def require_one_label(checkpoint: Checkpoint) -> None:
-    """Refuse a head with several labels, by config.json and by the weights themselves.
+class HeadSettings(Settings):
+    """Settings of families with a classification head."""
+
+    grades: tuple[FiniteFloat, ...] | None = Field(
+        None,
+        min_length=2,
+        description="One grade per label, in the head's order: the score is the expected grade "
+        "under softmax. Needed for three labels or more; two score as the log-odds of the second.",
+    )
+
+
+def labels_of(checkpoint: Checkpoint) -> int:
+    """How many labels the head has, by config.json and by the weights themselves.
 
     transformers leaves the labels out of config.json where there are two, so the file alone does
-    not tell. With two labels the second is often "relevant", and a reranker that took the first
-    would turn every list round; which it is depends on who trained it.
+    not tell; where it does say, both must agree. Without a known tensor the file's word counts,
+    and 1 where it has none.
 
     Raises:
-        ModelError: names the number of labels.
+        ModelError: they disagree, or two tensors do.
     """
     config = checkpoint.config
     names = config.get("id2label")
     stated = len(names) if isinstance(names, Mapping | list) and names else None
-    stated = stated or config.get("num_labels") or 1
-    counts: list[tuple[object, object]] = [(checkpoint.folder / "config.json", stated)]
-    # A process that was given hashes asks headers nothing: the plan looked at these weights, and
-    # whoever loads them compares them.
-    shapes = checkpoint.shapes() if checkpoint.expected is None else {}
+    stated = stated or config.get("num_labels")
+    counts: list[tuple[object, object]] = []
+    if stated is not None:
+        counts.append((checkpoint.folder / "config.json", stated))
     counts += [
         (f"{checkpoint.folder}: tensor '{name}'", shape[0] if shape else 1)
-        for name, shape in shapes.items()
+        for name, shape in _shapes(checkpoint).items()
         if name in _LAST
     ]
-    for where, labels in counts:
-        if labels != 1:
+    for (where, labels), (other, others) in pairwise(counts):
+        if labels != others:
             raise ModelError(
-                f"{where}: the head has {labels} labels; a reranker has 1, and which of several "
-                "stands for relevance is not in the checkpoint. Reduce the head to one row (for "
-                "two labels, the difference of their rows is the log-odds), and save it again"
+                f"{where}: the head has {labels} labels, but by {other} it has {others}; correct "
+                "id2label or num_labels, or fetch the checkpoint again"
             )
+    found = counts[0][1] if counts else 1
+    if type(found) is not int or found < 1:
+        raise ModelError(f"{counts[0][0]}: num_labels is {found!r}, expected a number from 1")
+    return found
+
+
+def _shapes(checkpoint: Checkpoint) -> Mapping[str, tuple[int, ...]]:
+    """Sizes of the stored tensors; none where a planned file is damaged, as loading it will say."""
+    try:
+        return checkpoint.shapes()
+    except ModelError:
+        if checkpoint.expected is None:
+            raise
+        return {}
+
+
+def scored_labels(checkpoint: Checkpoint, *, grades: tuple[float, ...] | None) -> int:
+    """As :func:`labels_of`, refused where no score can be made of so many.
+
+    Raises:
+        ModelError: as there; three labels or more without grades.
+        ConfigurationError: grades for a head with another number of labels.
+    """
+    labels = labels_of(checkpoint)
+    if grades is not None and len(grades) != labels:
+        raise ConfigurationError(
+            f"model.settings.grades: {len(grades)} grades, but the head of {checkpoint.folder} has "
+            f"{labels} labels; give one a label{', or none' if labels < 3 else ''}"
+        )
+    if labels > 2 and grades is None:
+        raise ModelError(
+            f"{checkpoint.folder}: the head has {labels} labels, and what each stands for is not "
+            "in the checkpoint; set model.settings.grades to one grade a label, in the order of "
+            "the labels, to score by the expected grade"
+        )
+    return labels
+
+
+def require_one_label(checkpoint: Checkpoint) -> None:
+    """Refuse a head with several labels, for families whose published heads have one.
+
+    Raises:
+        ModelError: names the number of labels.
+    """
+    labels = labels_of(checkpoint)
+    if labels != 1:
+        raise ModelError(
+            f"{checkpoint.folder}: the head has {labels} labels; this family's has 1. Reduce it "
+            "to one row (for two labels, the difference of their rows is the log-odds), and save "
+            "it again"
+        )
+
+
+def label_scores(
+    logits: npt.NDArray[np.float32], *, grades: tuple[float, ...] | None = None
+) -> npt.NDArray[np.float32]:
+    """float32 [n]: a score for the logits [n, labels] of each sequence.
+
+    Args:
+        logits: of a head that :func:`scored_labels` takes.
+        grades: of the labels; then the score is their mean, weighted by softmax.
+    """
+    wide = logits.astype(np.float32)
+    if grades is not None:
+        weights = np.exp(wide - wide.max(axis=1, keepdims=True))
+        mean = weights @ np.asarray(grades, dtype=np.float32) / weights.sum(axis=1)
+        return mean.astype(np.float32)  # type: ignore[no-any-return]
+    if wide.shape[1] == 1:
+        return np.ascontiguousarray(wide[:, 0])
+    return wide[:, 1] - wide[:, 0]

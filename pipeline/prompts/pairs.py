@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import schema
+from pipeline.checkpoints.heads import label_scores
 from pipeline.prompts.long_documents import (
     AggregateSettings,
     LongDocuments,
@@ -153,13 +154,25 @@ def _pieces(arena: TokenArena, texts: Int64s, room: Int64s, limits: Limits) -> P
 
 
 def decode_pairs(
-    sequences: Sequences, readouts: Floats, *, activation: Activation, settings: AggregateSettings
+    sequences: Sequences,
+    readouts: Floats,
+    *,
+    activation: Activation,
+    settings: AggregateSettings,
+    grades: tuple[float, ...] | None = None,
 ) -> Floats:
-    """float32 [N]: the activation of each logit [S, 1], then the aggregate of each document.
+    """float32 [N]: a score of each sequence's logits [S, labels], then each document's aggregate.
 
     NaN for a document of whose pair the tokenizer made no token.
+
+    Args:
+        sequences: as :func:`encode_pairs` made them.
+        readouts: float32 [S, labels]; see :func:`pipeline.checkpoints.heads.label_scores`.
+        activation: of each sequence's logit or log-odds.
+        settings: how chunks' scores become a document's.
+        grades: of labels; the score is then the expected grade.
     """
-    scores = np.ascontiguousarray(readouts[:, 0], dtype=np.float32)
+    scores = label_scores(readouts, grades=grades)
     if activation == "sigmoid":
         scores = sigmoid(scores)
     if _FIRST in sequences.links:

@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import Field
 
 from pipeline.checkpoints.cross_encoder_files import check_cross_encoder
-from pipeline.checkpoints.heads import require_one_label
+from pipeline.checkpoints.heads import (
+    EXPECTED_GRADE,
+    HeadSettings,
+    labels_of,
+    scored_labels,
+)
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length
-from pipeline.errors import ModelError
+from pipeline.errors import ConfigurationError, ModelError
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.base import WeightedReranker
@@ -53,7 +58,7 @@ _RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
 _IGNORED: Final = ("*.embeddings.position_ids",)
 
 
-class CrossEncoderSettings(LongDocumentSettings):
+class CrossEncoderSettings(HeadSettings, LongDocumentSettings):
     """Settings of the cross_encoder family."""
 
     max_length: int | None = Field(
@@ -67,7 +72,9 @@ class CrossEncoderSettings(LongDocumentSettings):
         "truncate.",
     )
     activation: Activation = Field(
-        "none", description="none gives raw logits; sigmoid gives probabilities."
+        "none",
+        description="none gives raw logits; sigmoid gives probabilities. Of a head with two "
+        "labels, the logit is the log-odds of the second.",
     )
 
 
@@ -90,7 +97,9 @@ class CrossEncoder(WeightedReranker):
         stated = max_seq_length(
             checkpoint, task="sequence-classification", lowercases=self.tokenizer.lowercases
         )
-        self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
+        self.score_scale = _scale(settings)
+        if checkpoint.expected is None:  # else the plan has looked
+            scored_labels(checkpoint, grades=settings.grades)
         max_length = resolve_max_length(
             settings.max_length or stated,
             tokenizer=tokenizer_limit(checkpoint),
@@ -115,7 +124,9 @@ class CrossEncoder(WeightedReranker):
 
         where = self.checkpoint.folder / "config.json"
         named = {k: v for k, v in self.config.items() if k not in ("id2label", "label2id")}
-        config = network_config(named | {"num_labels": 1}, kind=self.kind, where=where)
+        config = network_config(
+            named | {"num_labels": labels_of(self.checkpoint)}, kind=self.kind, where=where
+        )
         self.network = build(
             lambda: AutoModelForSequenceClassification.from_config(config, dtype=dtype),
             dtype=dtype,
@@ -139,7 +150,7 @@ class CrossEncoder(WeightedReranker):
         return encode_pairs(lists, self.tokenizer, self.limits, segments=segments)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """float32 [b, 1]: the logit of each sequence."""
+        """float32 [b, labels]: the logits of each sequence."""
         if self.packed:
             return self.network(batch)  # type: ignore[no-any-return]
         from pipeline.networks.padding import pad
@@ -154,8 +165,23 @@ class CrossEncoder(WeightedReranker):
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """The logit itself, unless settings say otherwise."""
         return decode_pairs(
-            sequences, readouts, activation=self.settings.activation, settings=self.settings
+            sequences,
+            readouts,
+            activation=self.settings.activation,
+            settings=self.settings,
+            grades=self.settings.grades,
         )
+
+
+def _scale(settings: CrossEncoderSettings) -> str:
+    if settings.grades is None:
+        return "probability" if settings.activation == "sigmoid" else "logit"
+    if settings.activation != "none":
+        raise ConfigurationError(
+            f"model.settings.activation: '{settings.activation}' has no meaning for expected "
+            "grades (model.settings.grades); leave one of them out"
+        )
+    return EXPECTED_GRADE
 
 
 def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -172,5 +198,4 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
             f"{where}: model_type '{kind}' is not one of the cross_encoder family's: "
             f"{', '.join(_HEADS)}"
         )
-    require_one_label(checkpoint)
     return config
