@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from pipeline.sequences.batch import Batch
 
 #: Decoders that run without padding, by ``model_type``.
-PACKABLE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+PACKABLE: Final = frozenset({"gemma", "llama", "mistral", "qwen2", "qwen3"})
+
+#: What their feed-forward layers compute with (``hidden_act`` of config.json). Gemma's first files say
+#: gelu and mean its approximation by tanh, as transformers' GemmaConfig has it.
+_ACTIVATIONS: Final = {"gemma": ("gelu", "gelu_pytorch_tanh")}
+_ACTIVATION: Final = ("silu",)
 
 #: Old checkpoints store buffers that later code computes.
 _IGNORED: Final = ("*.rotary_emb.inv_freq",)
@@ -30,9 +35,11 @@ def can_pack(config: Mapping[str, Any]) -> bool:
     """
     rotary = config.get("rope_parameters") or config.get("rope_scaling")
     kind = rotary.get("rope_type", rotary.get("type")) if isinstance(rotary, Mapping) else None
+    model_type = config.get("model_type")
+    activations = _ACTIVATIONS.get(str(model_type), _ACTIVATION)
     return (
-        config.get("model_type") in PACKABLE
-        and config.get("hidden_act", "silu") == "silu"
+        model_type in PACKABLE
+        and config.get("hidden_act", activations[-1]) in activations
         and not turns_by_batch(str(kind))
     )
 
@@ -126,20 +133,20 @@ def load_log_odds(
     checkpoint: Checkpoint,
     *,
     kind: str,
-    answers: tuple[int, int],
+    answers: tuple[int, int | None],
     packed: bool,
     device: torch.device,
     dtype: torch.dtype,
 ) -> nn.ModuleDict:
-    """A decoder that is asked for one of two tokens; see :func:`read_log_odds`.
+    """A decoder that is asked for one of two tokens, or for one; see :func:`read_log_odds`.
 
     Of the output layer, or of the embedding table that is tied to it, one row is left: the
-    difference of the two tokens' rows, in float32.
+    difference of the two tokens' rows, or the one token's, in float32.
 
     Args:
         checkpoint: its files.
         kind: ``model_type``, one of :data:`PACKABLE`.
-        answers: ids of the two tokens.
+        answers: id of the token whose logit counts, and of that whose logit is taken off it.
         packed: whether batches come without padding.
         device: where to.
         dtype: of the body.
@@ -151,13 +158,13 @@ def load_log_odds(
 
     output = f"{_OUTPUT}.weight"
     # As transformers' configurations of these families, where nothing is said.
-    tied = bool(checkpoint.config.get("tie_word_embeddings", False))
+    tied = bool(checkpoint.config.get("tie_word_embeddings", kind == "gemma"))
     table = "model.embed_tokens.weight" if tied else output
 
     def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         if name == table:
-            first, second = (tensor[token].float() for token in answers)
-            yield output, (first - second)[None]
+            first, second = (None if token is None else tensor[token].float() for token in answers)
+            yield output, (first if second is None else first - second)[None]
         if name != output:
             yield name, tensor
 
@@ -173,7 +180,7 @@ def load_log_odds(
 
 
 def read_log_odds(network: Any, batch: Batch, *, packed: bool) -> torch.Tensor:
-    """float32 [r, 1]: the log-odds of the first answer against the second at every readout."""
+    """float32 [r, 1]: the log-odds of the answers, or the one answer's logit, at every readout."""
     log_odds: torch.Tensor = network[_OUTPUT](read_decoder(network["model"], batch, packed=packed))
     return log_odds
 

@@ -1,4 +1,4 @@
-"""Decoders of Llama's make over flat batches: Llama, Mistral, Qwen2, Qwen3, the text of Qwen2-VL.
+"""Decoders of Llama's make over flat batches: Llama, Mistral, Gemma, Qwen2, Qwen3, Qwen2-VL's text.
 
 One product gives queries, keys and values, one gives gate and up; what happens between products is
 in :mod:`pipeline.networks.pointwise`. Nobody looks at the rows of the last layer that are not read
@@ -21,6 +21,7 @@ from pipeline.networks.attention import attend
 from pipeline.networks.packed import Reading
 from pipeline.networks.pointwise import (
     add_rms_norm,
+    geglu,
     norm_rotate_heads,
     rms_norm,
     rotate_heads,
@@ -51,8 +52,10 @@ class PackedDecoder(nn.Module):
     def __init__(self, shape: DecoderShape, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.shape = shape
-        table = nn.Embedding(shape.vocabulary, shape.hidden, device="meta", dtype=dtype)
+        table = Embedding(shape.vocabulary, shape.hidden, device="meta", dtype=dtype)
         self.embed_tokens = table.to_empty(device="cpu")
+        # Rounded to the network's precision before it multiplies, as transformers has it.
+        self.embed_tokens.scale = float(torch.tensor(shape.input_scale, dtype=dtype))
         *before, last = shape.windows
         self.layers = nn.ModuleList(
             [
@@ -60,7 +63,7 @@ class PackedDecoder(nn.Module):
                 LastLayer(LastAttention(shape, last, dtype), shape, dtype),
             ]
         )
-        self.norm = Norm(shape.hidden, shape.eps, dtype)
+        self.norm = Norm(shape.hidden, shape, dtype)
         self.register_buffer("inverse_frequencies", shape.inverse_frequencies, persistent=False)
 
     def forward(
@@ -105,9 +108,9 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, attention: nn.Module, shape: DecoderShape, dtype: torch.dtype) -> None:
         super().__init__()
-        self.input_layernorm = Norm(shape.hidden, shape.eps, dtype)
+        self.input_layernorm = Norm(shape.hidden, shape, dtype)
         self.self_attn = attention
-        self.post_attention_layernorm = Norm(shape.hidden, shape.eps, dtype)
+        self.post_attention_layernorm = Norm(shape.hidden, shape, dtype)
         self.mlp = FeedForward(shape, dtype)
 
     def forward(
@@ -138,36 +141,48 @@ class LastLayer(DecoderLayer):
         return self.mlp(normed), states
 
 
+class Embedding(nn.Embedding):
+    """Embeddings of tokens, multiplied by ``scale``."""
+
+    scale: float = 1.0
+
+    def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """[T, hidden]."""
+        rows = super().forward(token_ids)
+        return rows if self.scale == 1.0 else rows * self.scale
+
+
 class Norm(nn.Module):
     """RMSNorm, of a sum."""
 
-    def __init__(self, size: int, eps: float, dtype: torch.dtype) -> None:
+    def __init__(self, size: int, shape: DecoderShape, dtype: torch.dtype) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(size, dtype=dtype))
-        self.eps = eps
+        self.eps, self.offset = shape.eps, shape.norm_offset
 
     def forward(
         self, added: torch.Tensor | None, states: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The sum, normalised, and the sum; ``added`` is None before the first layer."""
         if added is None:
-            return rms_norm(states, self.weight, self.eps), states
-        return add_rms_norm(added, states, self.weight, self.eps)
+            return rms_norm(states, self.weight, self.eps, self.offset), states
+        return add_rms_norm(added, states, self.weight, self.eps, self.offset)
 
 
 class FeedForward(nn.Module):
-    """SwiGLU: arXiv:2002.05202."""
+    """A product of two halves, one of them activated: SwiGLU, or Gemma's GEGLU."""
 
     def __init__(self, shape: DecoderShape, dtype: torch.dtype) -> None:
         super().__init__()
         width = shape.intermediate
+        self.gated = swiglu if shape.activation == "silu" else geglu
         self.gate_up_proj = linear(shape.hidden, 2 * width, bias=shape.mlp_bias, dtype=dtype)
         self.down_proj = linear(width, shape.hidden, bias=shape.mlp_bias, dtype=dtype)
         store_apart(self, "gate_up_proj", {"gate_proj": width, "up_proj": width})
 
     def forward(self, normed: torch.Tensor) -> torch.Tensor:
         """[T, hidden]."""
-        mixed: torch.Tensor = self.down_proj(swiglu(self.gate_up_proj(normed)))
+        mixed: torch.Tensor = self.down_proj(self.gated(self.gate_up_proj(normed)))
         return mixed
 
 
@@ -183,8 +198,8 @@ class Heads(nn.Module):
             shape.heads * shape.head_dim, shape.hidden, bias=shape.output_bias, dtype=dtype
         )
         if shape.head_norm:
-            self.q_norm = Norm(shape.head_dim, shape.eps, dtype)
-            self.k_norm = Norm(shape.head_dim, shape.eps, dtype)
+            self.q_norm = Norm(shape.head_dim, shape, dtype)
+            self.k_norm = Norm(shape.head_dim, shape, dtype)
 
     def split(self, projected: torch.Tensor) -> torch.Tensor:
         """[T, heads, head_dim] of [T, heads * head_dim]."""

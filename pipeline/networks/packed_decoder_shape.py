@@ -31,6 +31,9 @@ class DecoderShape:
         key_heads: of keys and of values; groups of query heads share them.
         head_dim: width of a head.
         eps: of every normalisation.
+        norm_offset: whether norms multiply by one more than their weights, before rounding.
+        input_scale: what the embeddings of tokens are multiplied by.
+        activation: of the feed-forward layer, by transformers' name.
         input_bias: whether query, key and value have one.
         output_bias: whether the output of attention has one.
         mlp_bias: whether the feed-forward layer has one.
@@ -49,6 +52,9 @@ class DecoderShape:
     key_heads: int
     head_dim: int
     eps: float
+    norm_offset: bool
+    input_scale: float
+    activation: str
     input_bias: bool
     output_bias: bool
     mlp_bias: bool
@@ -64,7 +70,7 @@ class DecoderShape:
 
         Args:
             config: of transformers; of Qwen2-VL that of the text.
-            kind: ``model_type``: llama, mistral, qwen2, qwen3 or qwen2_vl.
+            kind: ``model_type``: gemma, llama, mistral, qwen2, qwen3 or qwen2_vl.
             where: config.json, for messages.
 
         Raises:
@@ -89,9 +95,10 @@ class DecoderShape:
                 f"{key_heads}, so no groups of heads share keys"
             )
         head_dim = getattr(config, "head_dim", None) or size["hidden_size"] // heads
-        if config.hidden_act != "silu":
+        activation = "gelu_pytorch_tanh" if kind == "gemma" else "silu"
+        if config.hidden_act != activation:
             raise ModelError(
-                f"{where}: hidden_act '{config.hidden_act}', expected 'silu'{_OTHERWISE}"
+                f"{where}: hidden_act '{config.hidden_act}', expected '{activation}'{_OTHERWISE}"
             )
         frequencies, scale = rotary_frequencies(config, head_dim, where)
         attention_bias = bool(getattr(config, "attention_bias", False))
@@ -103,8 +110,11 @@ class DecoderShape:
             key_heads=key_heads,
             head_dim=head_dim,
             eps=number(values, "rms_norm_eps", where=where),
+            norm_offset=kind == "gemma",
+            input_scale=size["hidden_size"] ** 0.5 if kind == "gemma" else 1.0,
+            activation=activation,
             input_bias=attention_bias or kind in ("qwen2", "qwen2_vl"),
-            output_bias=attention_bias and kind in ("llama", "qwen3"),
+            output_bias=attention_bias and kind in ("gemma", "llama", "qwen3"),
             mlp_bias=bool(getattr(config, "mlp_bias", False)) and kind == "llama",
             head_norm=kind == "qwen3",
             windows=_windows(config, kind, size["num_hidden_layers"], where),
@@ -146,7 +156,7 @@ def rotary_frequencies(config: Any, head_dim: int, where: Path) -> tuple[torch.T
 
 
 def _windows(config: Any, kind: str, layers: int, where: Path) -> tuple[int | None, ...]:
-    if kind == "llama":
+    if kind in ("gemma", "llama"):
         return (None,) * layers
     if kind == "mistral":  # which says it for all layers
         return (config.sliding_window,) * layers

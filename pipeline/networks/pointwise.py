@@ -13,20 +13,27 @@ from pipeline.networks.fusing import applies, fused
 
 
 @fused
-def rms_norm(states: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+def rms_norm(
+    states: torch.Tensor, weight: torch.Tensor, eps: float, offset: bool = False
+) -> torch.Tensor:
     """Root mean square normalisation of rows (arXiv:1910.07467).
 
     Args:
         states: [T, n].
         weight: [n].
         eps: added to the mean square.
+        offset: whether rows are multiplied by 1 + ``weight``, and rounded after that, as Gemma's.
     """
-    return _normed(states, weight, eps)
+    return _normed(states, weight, eps, offset)
 
 
 @fused
 def add_rms_norm(
-    added: torch.Tensor, states: torch.Tensor, weight: torch.Tensor, eps: float
+    added: torch.Tensor,
+    states: torch.Tensor,
+    weight: torch.Tensor,
+    eps: float,
+    offset: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The sum, normalised, and the sum: the end of one residual branch and the start of the next.
 
@@ -35,9 +42,10 @@ def add_rms_norm(
         states: [T, n], what it was given.
         weight: [n].
         eps: added to the mean square.
+        offset: as in :func:`rms_norm`.
     """
     total = states + added
-    return _normed(total, weight, eps), total
+    return _normed(total, weight, eps, offset), total
 
 
 @fused
@@ -93,9 +101,20 @@ def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
     return functional.silu(gate) * up
 
 
-def _normed(rows: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+@fused
+def geglu(gate_up: torch.Tensor) -> torch.Tensor:
+    """As :func:`swiglu`, with GELU by tanh (arXiv:2002.05202, arXiv:1606.08415)."""
+    gate, up = gate_up.chunk(2, dim=-1)
+    return functional.gelu(gate, approximate="tanh") * up
+
+
+def _normed(
+    rows: torch.Tensor, weight: torch.Tensor, eps: float, offset: bool = False
+) -> torch.Tensor:
     wide = rows.float()
     scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+    if offset:
+        return (wide * scale * (1 + weight.float())).to(rows.dtype)
     return weight * (wide * scale).to(rows.dtype)
 
 

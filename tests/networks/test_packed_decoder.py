@@ -53,6 +53,8 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 #: What published configurations of the families differ in, by a name.
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma": ("gemma", {"head_dim": 16, "num_key_value_heads": 1}),
+    "gemma, biased": ("gemma", {"head_dim": 8, "attention_bias": True}),
     "llama": ("llama", {}),
     "llama, a key for each head": ("llama", {"num_key_value_heads": 4, "head_dim": 12}),
     "llama, biased": ("llama", {"attention_bias": True, "mlp_bias": True}),
