@@ -28,6 +28,21 @@ _CLASSIFIERS: Final = frozenset(
     for body in ("Bert", "Roberta", "XLMRoberta", "DebertaV2", "ModernBert")
 )
 
+#: transformers' classes that are a linear layer on a decoder, by the decoder's ``model_type``.
+_DECODERS: Final = {
+    "GemmaForSequenceClassification": "gemma",
+    "Gemma2ForSequenceClassification": "gemma2",
+    "Gemma3TextForSequenceClassification": "gemma3_text",
+    "LlamaForSequenceClassification": "llama",
+    "MistralForSequenceClassification": "mistral",
+    "Qwen2ForSequenceClassification": "qwen2",
+    "Qwen3ForSequenceClassification": "qwen3",
+}
+
+#: NVIDIA's classes: the mean of a decoder that looks both ways.
+_BIDIRECTIONAL: Final = "LlamaBidirectionalForSequenceClassification"
+_MINISTRAL: Final = "Mistral3ForSequenceClassification"
+
 #: What colbert-ai writes beside a checkpoint.
 _COLBERT: Final = "artifact.metadata"
 
@@ -53,6 +68,9 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, str]:
         return _OWN[kind], f"config.json: architectures [{kind}]"
     if (checkpoint.folder / _COLBERT).exists():
         return "late_interaction", _COLBERT
+    classifier = _decoder_with_a_head(checkpoint, kind)
+    if classifier is not None:
+        return classifier
     saved = _of_sentence_transformers(checkpoint, kind)
     if saved is not None:
         return saved
@@ -91,6 +109,26 @@ def _of_sentence_transformers(checkpoint: Checkpoint, kind: str) -> tuple[str, s
     if "Pooling" in names:
         return "bi_encoder", f"{MODULES}: {', '.join(names)}"
     return None
+
+
+def _decoder_with_a_head(checkpoint: Checkpoint, kind: str) -> tuple[str, str] | None:
+    """A linear layer on a decoder; None where it is something else."""
+    told = f"config.json: architectures [{kind}]"
+    if kind == _BIDIRECTIONAL:
+        return "bidirectional_decoder", told
+    if kind == _MINISTRAL:
+        raise ModelError(
+            f"{checkpoint.folder}/{told}: the network of Nemotron-3.5-Rerank, whose prompt is not "
+            "known to this program; the nearest family is bidirectional_decoder, which runs "
+            f"{_BIDIRECTIONAL}"
+        )
+    stated = checkpoint.config.get("model_type")
+    if _DECODERS.get(kind, stated) != stated:
+        raise ModelError(
+            f"{checkpoint.folder}/{told}, but model_type '{stated}'; the nearest family is "
+            f"decoder_classifier; {_SET}"
+        )
+    return ("decoder_classifier", told) if kind in _DECODERS else None
 
 
 def _modules(checkpoint: Checkpoint) -> list[str]:

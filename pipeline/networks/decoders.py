@@ -51,8 +51,8 @@ def turns_by_batch(rope_type: str) -> bool:
 
 def can_share(config: Mapping[str, Any]) -> bool:
     """Whether every layer of a decoder sees all that came before, by its config.json."""
-    if config.get("model_type") == "mistral":
-        return config.get("sliding_window") is None
+    if config.get("model_type") == "mistral":  # transformers has a window where nothing is said
+        return config.get("sliding_window", 4096) is None
     return not config.get("use_sliding_window") and "sliding_attention" not in (
         config.get("layer_types") or ()
     )

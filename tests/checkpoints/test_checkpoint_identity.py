@@ -21,6 +21,7 @@ FAMILIES = {
     "bge-reranker-tiny": "cross_encoder",
     "jina-colbert-v2-tiny": "late_interaction",
     "qwen3-reranker-tiny": "qwen3_reranker",
+    "qwen3-seq-cls-tiny": "decoder_classifier",
     "jina-reranker-v3": "jina_v3",
 }
 DOCUMENTS = ["a document about rays", "another one", "queries and units of data"]

@@ -25,6 +25,8 @@ FAMILIES = {
     "jina-reranker-v3": "jina_v3",
     "jina-reranker-m0": "jina_m0",
     "jina-colbert-v2-tiny": "late_interaction",
+    "qwen3-seq-cls-tiny": "decoder_classifier",
+    "llama-nemotron-rerank-tiny": "bidirectional_decoder",
 }
 
 
@@ -68,7 +70,9 @@ ST = "sentence_transformers.models."
         ("Qwen3ForCausalLM", {}, "qwen3_reranker.*pairwise.*listwise_generation"),
         ("LlamaForCausalLM", {}, "in several ways"),
         ("Qwen2VLForConditionalGeneration", {}, "mono_qwen2_vl and jina_m0"),
-        ("LlamaForSequenceClassification", {}, "nearest is cross_encoder, which runs Bert"),
+        ("LlamaForSequenceClassification", {}, "model_type 'None'.*nearest.*decoder_classifier"),
+        ("Mistral3ForSequenceClassification", {}, "Nemotron-3.5.*nearest.*bidirectional_decoder"),
+        ("ElectraForSequenceClassification", {}, "nearest is cross_encoder, which runs Bert"),
         ("BertModel", {}, "without a head.*bi_encoder"),
         ("BertForMaskedLM", {}, "without a head"),
         (None, {}, "without a head"),

@@ -27,7 +27,8 @@ GOLDENS = ROOT / "tests" / "goldens"
 #: A checkpoint for each family: its own, or one of the same architecture, for the input is refused
 #: before any weights are read.
 CHECKPOINTS = {
-    "cross_encoder": "bge-reranker-tiny", "jina_m0": "jina-reranker-m0",
+    "bidirectional_decoder": "llama-nemotron-rerank-tiny", "cross_encoder": "bge-reranker-tiny",
+    "decoder_classifier": "qwen3-seq-cls-tiny", "jina_m0": "jina-reranker-m0",
     "jina_v1": "jina-reranker-v1-turbo-tiny", "jina_v2": "jina-reranker-v2-tiny",
     "jina_v3": "jina-reranker-v3", "late_interaction": "jina-colbert-v2-tiny",
     "listwise_generation": "qwen3-reranker-tiny",

@@ -75,6 +75,8 @@ GOLDENS: dict[str, tuple[str, Callable[[Case], tuple[dict[str, Any], list[Any], 
     "jinabert-variants-tiny": ("jina_v1", compute_score),
     "jina-reranker-v2-tiny": ("jina_v2", v2_compute_score),
     "qwen3-reranker-tiny": ("qwen3_reranker", qwen3_yes_no),
+    "qwen3-seq-cls-tiny": ("decoder_classifier", predict),
+    "llama-nemotron-rerank-tiny": ("bidirectional_decoder", predict),
     "jina-colbert-v2-tiny": ("late_interaction", late_interaction),
 }
 

@@ -151,7 +151,9 @@ def golden(name: str) -> Callable[[Path], Path]:
 #: A checkpoint for every family that needs one.
 CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "bi_encoder": bi_encoder,
+    "bidirectional_decoder": golden("llama-nemotron-rerank-tiny"),
     "cross_encoder": golden("bge-reranker-tiny"),
+    "decoder_classifier": golden("qwen3-seq-cls-tiny"),
     "jina_m0": golden("jina-reranker-m0"),
     "jina_v1": golden("jina-reranker-v1-turbo-tiny"),
     "jina_v2": golden("jina-reranker-v2-tiny"),

@@ -147,12 +147,16 @@ _Reader = tuple[
     Callable[[Case], dict[str, Any]], Callable[[Case], CandidateLists], Callable[[Case], Any]
 ]
 
+_LOGITS: _Reader = (
+    lambda case: {"max_length": case["max_length"], "activation": "none"},
+    _pairs,
+    lambda case: case["expected"]["logits"],
+)
+
 _READERS: dict[str, _Reader] = {
-    "cross_encoder": (
-        lambda case: {"max_length": case["max_length"], "activation": "none"},
-        _pairs,
-        lambda case: case["expected"]["logits"],
-    ),
+    "bidirectional_decoder": _LOGITS,
+    "cross_encoder": _LOGITS,
+    "decoder_classifier": _LOGITS,
     "late_interaction": (
         lambda case: {
             "query_max_length": case["query_maxlen"],
@@ -186,7 +190,9 @@ FAMILIES = {
     "jina-reranker-v2-tiny": "jina_v2",
     "jina-reranker-v3": "jina_v3",
     "jinabert-variants-tiny": "jina_v1",
+    "llama-nemotron-rerank-tiny": "bidirectional_decoder",
     "ms-marco-minilm-tiny": "cross_encoder",
     "mxbai-rerank-tiny": "cross_encoder",
     "qwen3-reranker-tiny": "qwen3_reranker",
+    "qwen3-seq-cls-tiny": "decoder_classifier",
 }

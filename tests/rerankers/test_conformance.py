@@ -29,7 +29,9 @@ GOLDENS = Path(__file__).parents[1] / "goldens"
 #: A tiny checkpoint, or a card, for each family.
 CHECKPOINTS: dict[str, str | None] = {
     "bi_encoder": "all-minilm-l6-v2",
+    "bidirectional_decoder": "llama-nemotron-rerank-tiny",
     "cross_encoder": "bge-reranker-tiny",
+    "decoder_classifier": "qwen3-seq-cls-tiny",
     "jina_m0": "jina-reranker-m0",
     "jina_v1": "jina-reranker-v1-turbo-tiny",
     "jina_v2": "jina-reranker-v2-tiny",

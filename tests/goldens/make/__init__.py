@@ -1,0 +1,1 @@
+"""Scripts that write goldens anew, ``python -m tests.goldens.make.NAME``; upstream code only."""
