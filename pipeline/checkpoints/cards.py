@@ -14,14 +14,23 @@ from pipeline.resources import conf_path
 
 
 class Example(Settings):
-    """Scores that the publisher printed, to check a checkpoint and this code against."""
+    """Scores that somebody stated, to check a checkpoint and this code against."""
 
     source: str = Field(description="Where they were published and how they were computed.")
-    scale: Literal["logit", "probability", "cosine"] = Field(
-        description="What the published scores are."
-    )
+    scale: Literal[
+        "logit",
+        "probability",
+        "cosine",
+        "dot",
+        "maxsim",
+        "expected_grade",
+        "preference",
+        "overlap",
+    ] = Field(description="What the stated scores are.")
     tolerance: float = Field(
-        gt=0, description="Largest difference accepted: in logits, or in cosine for cosines."
+        gt=0,
+        description="Largest difference accepted: in logits for logits and probabilities, else in "
+        "the scores' own unit.",
     )
     pairs: tuple[tuple[str, str], ...] = Field(
         min_length=1, description="Query and document; neighbours of one query are one list."
@@ -42,13 +51,17 @@ class Card(Settings):
     family: str = Field(description="The file in pipeline/rerankers that runs it.")
     weights: str | None = Field(None, description="Where it is published.")
     revision: str | None = Field(None, description="The commit that the card was written for.")
+    revision_source: str | None = Field(None, description="Where that commit is named.")
     sha256: str | None = Field(None, description="sha256 of model.safetensors at that commit.")
     settings: dict[str, Any] = Field(default_factory=dict, description="Settings of the family.")
     score_scale: str = Field(description="What a score is: logit, cosine, maxsim, probability, ...")
     max_tokens: int | None = Field(None, description="Longest sequence that the model takes.")
     licence: str = Field(description="Licence of the weights, as stated by the publisher.")
+    licence_source: str | None = Field(None, description="Where the publisher states it.")
     note: str = Field("", description="What to know before using it.")
-    example: Example | None = Field(None, description="The published example, where there is one.")
+    examples: tuple[Example, ...] = Field(
+        (), description="Stated scores, such as the publisher's own; `rerank verify` runs them."
+    )
 
 
 def names() -> list[str]:

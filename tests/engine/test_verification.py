@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.checkpoints.cards import Example
 from pipeline.engine.verification import verify
+from pipeline.errors import ModelError
 
 
 def scorer(values: dict[str, float]):
@@ -64,3 +65,17 @@ def test_a_listwise_example_is_scored_as_one_list() -> None:
     listed = Example.model_validate(given | {"scores": [0.2926, -0.1702]})
     assert [check.passed for check in verify(listed, score, "cosine")] == [True, False]
     assert seen == [2]
+
+
+def test_scores_on_another_scale_are_not_compared() -> None:
+    stated = example("cosine", [0.5])
+    with pytest.raises(ModelError, match=r"scale 'cosine'.*gives 'logit'"):
+        verify(stated, scorer({"a": 0.5}), "logit")
+    grades = verify(example("expected_grade", [2.5]), scorer({"a": 2.52}), "expected_grade")
+    assert [check.passed for check in grades] == [True]
+
+
+def test_the_extremes_of_a_logit_are_probabilities() -> None:
+    checks = verify(example("probability", [0.5, 0.5]), scorer({"a": 1e3, "b": -1e3}), "logit")
+    assert [check.ours for check in checks] == [1.0, 0.0]
+    assert not any(check.passed for check in checks)
