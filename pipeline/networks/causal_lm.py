@@ -93,6 +93,16 @@ def keep_rows(network: Any, rows: list[int]) -> None:
     network.set_output_embeddings(few)
 
 
+def read_rows(network: Any, batch: Batch) -> torch.Tensor:
+    """float32 [r, rows]: the logits that :func:`keep_rows` left, at every readout of a batch."""
+    from pipeline.networks.padding import pad
+
+    padded = pad(batch, 0)
+    # Padding is on the right of a causal network: no token attends to it.
+    logits: torch.Tensor = network(input_ids=padded.input_ids, use_cache=False).logits
+    return logits[padded.readout_rows, padded.readout_columns].float()
+
+
 def generate(network: Any, batch: Batch, *, stop: tuple[int, ...], tokens: int) -> torch.Tensor:
     """The likeliest next token, again and again.
 

@@ -194,14 +194,10 @@ class Pairwise(WeightedReranker):
         """float32 [b, 1]: the log-odds of A against B after each prompt."""
         if self.packed:
             return read_log_odds(self.network, batch, packed=True)
-        from pipeline.networks.padding import pad
+        from pipeline.networks.causal_lm import read_rows
 
-        padded = pad(batch, 0)
-        # Padding is on the right of a causal network: no token attends to it.
-        logits = self.network(input_ids=padded.input_ids, use_cache=False).logits.float()
-        a_and_b = logits[padded.readout_rows, padded.readout_columns]
-        log_odds: torch.Tensor = a_and_b[:, :1] - a_and_b[:, 1:]
-        return log_odds
+        a_and_b = read_rows(self.network, batch)
+        return a_and_b[:, :1] - a_and_b[:, 1:]
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """Standings of the last round; NaN for a document of which no comparison had an answer."""

@@ -84,3 +84,31 @@ def common_beginning(sequences: Sequences) -> int:
     rows = sequences.token_ids[sequences.offsets[:-1, None] + np.arange(room)]
     differs = np.flatnonzero((rows != rows[0]).any(axis=0))
     return int(differs[0]) if len(differs) else room
+
+
+def common_beginnings(sequences: Sequences, group: Int64s) -> Int64s:
+    """int64 [S]: how many tokens all sequences of a group begin with alike, short of any readout.
+
+    Args:
+        sequences: without parents, each with a readout.
+        group: int64 [S], see :func:`groups`.
+    """
+    if len(group) == 0:
+        return np.zeros(0, dtype=np.int64)
+    starts, lengths = sequences.offsets[:-1], sequences.lengths.astype(np.int64)
+    positions = sequences.readout_positions.astype(np.int64)
+    room = np.minimum.reduceat(positions, sequences.readout_offsets[:-1])
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    other = first[inverse]
+    room = np.minimum(room, lengths[other])
+    mine = ragged_range(starts, room)
+    theirs = ragged_range(starts[other], room)
+    differs = np.flatnonzero(sequences.token_ids[mine] != sequences.token_ids[theirs])
+    ends = np.cumsum(room)
+    # The first difference of each sequence, or where it ends.
+    nth = np.searchsorted(differs, ends - room)
+    beginning = np.append(differs, len(mine))[nth]
+    alike = np.minimum(beginning - (ends - room), room)
+    common = np.full(len(first), np.iinfo(np.int64).max)
+    np.minimum.at(common, inverse, alike)
+    return common[inverse]
