@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.checkpoints.heads import label_scores
@@ -24,7 +22,6 @@ from pipeline.prompts.long_documents import (
 from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import groups, share_beginnings
 from pipeline.tokenization.tokens import (
-    Template,
     TextTokenizer,
     TokenArena,
     Truncation,
@@ -61,44 +58,15 @@ class Limits:
     overlap: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Words:
-    """A prompt's words, which are tokenised together with the texts that they stand around.
-
-    What comes after the query and what comes before the document are tokenised apart, so the
-    prompt's author cuts it where the tokenizer cuts it in any case.
-
-    Attributes:
-        before_query: the prompt's beginning.
-        after_query: what follows the query.
-        before_document: what the document follows.
-        frame: special tokens around both.
-    """
-
-    before_query: str
-    after_query: str
-    before_document: str
-    frame: Template
-
-    def head(self, queries: pa.StringArray) -> pa.StringArray:
-        """Each query with the words around it."""
-        return pc.binary_join_element_wise(self.before_query, queries, self.after_query, "")
-
-    def tail(self, documents: pa.StringArray) -> pa.StringArray:
-        """Each document with the words before it."""
-        return pc.binary_join_element_wise(self.before_document, documents, "")
-
-
 def encode_pairs(
     lists: CandidateLists,
     tokenizer: TextTokenizer,
     limits: Limits,
     *,
-    words: Words | None = None,
     segments: bool = False,
     causal: bool = False,
 ) -> Sequences:
-    """One sequence per document, or per chunk of it, as a prompt or the tokenizer's pair says.
+    """One sequence per document, or per chunk of it, as the tokenizer's pair template says.
 
     An empty document is the template with nothing in its place, which is what upstream's batched
     tokenizer calls give (a single call with an empty second text would drop the pair's separator).
@@ -106,17 +74,14 @@ def encode_pairs(
     Args:
         lists: what is scored.
         tokenizer: of the checkpoint.
-        limits: what is kept; a prompt's words count as those of its query and its document.
-        words: the prompt; None for the pair template of the tokenizer.
+        limits: what is kept.
         segments: whether the network takes token types.
         causal: whether a token sees only those before it. Sequences are then read at their last
             token, and those of one query share their beginning.
     """
-    pair = tokenizer.template(pair=True) if words is None else words.frame
+    pair = tokenizer.template(pair=True)
     queries, query_text = distinct_array(lists.queries.column(schema.QUERY))
     documents, document_text = distinct_array(lists.documents.column(schema.TEXT))
-    if words is not None:
-        queries, documents = words.head(queries), words.tail(documents)
     query_arena, document_arena = tokenizer.encode(queries), tokenizer.encode(documents)
     query_of = query_text[lists.query_of_document]
     query, whole = query_arena.lengths[query_of], document_arena.lengths[document_text]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 from pydantic import Field
 
 from pipeline.checkpoints.heads import require_one_label
@@ -25,12 +24,14 @@ from pipeline.errors import ModelError
 from pipeline.networks.decoder_classifier import load_classifier, read_pooled
 from pipeline.networks.decoders import can_pack
 from pipeline.prompts.long_documents import LongDocumentSettings
-from pipeline.prompts.pairs import Activation, Limits, Words, decode_pairs, encode_pairs
+from pipeline.prompts.pairs import Activation, decode_pairs
+from pipeline.prompts.token_prompts import PromptLimits, TokenPrompt
+from pipeline.prompts.token_template import template_of
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
-from pipeline.tokenization.tokens import Template, TextTokenizer, resolve_max_length
+from pipeline.tokenization.tokens import TextTokenizer, resolve_max_length
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 #: ``model_type`` of the published configuration, and that of transformers' network.
 _PUBLISHED, _KIND = "llama_bidirec", "llama"
 
-#: Before the query, after it, before the document; see the module's text for the seam.
-_PROMPT: Final = ("question:", " \n \n passage", ":")
+#: In two parts, which are tokenised apart; see the module's text for the seam.
+_PROMPT: Final = ("question:{query} \n \n passage", ":{document}")
 
 
 class BidirectionalDecoderSettings(LongDocumentSettings):
@@ -70,20 +71,19 @@ class BidirectionalDecoder(WeightedReranker):
         self.can_pack = can_pack(self.config | {"model_type": _KIND})
         self.score_scale = "probability" if settings.activation == "sigmoid" else "logit"
         self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
-        before, after, document = _PROMPT
-        self.words = Words(
-            before_query=before,
-            after_query=after,
-            before_document=document,
-            frame=_around_both(self.tokenizer.template(pair=False)),
+        self.prompt = TokenPrompt(
+            template_of(_PROMPT, setting="the prompt"),
+            self.tokenizer,
+            instruction="",
+            add_special_tokens=True,
+            where="the prompt",
         )
-        self.limits = Limits(
-            max_length=resolve_max_length(
+        self.limits = PromptLimits(
+            total=resolve_max_length(
                 settings.max_length,
                 tokenizer=None,
                 positions=self.config.get("max_position_embeddings"),
             ),
-            truncation="document",
             long_documents=settings.long_documents,
             overlap=settings.chunk_overlap,
         )
@@ -103,7 +103,7 @@ class BidirectionalDecoder(WeightedReranker):
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """One prompt per document, or per chunk of it."""
-        return encode_pairs(lists, self.tokenizer, self.limits, words=self.words)
+        return self.prompt.encode(lists, self.limits).unshared()
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the logit of each prompt."""
@@ -114,16 +114,6 @@ class BidirectionalDecoder(WeightedReranker):
         return decode_pairs(
             sequences, readouts, activation=self.settings.activation, settings=self.settings
         )
-
-
-def _around_both(single: Template) -> Template:
-    """The special tokens of one text, around two parts that are one text."""
-    (before, after), (types, types_after) = single.pieces, single.piece_types
-    return Template(
-        (before, before[:0], after),
-        (types, np.zeros(0, dtype=np.int8), types_after),
-        (0, 0),
-    )
 
 
 def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
