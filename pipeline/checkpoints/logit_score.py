@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 #: The module that makes a score of logits.
 MODULE: Final = "LogitScore"
 
-_TASK: Final = "text-generation"
+Task = Literal["text-generation", "sequence-classification"]
+
+_TASK: Final[Task] = "text-generation"
 _LOGITS: Final = "causal_logits"
+
+#: What the library takes of a network, by what it loads the network for.
+_OUTPUTS: Final[dict[Task, str]] = {_TASK: _LOGITS, "sequence-classification": "scores"}
 
 #: Keys that leave ids and scores of a pair alone, whatever they say.
 _HARMLESS: Final = frozenset(
@@ -49,8 +54,6 @@ _LIMITS: Final = frozenset({"max_seq_length", "max_length", "model_max_length"})
 
 #: Values that say what is done anyway.
 _UNDERSTOOD: Final[dict[str, tuple[Any, ...]]] = {
-    "transformer_task": (_TASK,),
-    "module_output_name": (_LOGITS,),
     "method": ("forward",),
     "method_output_name": ("logits",),
     "truncation": (True, "longest_first"),
@@ -107,11 +110,11 @@ def read_logit_score(checkpoint: Checkpoint) -> LogitScoreFiles:
             "the token from model.settings.template and true_token"
         )
     yes, no = _tokens(checkpoint, chain[1])
-    limit, form, variables = _transformer(checkpoint)
+    limit, form, variables = read_transformer(checkpoint, task=_TASK)
     return LogitScoreFiles(
         yes=yes,
         no=no,
-        instruction=_default_prompt(checkpoint),
+        instruction=default_prompt(checkpoint),
         max_length=limit,
         message_format=form,
         variables=variables,
@@ -194,7 +197,12 @@ def _tokens(checkpoint: Checkpoint, module: Module) -> tuple[int, int | None]:
     return yes, whole_number(config, "false_token_id", where=where, least=0)
 
 
-def _default_prompt(checkpoint: Checkpoint) -> str | None:
+def default_prompt(checkpoint: Checkpoint) -> str | None:
+    """The prompt that is used where none is given; None: there is none.
+
+    Raises:
+        ModelError: the default's name is no prompt's.
+    """
     model = model_file(checkpoint, "CrossEncoder")
     where = checkpoint.folder / MODEL
     default, named = model.get("default_prompt_name"), model.get("prompts") or {}
@@ -206,8 +214,18 @@ def _default_prompt(checkpoint: Checkpoint) -> str | None:
     return text or None
 
 
-def _transformer(checkpoint: Checkpoint) -> tuple[int | None, MessageFormat, dict[str, Any]]:
-    """Limit, format of messages and variables of the chat template."""
+def read_transformer(
+    checkpoint: Checkpoint, *, task: Task
+) -> tuple[int | None, MessageFormat, dict[str, Any]]:
+    """Limit, format of messages and variables of the chat template, of a network of messages.
+
+    Raises:
+        ModelError: it is of something else, or not understood and would change scores.
+    """
+    understood = _UNDERSTOOD | {
+        "transformer_task": (task,),
+        "module_output_name": (_OUTPUTS[task],),
+    }
     config, where = checkpoint.table(TRANSFORMER, required=True), checkpoint.folder / TRANSFORMER
     limit, form = None, "auto"
     variables: dict[str, Any] = {}
@@ -219,20 +237,20 @@ def _transformer(checkpoint: Checkpoint) -> tuple[int | None, MessageFormat, dic
             limit = value if limit is None else limit
         elif key == "modality_config.message.format" and value in get_args(MessageFormat):
             form = value
-        elif value in _UNDERSTOOD.get(last, ()):
+        elif value in understood.get(last, ()):
             continue
         elif key.startswith(_OF_TEMPLATE) and last not in _NOT_SUPPORTED:
             variables[last] = value
         elif value:
             raise ModelError(f"{where}: {key} {value!r} is not understood and would change scores")
-    if config.get("transformer_task") != _TASK or "message" not in config.get(
+    if config.get("transformer_task") != task or "message" not in config.get(
         "modality_config", ["message"]
     ):
         raise ModelError(
             f"{where}: transformer_task '{config.get('transformer_task')}' on "
-            f"{', '.join(config.get('modality_config', ()))}; expected {_TASK} on messages, which "
-            "a chat template makes prompts of. Say the prompt in model.settings.template and the "
-            "token in model.settings.true_token"
+            f"{', '.join(config.get('modality_config', ()))}; expected {task} on messages, which "
+            "a chat template makes prompts of. Say the prompt in model.settings.template"
+            f"{' and the token in model.settings.true_token' if task == _TASK else ''}"
         )
     if limit is not None:
         limit = whole_number({"max_seq_length": limit}, "max_seq_length", where=where)
