@@ -8,9 +8,10 @@ transformers looks for the last token that is not ``pad_token_id``; here it is t
 sequence, which is the same wherever no text ends in that token, and needs none to be named. The
 networks are causal, so padding on the right changes nothing.
 
-A checkpoint does not say what text it was trained on. Where its settings and files say nothing, the
-query and the document are a pair as the tokenizer makes it, which is what transformers and
-sentence-transformers give such a network.
+What it reads is a prompt of the settings (``template``), or the chat template that
+sentence-transformers would render, or else query and document as the tokenizer makes a pair, which
+is what transformers gives such a network. Many were trained on a prompt that none of their files
+holds: Qwen3-Reranker converted to one label needs that of Qwen3-Reranker.
 """
 
 from __future__ import annotations
@@ -19,14 +20,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field
 
+from pipeline.checkpoints.classified_messages import Messages, messages_of
 from pipeline.checkpoints.cross_encoder_files import check_cross_encoder
 from pipeline.checkpoints.heads import EXPECTED_GRADE, HeadSettings, labels_of, scored_labels
+from pipeline.checkpoints.logit_score import default_prompt, special_tokens
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.networks.decoder_classifier import load_classifier, read_last
 from pipeline.networks.decoders import can_pack, can_share
+from pipeline.prompts.chat_template import ChatTemplate, message_format
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
+from pipeline.prompts.token_prompts import PromptLimits, TokenPrompt
+from pipeline.prompts.token_template import Place, PromptTemplate, template_of
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
@@ -39,6 +45,8 @@ if TYPE_CHECKING:
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
+
+_TEMPLATE: Final = "model.settings.template"
 
 #: Bodies, by ``model_type``.
 KINDS: Final = ("gemma", "gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3")
@@ -53,10 +61,28 @@ class DecoderClassifierSettings(HeadSettings, LongDocumentSettings):
     max_length: int | None = Field(
         None, ge=8, description="Tokens per pair; default: what tokenizer and positions allow."
     )
+    template: str | tuple[str, ...] | None = Field(
+        None,
+        description="The prompt, with {query}, {document} and perhaps {instruction} in it. A list "
+        "is tokenised in parts, and of a part that is too long words are cut as well; one text is "
+        "tokenised as a whole, and its words are kept. Default: the checkpoint's chat template, "
+        "where it has one for pairs, else the tokenizer's pair.",
+    )
+    add_special_tokens: bool = Field(
+        False,
+        description="Whether the tokenizer puts its special tokens around a template, such as <s>.",
+    )
+    instruction: str | None = Field(
+        None,
+        description="What counts as relevant: stands in its place of the template, in the system "
+        "message of a chat template, or before the query of a pair. Default: the prompt that the "
+        "checkpoint's default_prompt_name names, if the template is its own. Empty: none.",
+    )
     truncation: Truncation = Field(
         "longest_first",
-        description="longest_first as transformers does, which may cut the query; document never "
-        "cuts the query while it fits. Both are for long_documents: truncate.",
+        description="How a pair is cut: longest_first as transformers does, which may cut the "
+        "query; document never cuts the query while it fits. Both are for long_documents: "
+        "truncate. Of a template the document is cut.",
     )
     activation: Activation = Field(
         "none",
@@ -82,21 +108,70 @@ class DecoderClassifier(WeightedReranker):
         self.score_scale = _scale(settings)
         if checkpoint.expected is None:  # else the plan has looked
             scored_labels(checkpoint, grades=settings.grades)
+        _check(settings)
         self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
-        stated = max_seq_length(
-            checkpoint, task="sequence-classification", lowercases=self.tokenizer.lowercases
-        )
-        self.limits = Limits(
-            max_length=resolve_max_length(
-                settings.max_length or stated,
-                tokenizer=tokenizer_limit(checkpoint),
-                positions=self.config.get("max_position_embeddings"),
-            ),
-            truncation=settings.truncation,
-            long_documents=settings.long_documents,
-            overlap=settings.chunk_overlap,
-        )
+        self.messages = messages_of(checkpoint) if settings.template is None else None
+        self.prompt = self._prompt()
+        self.max_length = self._max_length()
         self.network: Any = None
+
+    def _prompt(self) -> TokenPrompt | None:
+        """The prompt; None for the tokenizer's pair."""
+        settings, instruction = self.settings, self.settings.instruction
+        if settings.template is not None:
+            template, where = template_of(settings.template, setting=_TEMPLATE), _TEMPLATE
+        elif self.messages is not None:
+            if instruction is None:
+                instruction = default_prompt(self.checkpoint)
+            template, where = self._of_messages(self.messages, bool(instruction))
+        else:
+            return None
+        if (Place.INSTRUCTION in template.places) != bool(instruction):
+            raise ConfigurationError(
+                f"model.settings.instruction: {where} "
+                + ("has no place for one" if instruction else "has a place for one; give it")
+            )
+        return TokenPrompt(
+            template,
+            self.tokenizer,
+            instruction=instruction or "",
+            add_special_tokens=settings.add_special_tokens,
+            where=where,
+        )
+
+    def _of_messages(self, messages: Messages, instructed: bool) -> tuple[PromptTemplate, str]:
+        form = messages.message_format
+        if form == "auto":
+            form = message_format(messages.source, kind=str(self.config["model_type"]))
+        chat = ChatTemplate(
+            source=messages.source,
+            message_format=form,
+            variables={**special_tokens(self.checkpoint), **messages.variables},
+            where=messages.where,
+        )
+        return chat.prompt(instructed=instructed), messages.where
+
+    def _max_length(self) -> int:
+        if self.messages is not None:
+            stated = self.messages.max_length
+        else:
+            stated = max_seq_length(
+                self.checkpoint,
+                task="sequence-classification",
+                lowercases=self.tokenizer.lowercases,
+            )
+        length = resolve_max_length(
+            self.settings.max_length or stated,
+            tokenizer=tokenizer_limit(self.checkpoint),
+            positions=self.config.get("max_position_embeddings"),
+        )
+        words = 0 if self.prompt is None else self.prompt.frame.specials
+        if length <= words:
+            raise ConfigurationError(
+                f"model.settings.max_length: {length} leaves no room beside the prompt's {words} "
+                "tokens; raise it"
+            )
+        return length
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The decoder's body, and its head in float32."""
@@ -110,8 +185,13 @@ class DecoderClassifier(WeightedReranker):
         )
 
     def encode(self, lists: CandidateLists) -> Sequences:
-        """Query and document as the tokenizer makes a pair, one per document or chunk of it."""
-        return encode_pairs(lists, self.tokenizer, self.limits, causal=True)
+        """One sequence per document or chunk of it, read out at its last token."""
+        settings = self.settings
+        how = {"long_documents": settings.long_documents, "overlap": settings.chunk_overlap}
+        if self.prompt is not None:
+            return self.prompt.encode(lists, PromptLimits(total=self.max_length, **how))
+        limits = Limits(max_length=self.max_length, truncation=settings.truncation, **how)
+        return encode_pairs(lists, self.tokenizer, limits, causal=True)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, labels]: the logits after each sequence."""
@@ -149,6 +229,20 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
                 "decoder_classifier family runs causal decoders"
             )
     return config
+
+
+def _check(settings: DecoderClassifierSettings) -> None:
+    given = settings.model_fields_set
+    if settings.template is None and settings.add_special_tokens:
+        raise ConfigurationError(
+            f"model.settings.add_special_tokens is used with {_TEMPLATE} only; a pair has those of "
+            "the tokenizer, and a chat template those that it writes"
+        )
+    if settings.template is not None and "truncation" in given:
+        raise ConfigurationError(
+            f"model.settings.truncation is of pairs: of {_TEMPLATE} the document is cut; leave one "
+            "of them out"
+        )
 
 
 def _scale(settings: DecoderClassifierSettings) -> str:
