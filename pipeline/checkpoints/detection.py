@@ -22,6 +22,14 @@ _OWN: Final = {
     "HF_ColBERT": "late_interaction",
 }
 
+#: Architectures that no family runs, and why (FlagEmbedding, which has code for them).
+_REFUSED: Final = {
+    "LayerWiseMiniCPMForCausalLM": "has a head for each of many layers, on a network (MiniCPM) that "
+    "transformers does not have; bge-reranker-v2-gemma is of the same makers",
+    "CostWiseGemmaForCausalLM": "merges tokens between its layers by code of its own, which is "
+    "never run; bge-reranker-v2-gemma is of the same makers",
+}
+
 #: transformers' classes that end in one logit and that the cross_encoder family runs.
 _CLASSIFIERS: Final = frozenset(
     f"{body}ForSequenceClassification"
@@ -64,6 +72,10 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, str]:
     config = checkpoint.config
     kinds = config.get("architectures")
     kind = str(kinds[0]) if isinstance(kinds, list) and kinds else ""
+    if kind in _REFUSED:
+        raise ModelError(
+            f"{checkpoint.folder / 'config.json'}: architectures [{kind}]: {_REFUSED[kind]}"
+        )
     if kind in _OWN:
         return _OWN[kind], f"config.json: architectures [{kind}]"
     if (checkpoint.folder / _COLBERT).exists():
@@ -94,10 +106,7 @@ def _of_sentence_transformers(checkpoint: Checkpoint, kind: str) -> tuple[str, s
         )
     names = [one.rpartition(".")[2] for one in modules]
     if "LogitScore" in names:
-        raise ModelError(
-            f"{checkpoint.folder / MODULES}: a score read from the logits of tokens (LogitScore); "
-            f"the nearest family is qwen3_reranker; {_SET}"
-        )
+        return "token_logit", f"{MODULES}: {', '.join(names)}"
     if stated == "CrossEncoder":
         if kind in _CLASSIFIERS:
             return "cross_encoder", f"{MODEL}: model_type CrossEncoder, a {kind}"
@@ -152,8 +161,10 @@ def _not_sure(checkpoint: Checkpoint, kind: str) -> ModelError:
     where = f"{checkpoint.folder / 'config.json'}: architectures [{kind}]"
     if kind.endswith("ForCausalLM"):
         return ModelError(
-            f"{where}: a language model may rank in several ways: qwen3_reranker (one answer a "
-            f"document), pairwise (two documents a prompt), listwise_generation (a list); {_SET}"
+            f"{where}: a language model may rank in several ways: token_logit (one answer a "
+            "document; the prompt is model.settings.template), qwen3_reranker (so does it, with a "
+            "prompt of its own), pairwise (two documents a prompt), listwise_generation (a list); "
+            f"{_SET}"
         )
     if kind.endswith("ForConditionalGeneration"):
         return ModelError(
