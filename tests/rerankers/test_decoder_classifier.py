@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from pipeline.api import Ranker, load
@@ -22,6 +24,7 @@ from pipeline.rerankers.qwen3_reranker import INSTRUCTION, PREFIX, SUFFIX
 from tests.fixtures_runs import Rerank, ranked
 from tests.makers import write
 
+DOCS = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 GOLDEN = "qwen3-seq-cls-tiny"
 PADDING = "<|endoftext|>"
 QUERY = "what helps dry skin"
@@ -183,10 +186,16 @@ def converted(goldens: Path, folder: Path) -> Path:
 def test_qwen3_reranker_converted_to_one_label(
     goldens: Path, cases: Cases, pair_lists: PairLists, tmp_path: Path
 ) -> None:
-    """With the prompt that it was trained on, scores are those of Qwen3-Reranker's recipe."""
+    """With the prompt that it was trained on, scores are those of Qwen3-Reranker's recipe.
+
+    The prompt is the one that docs/checkpoints.md shows.
+    """
     folder = converted(goldens, tmp_path / "model")
-    head = "<Instruct>: {instruction}\n<Query>: {query}\n<Document>:"
-    apart = (PREFIX, head, " {document}", SUFFIX)
+    [shown] = re.findall(r"```yaml\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    documented = yaml.safe_load(shown)["model"]["settings"]
+    assert documented["instruction"] == INSTRUCTION
+    apart = documented["template"]
+    assert (apart[0], apart[-1]) == (PREFIX, SUFFIX)
     for case in cases("qwen3-reranker-tiny"):
         lists, expected = pair_lists(case["pairs"][:30]), case["expected"]
         instruction = case["instruction"] or INSTRUCTION
