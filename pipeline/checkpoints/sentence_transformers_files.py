@@ -6,7 +6,8 @@ name, never skipped; classes are known by their names and never imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.checkpoints.module_chain import MODULES as MODULES
@@ -67,24 +68,35 @@ def module_kinds(checkpoint: Checkpoint) -> dict[str, str]:
     return kinds
 
 
-def max_seq_length(checkpoint: Checkpoint, *, task: str, lowercases: bool) -> int | None:
+def transformer_file(checkpoint: Checkpoint) -> tuple[dict[str, Any], Path]:
+    """What ``sentence_bert_config.json``, under one of its names, says, and its path.
+
+    Raises:
+        ModelError: it holds no keys.
+    """
+    name = next((n for n in (TRANSFORMER, *_OLD_TRANSFORMER) if checkpoint.json(n)), TRANSFORMER)
+    return checkpoint.table(name), checkpoint.folder / name
+
+
+def max_seq_length(
+    checkpoint: Checkpoint, *, task: str, lowercases: bool, read: Collection[str] = ()
+) -> int | None:
     """Tokens of a text as ``sentence_bert_config.json`` limits them; None where it does not.
 
     Args:
         checkpoint: with or without the file.
         task: that the library loads such a network for.
         lowercases: whether the tokenizer does.
+        read: further keys, which the caller reads.
 
     Raises:
         ModelError: a key that would change scores and is not understood.
     """
-    name = next((n for n in (TRANSFORMER, *_OLD_TRANSFORMER) if checkpoint.json(n)), TRANSFORMER)
-    config = checkpoint.table(name)
-    where = checkpoint.folder / name
+    config, where = transformer_file(checkpoint)
     limit = config.get("max_seq_length")
     reads = {"text": {"method": "forward", "method_output_name": _OUTPUTS[task]}}
     for key, value in config.items():
-        if key in _HARMLESS or not value or key == "max_seq_length":
+        if key in _HARMLESS or key in read or not value or key == "max_seq_length":
             continue
         if key == "do_lower_case" and lowercases:
             continue

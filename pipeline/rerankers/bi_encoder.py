@@ -1,21 +1,28 @@
 """Bi-encoders in the sentence-transformers layout: every distinct text is encoded once.
 
-Pooling, normalisation, similarity and prompts are what the checkpoint's files say, as the library
-reads them: the score is the cosine, unless ``similarity_fn_name`` is ``dot`` and nothing
-normalises.
+Pooling, the modules after it, similarity and prompts are what the checkpoint's files say, as the
+library reads them (sentence-transformers 2 to 6.2): a score is what ``similarity`` gives for
+``encode_query`` and ``encode_document``, distances negated.
+
+Encoders are read at all tokens or at one; decoders that are pooled by their last token (the layout
+of Qwen3-Embedding) run as the packed decoders of other families do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from pydantic import Field
 
 from pipeline import schema
-from pipeline.checkpoints.embedding import embedding, prompts
-from pipeline.checkpoints.sentence_transformers_files import max_seq_length
+from pipeline.checkpoints.embedding import Normalize, Similarity, embedding
+from pipeline.checkpoints.prompts import prompts
+from pipeline.checkpoints.sentence_transformers_files import max_seq_length, transformer_file
 from pipeline.errors import ModelError
+from pipeline.networks import decoders
+from pipeline.networks.encoder_bodies import PACKABLE, reserved_positions
 from pipeline.prompts.pairs import spent
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
@@ -31,12 +38,11 @@ if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
 
-_RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
-_IGNORED: Final = ("embeddings.position_ids", "pooler.*")
-
-#: Encoders that run without padding; others are padded.
-_PACKABLE: Final = frozenset({"bert", "roberta", "xlm-roberta", "modernbert"})
+#: Pairs of vectors that are compared at once.
 _ROWS: Final = 65_536
+
+#: Link [S] to the leading tokens of each sequence that pooling leaves out.
+_PROMPT: Final = "prompt"
 
 
 class BiEncoderSettings(SpecialTokenSettings):
@@ -57,7 +63,7 @@ class BiEncoderSettings(SpecialTokenSettings):
 
 
 class BiEncoder(WeightedReranker):
-    """Mean or CLS pooling over a transformers encoder."""
+    """One vector a text, of an encoder's or a decoder's token states."""
 
     Settings = BiEncoderSettings
     pointwise = True
@@ -76,17 +82,19 @@ class BiEncoder(WeightedReranker):
                 f"{checkpoint.folder}/config.json: this checkpoint brings code of its own, which "
                 "is never run; the bi_encoder family takes networks that transformers knows"
             )
-        made = embedding(checkpoint)
-        self.pooling, self.normalize = made.pooling, made.normalize
-        if not made.include_prompt and (query or document):
-            raise ModelError(
-                f"{checkpoint.folder}: Pooling leaves prompts out (include_prompt: false), which "
-                "the bi_encoder family does not; it can be run without query_prefix and "
-                "document_prefix only, both set to an empty text"
-            )
-        self.can_pack = self.config.get("model_type") in _PACKABLE
-        self.score_scale = "cosine" if self.normalize else "dot"
-        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
+        self.embedding = embedding(checkpoint)
+        self.score_scale = self.embedding.score_scale
+        modes, whole = self.embedding.pooling, self.embedding.include_prompt
+        #: Whether the one token that is read is all that pooling needs.
+        self.reads_one = modes == ("cls",) or (modes == ("lasttoken",) and whole)
+        self.decodes = _is_decoder(self.config) and modes == ("lasttoken",) and whole
+        kind = self.config.get("model_type")
+        self.can_pack = decoders.can_pack(self.config) if self.decodes else kind in PACKABLE
+        self.tokenizer = TextTokenizer(
+            checkpoint,
+            special_tokens=settings.special_tokens,
+            lowercase=bool(transformer_file(checkpoint)[0].get("do_lower_case")),
+        )
         self.single = self.tokenizer.template(pair=False)
         stated = max_seq_length(
             checkpoint, task="feature-extraction", lowercases=self.tokenizer.lowercases
@@ -95,41 +103,44 @@ class BiEncoder(WeightedReranker):
             settings.max_length or stated,
             tokenizer=tokenizer_limit(checkpoint),
             positions=self.config.get("max_position_embeddings"),
-            reserved=_RESERVED_POSITIONS.get(str(self.config.get("model_type")), 0),
+            reserved=reserved_positions(self.config),
         )
         self.network: Any = None
+        self.layers: Any = None
 
     @property
     def readout_width(self) -> int:
         """The vector of a text."""
-        return int(self.config.get("hidden_size", 1))
+        return self.embedding.width
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
-        """Build transformers' own encoder for the checkpoint's ``model_type``."""
-        from transformers import AutoModel
+        """The network in ``dtype``; the modules after pooling in float32."""
+        from pipeline.networks.module_chain import load_chain
 
-        from pipeline.networks.loading import build, load_weights
-        from pipeline.networks.network_config import network_config
-
-        kind = str(self.config.get("model_type"))
-        where = self.checkpoint.folder / "config.json"
-        config = network_config(self.config, kind=kind, where=where)
-        # The pooler of BERT's sentence-pair task is not part of any sentence-transformers pooling.
-        extra = {"add_pooling_layer": False} if kind in _POOLED else {}
-        self.network = build(
-            lambda: AutoModel.from_config(config, dtype=dtype, **extra),
-            dtype=dtype,
-            checkpoint=self.checkpoint,
-        )
-        load_weights(self.network, self.checkpoint, ignore=_IGNORED, device=device)
-        if self.packed:
-            from pipeline.networks.packed_encoder import PackedEncoder
-
-            self.network = PackedEncoder(
-                self.network,
-                kind,
-                reads="readouts" if self.pooling == "cls" else "all",
+        if self.decodes:
+            self.network = decoders.load_decoder(
+                self.checkpoint,
+                kind=str(self.config["model_type"]),
+                heads={},
+                rename=_as_body,
+                ignore=("lm_head.*",),
+                packed=self.packed,
+                device=device,
+                dtype=dtype,
             )
+        else:
+            from pipeline.networks.encoder_bodies import load_body
+
+            self.network = load_body(
+                self.checkpoint,
+                packed=self.packed,
+                reads="readouts" if self.reads_one else "all",
+                device=device,
+                dtype=dtype,
+            )
+        steps = self.embedding.steps
+        layers = [step for step in steps if not isinstance(step, Normalize)]
+        self.layers = load_chain(self.checkpoint, layers, device=device)
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """One sequence per distinct text; ``query`` [Q] and ``document`` [N] link to them.
@@ -138,59 +149,131 @@ class BiEncoder(WeightedReranker):
         """
         queries, query_text = distinct(lists.queries.column(schema.QUERY))
         documents, document_text = distinct(lists.documents.column(schema.TEXT))
-        prefixed = [self.settings.query_prefix + text for text in queries]
-        prefixed += [self.settings.document_prefix + text for text in documents]
-        places: dict[str, int] = {}
-        place = np.array(
-            [places.setdefault(text, len(places)) for text in prefixed], dtype=np.int64
-        )
-        arena = self.tokenizer.encode(list(places))
+        asked, told = self.settings.query_prefix, self.settings.document_prefix
+        skips = self._left_out(asked), self._left_out(told)
+        prefixed = [(asked + text, skips[0]) for text in queries]
+        prefixed += [(told + text, skips[1]) for text in documents]
+        places: dict[tuple[str, int], int] = {}
+        place = np.array([places.setdefault(key, len(places)) for key in prefixed], dtype=np.int64)
+        arena = self.tokenizer.encode([text for text, _ in places])
         kept = np.minimum(arena.lengths, self.max_length - self.single.specials)
         ids, offsets, types = self.single.assemble([(arena, np.arange(len(places)), kept)])
         segments = types if self.config.get("type_vocab_size", 0) > 1 else None
+        lengths = np.diff(offsets)
+        left_out = np.array([skipped for _, skipped in places], dtype=np.int64)
         document = place[len(queries) + document_text]
         links = {
             "query": place[query_text],
             "document": document,
-            **spent(np.diff(offsets)[document], (kept < arena.lengths)[document]),
+            _PROMPT: left_out,
+            **spent(lengths[document], (kept < arena.lengths)[document]),
         }
-        return Sequences.one_readout_each(ids, offsets, segment_ids=segments, links=links)
+        last = self.embedding.pooling == ("lasttoken",)
+        read = lengths - 1 if last else np.where(left_out < lengths, left_out, 0)
+        return Sequences.one_readout_each(
+            ids,
+            offsets,
+            segment_ids=segments,
+            positions=read.astype(np.int32),
+            links=links,
+        )
+
+    def _left_out(self, prompt: str) -> int:
+        """Leading tokens that pooling does not look at: those of the prompt, as it stands alone.
+
+        As the library counts (base/modules/transformer.py, ``_get_prompt_length``): special tokens
+        before it belong to it, one after it does not. A tokenizer may join the prompt's end to the
+        text's beginning, and one token of the text is then left out as well.
+        """
+        if not prompt or self.embedding.include_prompt:
+            return 0
+        before, after = self.single.pieces
+        room = self.max_length - self.single.specials
+        own = self.tokenizer.encode([prompt]).token_ids[:room]
+        ids = np.concatenate([before, own, after])
+        special = {
+            number
+            for number, token in self.tokenizer.library.get_added_tokens_decoder().items()
+            if token.special
+        }
+        return len(ids) - (int(ids[-1]) in special)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """float32 [b, hidden]: the pooled, possibly normalised vector of each text."""
+        """float32 [b, width]: the vector of each text, as it is compared."""
         import torch
 
-        vectors = self._packed(batch) if self.packed else self._padded(batch)
-        return torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors
+        steps, similarity = self.embedding.steps, self.embedding.similarity
+        vectors = self._pooled(batch).float()
+        layers = iter(self.layers)
+        for step in steps:
+            unit = isinstance(step, Normalize)
+            vectors = (
+                torch.nn.functional.normalize(vectors, dim=-1) if unit else next(layers)(vectors)
+            )
+        vectors = vectors[:, : self.embedding.width]
+        return torch.nn.functional.normalize(vectors, dim=-1) if similarity == "cosine" else vectors
 
-    def _packed(self, batch: Batch) -> torch.Tensor:
-        from pipeline.networks.packed import mean
+    def _pooled(self, batch: Batch) -> torch.Tensor:
+        if self.decodes:
+            return decoders.read_decoder(self.network["model"], batch, packed=self.packed)
+        if self.reads_one and self.packed:
+            states: torch.Tensor = self.network(batch)
+            return states
+        from pipeline.networks.encoder_bodies import read_all
+        from pipeline.networks.pooling import pool
 
-        states: torch.Tensor = self.network(batch)
-        return states.float() if self.pooling == "cls" else mean(states, batch.lengths)
-
-    def _padded(self, batch: Batch) -> torch.Tensor:
-        from pipeline.networks.padding import pad
-
-        padded = pad(batch, int(self.config.get("pad_token_id") or 0))
-        inputs = {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
-        if padded.segment_ids is not None:
-            inputs["token_type_ids"] = padded.segment_ids
-        hidden: torch.Tensor = self.network(**inputs).last_hidden_state.float()
-        if self.pooling == "cls":
-            return hidden[:, 0]
-        mask = padded.attention_mask.unsqueeze(-1).float()
-        return (hidden * mask).sum(1) / mask.sum(1)
+        pad_id = int(self.config.get("pad_token_id") or 0)
+        states = read_all(self.network, batch, packed=self.packed, pad_id=pad_id)
+        if self.reads_one:
+            return states[batch.tensors.readout_rows]
+        return pool(
+            states,
+            batch.lengths,
+            modes=self.embedding.pooling,
+            left_out=batch.sequences.links[_PROMPT][batch.chosen],
+        )
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
-        """Dot product of each document's vector with its query's."""
+        """The similarity of each document's vector to its query's."""
         query = sequences.links["query"][lists.query_of_document]
         document = sequences.links["document"]
+        compare = _COMPARE[self.embedding.similarity]
         scores = np.empty(len(document), dtype=np.float32)
         for start in range(0, len(document), _ROWS):
             part = slice(start, start + _ROWS)
-            scores[part] = np.einsum("nd,nd->n", readouts[query[part]], readouts[document[part]])
+            scores[part] = compare(readouts[query[part]], readouts[document[part]])
         return scores
 
 
-_POOLED: Final = frozenset({"bert", "roberta", "xlm-roberta"})
+def _dot(first: Floats, second: Floats) -> Floats:
+    dots: Floats = np.einsum("nd,nd->n", first, second)
+    return dots
+
+
+def _negative_euclidean(first: Floats, second: Floats) -> Floats:
+    distances: Floats = np.linalg.norm(first - second, axis=1)
+    return -distances
+
+
+def _negative_manhattan(first: Floats, second: Floats) -> Floats:
+    distances: Floats = np.abs(first - second).sum(axis=1)
+    return -distances
+
+
+#: float32 [n] of two times [n, width]; vectors whose cosine is asked for have unit length.
+_COMPARE: Final[dict[Similarity, Callable[[Floats, Floats], Floats]]] = {
+    "cosine": _dot,
+    "dot": _dot,
+    "euclidean": _negative_euclidean,
+    "manhattan": _negative_manhattan,
+}
+
+
+def _is_decoder(config: dict[str, Any]) -> bool:
+    """Whether it is one of the decoders that run packed; transformers runs those that see all."""
+    return config.get("model_type") in decoders.PACKABLE and config.get("is_causal") is not False
+
+
+def _as_body(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """Bodies are stored by themselves, or as the body of a language model."""
+    yield name if name.startswith("model.") else f"model.{name}", tensor

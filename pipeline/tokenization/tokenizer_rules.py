@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import ModelError
@@ -38,6 +39,18 @@ def refuse_contradiction(checkpoint: Checkpoint, library: Tokenizer) -> None:
                 f"{checkpoint.folder}/tokenizer_config.json: {theirs} is {stated}, but {ours} of "
                 f"tokenizer.json is {done}; make them what the model was trained with"
             )
+
+
+def lowercased(data: bytes) -> bytes:
+    """A tokenizer that makes small letters of a text before its own normaliser sees it.
+
+    Args:
+        data: of ``tokenizer.json``, which has been read as a tokenizer before.
+    """
+    file = json.loads(data)
+    own = [file["normalizer"]] if file.get("normalizer") else []
+    file["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *own]}
+    return json.dumps(file).encode()
 
 
 def tokenizer_limit(checkpoint: Checkpoint) -> object:

@@ -19,7 +19,7 @@ from pipeline.sequences.ragged import ragged_range
 from pipeline.tokenization.chunk_cache import library_ids
 from pipeline.tokenization.chunk_check import chunk_cache
 from pipeline.tokenization.plain_texts import plain_text_tokenizer
-from pipeline.tokenization.tokenizer_rules import refuse_contradiction
+from pipeline.tokenization.tokenizer_rules import lowercased, refuse_contradiction
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -67,7 +67,11 @@ class TextTokenizer:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, special_tokens: SpecialTokens = "upstream"
+        self,
+        checkpoint: Checkpoint,
+        *,
+        special_tokens: SpecialTokens = "upstream",
+        lowercase: bool = False,
     ) -> None:
         """Read a checkpoint's tokenizer.
 
@@ -75,6 +79,8 @@ class TextTokenizer:
             checkpoint: whose ``tokenizer.json`` is read.
             special_tokens: ``upstream``: as the library finds them; ``text``: plain text, added
                 tokens that are not special as well.
+            lowercase: whether texts lose their capitals before anything else, as
+                sentence-transformers adds it to a tokenizer that does not do so by itself.
 
         Raises:
             ModelError: the file is missing or no tokenizer, tokenizer_config.json contradicts it,
@@ -89,6 +95,9 @@ class TextTokenizer:
         except Exception as error:  # the library raises bare Exception for any defect
             raise ModelError(f"{path}: not readable as a tokenizer: {error}") from None
         refuse_contradiction(checkpoint, self.library)
+        if lowercase and not self.lowercases:
+            data = lowercased(data)
+            self.library = Tokenizer.from_buffer(data)
         self.library.no_truncation()
         self.library.no_padding()
         self.special_tokens = special_tokens

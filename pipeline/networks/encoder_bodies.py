@@ -1,0 +1,115 @@
+"""Bodies of transformers whose token states are read, of a packed batch or of a padded one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.checkpoints.checkpoint import Checkpoint
+    from pipeline.sequences.arrays import Int64s
+    from pipeline.sequences.batch import Batch
+
+#: Encoders that run without padding, by ``model_type``; transformers runs others, padded.
+PACKABLE: Final = frozenset({"bert", "roberta", "xlm-roberta", "modernbert"})
+
+#: Bodies that come with a pooler unless they are told otherwise. It belongs to BERT's sentence-pair
+#: task, and no pooling of sentence-transformers looks at it.
+_POOLED: Final = frozenset({"bert", "roberta", "xlm-roberta"})
+
+#: Stored tensors that carry nothing here: the pooler, and old buffers.
+IGNORED: Final = ("embeddings.position_ids", "pooler.*")
+
+#: Positions that no token can use: these families count from the padding's id + 1.
+_RESERVED: Final = {"roberta": 2, "xlm-roberta": 2}
+
+
+def reserved_positions(config: Mapping[str, Any]) -> int:
+    """How many of ``max_position_embeddings`` no token can use, by config.json."""
+    return _RESERVED.get(str(config.get("model_type")), 0)
+
+
+def make_body(checkpoint: Checkpoint, *, dtype: torch.dtype) -> Callable[[], Any]:
+    """Makes transformers' own network for the checkpoint's ``model_type``, without weights.
+
+    Raises:
+        ModelError: transformers has no such network, or refuses a value.
+    """
+    from transformers import AutoModel
+
+    from pipeline.networks.network_config import network_config
+
+    kind = str(checkpoint.config.get("model_type"))
+    where = checkpoint.folder / "config.json"
+    config = network_config(checkpoint.config, kind=kind, where=where)
+    extra = {"add_pooling_layer": False} if kind in _POOLED else {}
+    return lambda: AutoModel.from_config(config, dtype=dtype, **extra)
+
+
+def load_body(
+    checkpoint: Checkpoint,
+    *,
+    packed: bool,
+    reads: Literal["readouts", "all"],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Any:
+    """The network with its weights, as :func:`read_all` and, packed, the engine's batches take it.
+
+    Args:
+        checkpoint: its files.
+        packed: whether batches come without padding; only for :data:`PACKABLE`.
+        reads: see :class:`pipeline.networks.packed_encoder.PackedEncoder`.
+        device: target.
+        dtype: of the network.
+
+    Raises:
+        ModelError: the configuration describes no network, or a tensor is missing, unexpected or
+            of the wrong shape.
+    """
+    from pipeline.networks.loading import build, load_weights
+
+    network = build(make_body(checkpoint, dtype=dtype), dtype=dtype, checkpoint=checkpoint)
+    load_weights(network, checkpoint, ignore=IGNORED, device=device)
+    if not packed:
+        return network
+    from pipeline.networks.packed_encoder import PackedEncoder
+
+    return PackedEncoder(network, str(checkpoint.config.get("model_type")), reads=reads)
+
+
+def read_all(
+    body: Any, batch: Batch, *, packed: bool, pad_id: int, attended: Int64s | None = None
+) -> torch.Tensor:
+    """[T, hidden]: the states of all tokens of a batch, one sequence after the other.
+
+    Args:
+        body: of :func:`load_body`, where it reads all.
+        batch: what goes through it.
+        packed: as it was loaded.
+        pad_id: token that fills what is padded.
+        attended: int64 [b], how many leading tokens of each sequence others see; all where None.
+    """
+    if packed:
+        states: torch.Tensor = body.states(body.pack(batch, attended))
+        return states
+    import torch
+
+    from pipeline.networks.attention_plan import to_device
+    from pipeline.networks.padding import pad
+    from pipeline.sequences.ragged import ragged_range
+
+    padded = pad(batch, pad_id)
+    mask = padded.attention_mask
+    width = mask.shape[1]
+    if attended is not None:
+        columns = torch.arange(width, device=batch.device)
+        mask = (columns < to_device(attended, batch.device)[:, None]).long()
+    segments = {} if padded.segment_ids is None else {"token_type_ids": padded.segment_ids}
+    hidden = body(input_ids=padded.input_ids, attention_mask=mask, **segments).last_hidden_state
+    rows = ragged_range(np.arange(len(batch.lengths), dtype=np.int64) * width, batch.lengths)
+    return hidden.flatten(0, 1)[to_device(rows, batch.device)]  # type: ignore[no-any-return]
