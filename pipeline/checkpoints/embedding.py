@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pipeline.checkpoints.module_chain import (
     MODULES,
@@ -16,24 +14,13 @@ from pipeline.checkpoints.module_chain import (
     layers,
     modules,
 )
+from pipeline.checkpoints.pooling import Mode, pooling
 from pipeline.checkpoints.sentence_transformers_files import MODEL, model_file
-from pipeline.checkpoints.values import whole_number, yes_or_no
+from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
-
-Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
-
-#: Pooling modes by the keys that versions before 6 wrote, in the order of their vectors.
-_OLD_MODES: Final[dict[str, Mode]] = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "pooling_mode_weightedmean_tokens": "weightedmean",
-    "pooling_mode_lasttoken": "lasttoken",
-}
 
 #: Modules after Pooling.
 _STEPS: Final = ("Dense", "LayerNorm", "Normalize")
@@ -87,13 +74,8 @@ def embedding(checkpoint: Checkpoint) -> Embedding:
             f"{checkpoint.folder / MODULES}: modules {', '.join(kinds) or 'none'}; the bi_encoder "
             f"family runs Transformer, Pooling and, after them, {', '.join(_STEPS)}"
         )
-    where = checkpoint.folder / found[1].folder / "config.json"
-    pooling = checkpoint.table(f"{found[1].folder}/config.json", required=True)
-    modes = _modes(pooling, where)
-    key = "word_embedding_dimension"
-    key = key if key in pooling else "embedding_dimension"
-    pooled = len(modes) * whole_number(pooling, key, where=where)
-    steps, width = _steps(checkpoint, found[2:], width=pooled)
+    pooled = pooling(checkpoint, found[1])
+    steps, width = _steps(checkpoint, found[2:], width=pooled.width * len(pooled.modes))
     model = model_file(checkpoint, "SentenceTransformer")
     similarity = model.get("similarity_fn_name") or "cosine"
     if similarity not in _SIMILARITIES:
@@ -107,31 +89,13 @@ def embedding(checkpoint: Checkpoint) -> Embedding:
         compared = min(width, cut)
     normalized = bool(steps) and isinstance(steps[-1], Normalize) and compared == width
     return Embedding(
-        pooling=modes,
-        include_prompt=yes_or_no(pooling, "include_prompt", where=where, default=True),
+        pooling=pooled.modes,
+        include_prompt=pooled.include_prompt,
         steps=steps,
         width=compared,
         similarity=similarity,
         unit=normalized or similarity == "cosine",
     )
-
-
-def _modes(pooling: Mapping[str, Any], where: Path) -> tuple[Mode, ...]:
-    """As the library reads them: one key since version 6, several that are true before."""
-    known = {"embedding_dimension", "word_embedding_dimension", "include_prompt", "pooling_mode"}
-    unknown = sorted(set(pooling) - known - set(_OLD_MODES))
-    if unknown:
-        raise ModelError(f"{where}: unknown key '{unknown[0]}'")
-    stated = pooling.get("pooling_mode")
-    if stated is None:
-        stated = [mode for key, mode in _OLD_MODES.items() if pooling.get(key)] or ["mean"]
-    modes = tuple(stated) if isinstance(stated, list) else (stated,)
-    if not modes or not all(mode in _OLD_MODES.values() for mode in modes):
-        raise ModelError(
-            f"{where}: pooling {', '.join(map(str, modes)) or 'by nothing'}; the bi_encoder "
-            f"family pools by {', '.join(_OLD_MODES.values())}, and by several of them"
-        )
-    return modes
 
 
 def _steps(

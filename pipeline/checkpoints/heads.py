@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from pydantic import Field, FiniteFloat
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 #: The last layer of BERT's, DeBERTa's and ModernBERT's heads, of RoBERTa's, and of decoders'.
 _LAST: Final = ("classifier.weight", "classifier.out_proj.weight", "score.weight")
+
+#: What becomes of a logit.
+Activated = Literal["none", "sigmoid", "tanh"]
 
 #: What a score is where labels have grades.
 EXPECTED_GRADE: Final = "expected_grade"
@@ -93,18 +97,33 @@ def scored_labels(checkpoint: Checkpoint, *, grades: tuple[float, ...] | None) -
         ConfigurationError: grades for a head with another number of labels.
     """
     labels = labels_of(checkpoint)
+    refuse_unscorable(labels, grades=grades, where=checkpoint.folder)
+    return labels
+
+
+def refuse_unscorable(labels: int, *, grades: tuple[float, ...] | None, where: Path) -> None:
+    """Refuse a head of whose labels no score can be made.
+
+    Args:
+        labels: how many it has.
+        grades: as the settings give them.
+        where: the checkpoint's folder, for messages.
+
+    Raises:
+        ModelError: three labels or more without grades.
+        ConfigurationError: grades for a head with another number of labels.
+    """
     if grades is not None and len(grades) != labels:
         raise ConfigurationError(
-            f"model.settings.grades: {len(grades)} grades, but the head of {checkpoint.folder} has "
-            f"{labels} labels; give one a label{', or none' if labels < 3 else ''}"
+            f"model.settings.grades: {len(grades)} grades, but the head of {where} has {labels} "
+            f"labels; give one a label{', or none' if labels < 3 else ''}"
         )
     if labels > 2 and grades is None:
         raise ModelError(
-            f"{checkpoint.folder}: the head has {labels} labels, and what each stands for is not "
-            "in the checkpoint; set model.settings.grades to one grade a label, in the order of "
-            "the labels, to score by the expected grade"
+            f"{where}: the head has {labels} labels, and what each stands for is not in the "
+            "checkpoint; set model.settings.grades to one grade a label, in the order of the "
+            "labels, to score by the expected grade"
         )
-    return labels
 
 
 def require_one_label(checkpoint: Checkpoint) -> None:

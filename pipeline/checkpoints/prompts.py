@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from pipeline.checkpoints.sentence_transformers_files import MODEL
+from pipeline.checkpoints.values import is_text
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -30,16 +31,7 @@ def prompts(checkpoint: Checkpoint, *, query: str | None, document: str | None) 
         ModelError: the checkpoint has prompts and does not say which of them these are.
     """
     where = checkpoint.folder / MODEL
-    model = checkpoint.table(MODEL)
-    named = model.get("prompts") or {}
-    if not isinstance(named, Mapping) or not all(
-        text is None or _is_text(text) for text in named.values()
-    ):
-        raise ModelError(f"{where}: 'prompts' is no table of texts")
-    found = {name: text for name, text in named.items() if text}
-    default = model.get("default_prompt_name")
-    if default is not None and default not in list(named):
-        raise ModelError(f"{where}: default_prompt_name {default!r} is none of its prompts")
+    found, default = _named(checkpoint)
     # The library's plain encode() takes the default for both sides, its encode_query() for neither.
     for_all = default if default in found.keys() - {"query", *_DOCUMENT_PROMPTS} else None
     if query is None:
@@ -55,9 +47,42 @@ def prompts(checkpoint: Checkpoint, *, query: str | None, document: str | None) 
     return query, document
 
 
-def _is_text(value: object) -> bool:
-    """JSON can hold half of a surrogate pair, which no tokenizer takes."""
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+def query_prompt(checkpoint: Checkpoint, *, given: str | None) -> str:
+    """What a cross-encoder puts before every query, and before no document.
+
+    The library's ``predict`` takes the prompt that ``default_prompt_name`` names, and none where
+    it names none.
+
+    Args:
+        checkpoint: of a cross-encoder.
+        given: as the settings say; None takes the checkpoint's.
+
+    Raises:
+        ModelError: the prompts are no texts, or the default is none of them.
+    """
+    found, default = _named(checkpoint)
+    if given is not None:
+        return given
+    return "" if default is None else found.get(default, "")
+
+
+def _named(checkpoint: Checkpoint) -> tuple[dict[str, str], str | None]:
+    """The prompts that are not empty, and the name of the default one.
+
+    Raises:
+        ModelError: they are no texts, or there is none of that name.
+    """
+    where = checkpoint.folder / MODEL
+    model = checkpoint.table(MODEL)
+    named = model.get("prompts") or {}
+    if not isinstance(named, Mapping) or not all(
+        text is None or is_text(text) for text in named.values()
+    ):
+        raise ModelError(f"{where}: 'prompts' is no table of texts")
+    default = model.get("default_prompt_name")
+    if default is not None and default not in list(named):
+        raise ModelError(f"{where}: default_prompt_name {default!r} is none of its prompts")
+    return {name: text for name, text in named.items() if text}, default
 
 
 def _unclear(where: object, what: str, setting: str) -> ModelError:

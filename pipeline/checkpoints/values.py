@@ -71,3 +71,8 @@ def yes_or_no(config: Mapping[str, Any], key: str, *, where: Path, default: bool
     if type(value) is not bool:
         raise ModelError(f"{where}: {key} is {value!r}, expected true or false")
     return value
+
+
+def is_text(value: object) -> bool:
+    """Whether a value is text that a tokenizer takes: JSON can hold half of a surrogate pair."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)

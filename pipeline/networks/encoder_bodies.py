@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from pipeline.networks.encoders import ENCODERS
+
 if TYPE_CHECKING:
     import torch
 
@@ -15,22 +17,16 @@ if TYPE_CHECKING:
     from pipeline.sequences.batch import Batch
 
 #: Encoders that run without padding, by ``model_type``; transformers runs others, padded.
-PACKABLE: Final = frozenset({"bert", "roberta", "xlm-roberta", "modernbert"})
-
-#: Bodies that come with a pooler unless they are told otherwise. It belongs to BERT's sentence-pair
-#: task, and no pooling of sentence-transformers looks at it.
-_POOLED: Final = frozenset({"bert", "roberta", "xlm-roberta"})
+PACKABLE: Final = frozenset(kind for kind, encoder in ENCODERS.items() if encoder.packs)
 
 #: Stored tensors that carry nothing here: the pooler, and old buffers.
 IGNORED: Final = ("embeddings.position_ids", "pooler.*")
 
-#: Positions that no token can use: these families count from the padding's id + 1.
-_RESERVED: Final = {"roberta": 2, "xlm-roberta": 2}
-
 
 def reserved_positions(config: Mapping[str, Any]) -> int:
     """How many of ``max_position_embeddings`` no token can use, by config.json."""
-    return _RESERVED.get(str(config.get("model_type")), 0)
+    encoder = ENCODERS.get(str(config.get("model_type")))
+    return 0 if encoder is None else encoder.reserved
 
 
 def make_body(checkpoint: Checkpoint, *, dtype: torch.dtype) -> Callable[[], Any]:
@@ -46,7 +42,8 @@ def make_body(checkpoint: Checkpoint, *, dtype: torch.dtype) -> Callable[[], Any
     kind = str(checkpoint.config.get("model_type"))
     where = checkpoint.folder / "config.json"
     config = network_config(checkpoint.config, kind=kind, where=where)
-    extra = {"add_pooling_layer": False} if kind in _POOLED else {}
+    pooled = kind in ENCODERS and ENCODERS[kind].pooled
+    extra = {"add_pooling_layer": False} if pooled else {}
     return lambda: AutoModel.from_config(config, dtype=dtype, **extra)
 
 

@@ -1,4 +1,4 @@
-"""BERT and RoBERTa over flat batches: transformers' weights, our own forward pass.
+"""BERT, ELECTRA and RoBERTa over flat batches: transformers' weights, our own forward pass.
 
 The modules of transformers' body are taken over as they were loaded. Query, key and value come from
 one product, a residual and the norm behind it are one kernel on GPUs, and the last layer computes
@@ -22,7 +22,7 @@ from pipeline.networks.readout_layers import read
 
 
 class PackedBert(nn.Module):
-    """The body of BERT, RoBERTa or XLM-RoBERTa.
+    """The body of BERT, ELECTRA, RoBERTa, XLM-RoBERTa or CamemBERT.
 
     Args:
         body: of transformers, with its weights on the device; taken over.
@@ -32,6 +32,8 @@ class PackedBert(nn.Module):
     def __init__(self, body: Any, *, reads: Literal["readouts", "all"]) -> None:
         super().__init__()
         self.embeddings: Any = body.embeddings
+        # ELECTRA's embeddings may be narrower than its layers.
+        self.widen: nn.Module = getattr(body, "embeddings_project", nn.Identity())
         *layers, last = body.encoder.layer
         self.layers = nn.ModuleList(Layer(layer) for layer in layers)
         self.last = Layer(last) if reads == "all" else LastLayer(last)
@@ -45,6 +47,7 @@ class PackedBert(nn.Module):
             table.position_embeddings(packed.position_ids[0]),
             *norm_of(table.LayerNorm),
         )
+        rows = self.widen(rows)
         for layer in (*self.layers, self.last):
             rows = layer(rows, packed)
         return rows

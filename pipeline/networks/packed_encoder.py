@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pipeline.sequences.batch import Batch
 
 #: Bodies that are BERT's but for their embeddings.
-_BERT: Final = ("bert", "roberta", "xlm-roberta")
+_BERT: Final = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
 
 #: Families of RoBERTa count positions from the padding's id.
-_FROM_PADDING: Final = ("roberta", "xlm-roberta")
+_FROM_PADDING: Final = ("roberta", "xlm-roberta", "camembert")
 
 
 class PackedEncoder(nn.Module):
@@ -115,4 +115,4 @@ class PackedClassifier(nn.Module):
             return self.network.bert.pooler(states[:, None])  # type: ignore[no-any-return]
         if self.kind == "modernbert":
             return self.network.head(states)  # type: ignore[no-any-return]
-        return states[:, None]  # the heads of RoBERTa take the first row of each themselves
+        return states[:, None]  # the heads of RoBERTa and ELECTRA take the first row of each

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipeline import schema
-from pipeline.checkpoints.heads import label_scores
+from pipeline.checkpoints.heads import Activated, label_scores
 from pipeline.prompts.long_documents import (
     AggregateSettings,
     LongDocuments,
@@ -65,6 +66,7 @@ def encode_pairs(
     *,
     segments: bool = False,
     causal: bool = False,
+    prompt: str = "",
 ) -> Sequences:
     """One sequence per document, or per chunk of it, as the tokenizer's pair template says.
 
@@ -78,9 +80,12 @@ def encode_pairs(
         segments: whether the network takes token types.
         causal: whether a token sees only those before it. Sequences are then read at their last
             token, and those of one query share their beginning.
+        prompt: stands before every query and is read as one text with it.
     """
     pair = tokenizer.template(pair=True)
     queries, query_text = distinct_array(lists.queries.column(schema.QUERY))
+    if prompt:
+        queries = pa.array([prompt + query for query in queries.to_pylist()], pa.string())
     documents, document_text = distinct_array(lists.documents.column(schema.TEXT))
     query_arena, document_arena = tokenizer.encode(queries), tokenizer.encode(documents)
     query_of = query_text[lists.query_of_document]
@@ -157,7 +162,7 @@ def decode_pairs(
     sequences: Sequences,
     readouts: Floats,
     *,
-    activation: Activation,
+    activation: Activated,
     settings: AggregateSettings,
     grades: tuple[float, ...] | None = None,
 ) -> Floats:
@@ -175,6 +180,8 @@ def decode_pairs(
     scores = label_scores(readouts, grades=grades)
     if activation == "sigmoid":
         scores = sigmoid(scores)
+    elif activation == "tanh":
+        scores = np.tanh(scores)
     if _FIRST in sequences.links:
         first = sequences.links[_FIRST]
         scores = aggregate(scores, first, how=settings.chunk_aggregate, top_k=settings.top_k)

@@ -1,9 +1,14 @@
-"""Cross-encoders that transformers loads natively: one logit per sequence of query and document.
+"""Cross-encoders of transformers and sentence-transformers: the logits of a query and a document.
 
-BERT (ms-marco-MiniLM), XLM-R and RoBERTa (bge-reranker, mmarco-mMiniLM), DeBERTa-v2 (mxbai-rerank
-v1) and ModernBERT with a one-label sequence-classification head. Scores are raw logits, as
-sentence-transformers' CrossEncoder computes them before its activation, which differs by checkpoint
-(Identity for ms-marco and mmarco, Sigmoid for bge and mxbai); ``activation: sigmoid`` applies it.
+A network of transformers with a sequence-classification head (BERT, ELECTRA, RoBERTa, XLM-R,
+CamemBERT, DeBERTa-v2, ModernBERT, DistilBERT, MPNet, ALBERT), or its body with a head of
+sentence-transformers' modules behind it (Pooling, Dense, LayerNorm, Dense: the Ettin rerankers).
+Files of versions 2 to 6 are read as the current library (6.2) reads them: texts are not stripped,
+which versions 2 and 3 did, and a prompt stands before the query only.
+
+Scores are raw logits, as the library's CrossEncoder computes them before its activation, which
+differs by checkpoint (Identity for ms-marco and mmarco, Sigmoid for bge and mxbai);
+``activation: sigmoid`` applies the sigmoid, ``activation: checkpoint`` what the library would.
 
 Upstreams disagree about pairs that are too long: sentence-transformers truncates longest first,
 FlagEmbedding (bge) cuts the query to three quarters of ``max_length`` and then the document.
@@ -11,21 +16,26 @@ FlagEmbedding (bge) cuts the query to three quarters of ``max_length`` and then 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import numpy as np
 from pydantic import Field
 
-from pipeline.checkpoints.cross_encoder_files import check_cross_encoder
+from pipeline.checkpoints.cross_encoder_files import applied_activation, chain_of
 from pipeline.checkpoints.heads import (
     EXPECTED_GRADE,
+    Activated,
     HeadSettings,
     labels_of,
-    scored_labels,
+    refuse_unscorable,
 )
+from pipeline.checkpoints.prompts import query_prompt
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length
 from pipeline.errors import ConfigurationError, ModelError
+from pipeline.networks.encoders import ENCODERS
 from pipeline.prompts.long_documents import LongDocumentSettings
-from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
+from pipeline.prompts.pairs import Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
@@ -39,23 +49,8 @@ if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
 
-#: Modules that run in float32, by ``model_type``.
-_HEADS: Final[dict[str, tuple[str, ...]]] = {
-    "bert": ("bert.pooler", "classifier"),
-    "roberta": ("classifier",),
-    "xlm-roberta": ("classifier",),
-    "deberta-v2": ("pooler", "classifier"),
-    "modernbert": ("head", "classifier"),
-}
-
-#: DeBERTa-v2 attends by distances within a matrix, so its sequences are padded to one.
-_PACKABLE: Final = frozenset(_HEADS) - {"deberta-v2"}
-
-#: RoBERTa counts positions from padding_idx + 1, so two of the table's rows are never a token's.
-_RESERVED_POSITIONS: Final = {"roberta": 2, "xlm-roberta": 2}
-
-#: Old checkpoints store buffers that later code computes; they carry nothing.
-_IGNORED: Final = ("*.embeddings.position_ids",)
+#: What a score is, by what became of the logit.
+_SCALES: Final[dict[Activated, str]] = {"none": "logit", "sigmoid": "probability", "tanh": "tanh"}
 
 
 class CrossEncoderSettings(HeadSettings, LongDocumentSettings):
@@ -71,112 +66,120 @@ class CrossEncoderSettings(HeadSettings, LongDocumentSettings):
         "quarters of max_length, then the document. The first two are for long_documents: "
         "truncate.",
     )
-    activation: Activation = Field(
+    prompt: str | None = Field(
+        None,
+        description="Put before every query; default: the checkpoint's prompt that its "
+        "default_prompt_name names, if any.",
+    )
+    activation: Literal["none", "sigmoid", "checkpoint"] = Field(
         "none",
-        description="none gives raw logits; sigmoid gives probabilities. Of a head with two "
+        description="none gives raw logits; sigmoid gives probabilities; checkpoint applies what "
+        "the checkpoint's files name, as sentence-transformers' predict does. Of a head with two "
         "labels, the logit is the log-odds of the second.",
     )
 
 
 class CrossEncoder(WeightedReranker):
-    """Sequence-classification rerankers of transformers."""
+    """Sequence-classification rerankers of transformers, and sentence-transformers' chains."""
 
     Settings = CrossEncoderSettings
     pointwise = True
     score_scale = "logit"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: CrossEncoderSettings) -> None:
+        # What is resolved is what a run's identity holds.
+        prompt = query_prompt(checkpoint, given=settings.prompt)
+        settings = settings.model_copy(update={"prompt": prompt})
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
-        self.kind = str(self.config["model_type"])
-        self.can_pack = self.kind in _PACKABLE
-        check_cross_encoder(
-            checkpoint, activation_is_given="activation" in settings.model_fields_set
+        self.encoder = ENCODERS[str(self.config["model_type"])]
+        self.can_pack = self.encoder.packs
+        self.chain = chain_of(checkpoint)
+        if self.chain is not None and prompt and not self.chain.include_prompt:
+            raise ModelError(
+                f"{checkpoint.folder}: Pooling leaves prompts out (include_prompt: false), which "
+                "the cross_encoder family does not; it can be run without a prompt only: set "
+                "model.settings.prompt to an empty text"
+            )
+        self.labels = labels_of(checkpoint) if self.chain is None else self.chain.labels
+        refuse_unscorable(self.labels, grades=settings.grades, where=checkpoint.folder)
+        self.activation = applied_activation(
+            checkpoint,
+            settings.activation,
+            labels=self.labels,
+            given="activation" in settings.model_fields_set,
         )
+        self.score_scale = _scale(settings, self.activation)
         self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
+        self.limits = self._limits()
+        self.network: Any = None
+
+    def _limits(self) -> Limits:
+        """As the library has it: max_seq_length, else the tokenizer's limit; and by positions."""
+        settings = self.settings
         stated = max_seq_length(
-            checkpoint, task="sequence-classification", lowercases=self.tokenizer.lowercases
+            self.checkpoint,
+            task="sequence-classification" if self.chain is None else "feature-extraction",
+            lowercases=self.tokenizer.lowercases,
         )
-        self.score_scale = _scale(settings)
-        if checkpoint.expected is None:  # else the plan has looked
-            scored_labels(checkpoint, grades=settings.grades)
+        of_tokenizer = tokenizer_limit(self.checkpoint)
         max_length = resolve_max_length(
-            settings.max_length or stated,
-            tokenizer=tokenizer_limit(checkpoint),
+            settings.max_length,
+            tokenizer=of_tokenizer if stated is None else stated,
             positions=self.config.get("max_position_embeddings"),
-            reserved=_RESERVED_POSITIONS.get(self.kind, 0),
+            reserved=self.encoder.reserved,
         )
-        self.limits = Limits(
+        return Limits(
             max_length=max_length,
             query=max_length * 3 // 4 if settings.truncation == "flag_embedding" else None,
             truncation="longest_first" if settings.truncation == "longest_first" else "document",
             long_documents=settings.long_documents,
             overlap=settings.chunk_overlap,
         )
-        self.network: Any = None
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
-        """Build transformers' own class for the checkpoint's ``model_type``."""
-        from transformers import AutoModelForSequenceClassification
+        """Transformers' own network for the checkpoint's ``model_type``; heads in float32."""
+        from pipeline.networks.cross_encoders import load_chained, load_classifier
 
-        from pipeline.networks.loading import build, load_weights
-        from pipeline.networks.network_config import network_config
-
-        where = self.checkpoint.folder / "config.json"
-        named = {k: v for k, v in self.config.items() if k not in ("id2label", "label2id")}
-        config = network_config(
-            named | {"num_labels": labels_of(self.checkpoint)}, kind=self.kind, where=where
-        )
-        self.network = build(
-            lambda: AutoModelForSequenceClassification.from_config(config, dtype=dtype),
-            dtype=dtype,
-            checkpoint=self.checkpoint,
-        )
-        load_weights(
-            self.network,
-            self.checkpoint,
-            ignore=_IGNORED,
-            heads=_HEADS[self.kind],
-            device=device,
-        )
-        if self.packed:
-            from pipeline.networks.packed_encoder import PackedClassifier
-
-            self.network = PackedClassifier(self.network, self.kind)
+        if self.chain is None:
+            self.network = load_classifier(
+                self.checkpoint, labels=self.labels, packed=self.packed, device=device, dtype=dtype
+            )
+        else:
+            self.network = load_chained(
+                self.checkpoint, self.chain, packed=self.packed, device=device, dtype=dtype
+            )
 
     def encode(self, lists: CandidateLists) -> Sequences:
         """``[CLS] query [SEP] document [SEP]`` as the tokenizer says, one per document or chunk."""
         segments = self.config.get("type_vocab_size", 0) > 1
-        return encode_pairs(lists, self.tokenizer, self.limits, segments=segments)
+        sequences = encode_pairs(
+            lists, self.tokenizer, self.limits, segments=segments, prompt=self.settings.prompt
+        )
+        if self.chain is None or self.chain.pooling != ("lasttoken",):
+            return sequences
+        last = (np.diff(sequences.offsets) - 1).astype(np.int32)
+        return replace(sequences, readout_positions=last)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, labels]: the logits of each sequence."""
-        if self.packed:
-            return self.network(batch)  # type: ignore[no-any-return]
-        from pipeline.networks.padding import pad
-
-        padded = pad(batch, int(self.config.get("pad_token_id") or 0))
-        inputs = {"input_ids": padded.input_ids, "attention_mask": padded.attention_mask}
-        if padded.segment_ids is not None:
-            inputs["token_type_ids"] = padded.segment_ids
-        logits: torch.Tensor = self.network(**inputs).logits
-        return logits.float()
+        return self.network(batch)  # type: ignore[no-any-return]
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """The logit itself, unless settings say otherwise."""
         return decode_pairs(
             sequences,
             readouts,
-            activation=self.settings.activation,
+            activation=self.activation,
             settings=self.settings,
             grades=self.settings.grades,
         )
 
 
-def _scale(settings: CrossEncoderSettings) -> str:
+def _scale(settings: CrossEncoderSettings, activation: Activated) -> str:
     if settings.grades is None:
-        return "probability" if settings.activation == "sigmoid" else "logit"
-    if settings.activation != "none":
+        return _SCALES[activation]
+    if activation != "none":
         raise ConfigurationError(
             f"model.settings.activation: '{settings.activation}' has no meaning for expected "
             "grades (model.settings.grades); leave one of them out"
@@ -193,9 +196,9 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
             f"{where}: this checkpoint brings code of its own, which is never run; its network "
             "needs a family of its own (see `rerank models`), not cross_encoder"
         )
-    if kind not in _HEADS:
+    if kind not in ENCODERS:
         raise ModelError(
             f"{where}: model_type '{kind}' is not one of the cross_encoder family's: "
-            f"{', '.join(_HEADS)}"
+            f"{', '.join(ENCODERS)}"
         )
     return config

@@ -313,7 +313,8 @@ def test_activations_are_known_by_name_and_never_imported(
 @pytest.mark.parametrize(
     ("name", "keys", "says"),
     [
-        (MODEL, {"prompts": {"q": "ask: "}, "default_prompt_name": "q"}, "default_prompt_name 'q'"),
+        (MODEL, {"prompts": {"q": "ask: "}, "default_prompt_name": "p"}, "default_prompt_name 'p'"),
+        (MODEL, {"prompts": {"q": 3}}, "no table of texts"),
         (MODEL, {"model_type": "SentenceTransformer"}, "model_type 'SentenceTransformer'"),
         ("sentence_bert_config.json", {"query_length": 8}, "query_length 8"),
         ("tokenizer_config.json", {"truncation_side": "left"}, "truncation_side 'left'"),

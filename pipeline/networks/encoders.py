@@ -1,0 +1,40 @@
+"""What is known of each encoder that cross-encoders and bi-encoders are made of; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """An encoder, and transformers' sequence-classification head on it.
+
+    Attributes:
+        heads: modules of the classifier that run in float32.
+        packs: whether it runs without padding, see :mod:`pipeline.networks.packed_encoder`.
+        reserved: positions that no token can use: RoBERTa counts from the padding's id + 1.
+        pooled: whether its body comes with a pooler unless told otherwise. It belongs to BERT's
+            sentence-pair task, and no pooling of sentence-transformers looks at it.
+    """
+
+    heads: tuple[str, ...]
+    packs: bool
+    reserved: int = 0
+    pooled: bool = False
+
+
+#: By ``model_type`` of config.json. DeBERTa-v2 and MPNet attend by distances within a matrix, and
+#: DistilBERT and ALBERT have layers of their own: these are padded to a matrix.
+ENCODERS: Final[dict[str, Encoder]] = {
+    "bert": Encoder(heads=("bert.pooler", "classifier"), packs=True, pooled=True),
+    "electra": Encoder(heads=("classifier",), packs=True),
+    "roberta": Encoder(heads=("classifier",), packs=True, reserved=2, pooled=True),
+    "xlm-roberta": Encoder(heads=("classifier",), packs=True, reserved=2, pooled=True),
+    "camembert": Encoder(heads=("classifier",), packs=True, reserved=2, pooled=True),
+    "modernbert": Encoder(heads=("head", "classifier"), packs=True),
+    "deberta-v2": Encoder(heads=("pooler", "classifier"), packs=False),
+    "distilbert": Encoder(heads=("pre_classifier", "classifier"), packs=False),
+    "mpnet": Encoder(heads=("classifier",), packs=False, reserved=2, pooled=True),
+    "albert": Encoder(heads=("albert.pooler", "classifier"), packs=False, pooled=True),
+}
