@@ -30,7 +30,8 @@ _LAST: Final = ("classifier.weight", "classifier.out_proj.weight", "score.weight
 #: What becomes of a logit.
 Activated = Literal["none", "sigmoid", "tanh"]
 
-#: What a score is where labels have grades.
+#: What a score is, by what became of the logit, and where labels have grades.
+_SCALES: Final[dict[Activated, str]] = {"none": "logit", "sigmoid": "probability", "tanh": "tanh"}
 EXPECTED_GRADE: Final = "expected_grade"
 
 
@@ -139,6 +140,26 @@ def require_one_label(checkpoint: Checkpoint) -> None:
             "to one row (for two labels, the difference of their rows is the log-odds), and save "
             "it again"
         )
+
+
+def score_scale(activation: Activated, *, grades: tuple[float, ...] | None) -> str:
+    """What a score is; see :class:`pipeline.rerankers.base.Reranker`.
+
+    Args:
+        activation: of logits.
+        grades: of labels.
+
+    Raises:
+        ConfigurationError: there are both.
+    """
+    if grades is None:
+        return _SCALES[activation]
+    if activation != "none":
+        raise ConfigurationError(
+            f"model.settings.activation: '{activation}' has no meaning for expected grades "
+            "(model.settings.grades); leave one of them out"
+        )
+    return EXPECTED_GRADE
 
 
 def label_scores(

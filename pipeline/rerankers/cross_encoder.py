@@ -17,22 +17,21 @@ FlagEmbedding (bge) cuts the query to three quarters of ``max_length`` and then 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from pipeline.checkpoints.cross_encoder_files import applied_activation, chain_of
 from pipeline.checkpoints.heads import (
-    EXPECTED_GRADE,
-    Activated,
     HeadSettings,
     labels_of,
     refuse_unscorable,
+    score_scale,
 )
 from pipeline.checkpoints.prompts import query_prompt
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length
-from pipeline.errors import ConfigurationError, ModelError
+from pipeline.errors import ModelError
 from pipeline.networks.encoders import ENCODERS
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Limits, decode_pairs, encode_pairs
@@ -48,9 +47,6 @@ if TYPE_CHECKING:
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-
-#: What a score is, by what became of the logit.
-_SCALES: Final[dict[Activated, str]] = {"none": "logit", "sigmoid": "probability", "tanh": "tanh"}
 
 
 class CrossEncoderSettings(HeadSettings, LongDocumentSettings):
@@ -109,7 +105,7 @@ class CrossEncoder(WeightedReranker):
             labels=self.labels,
             given="activation" in settings.model_fields_set,
         )
-        self.score_scale = _scale(settings, self.activation)
+        self.score_scale = score_scale(self.activation, grades=settings.grades)
         self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.limits = self._limits()
         self.network: Any = None
@@ -174,17 +170,6 @@ class CrossEncoder(WeightedReranker):
             settings=self.settings,
             grades=self.settings.grades,
         )
-
-
-def _scale(settings: CrossEncoderSettings, activation: Activated) -> str:
-    if settings.grades is None:
-        return _SCALES[activation]
-    if activation != "none":
-        raise ConfigurationError(
-            f"model.settings.activation: '{settings.activation}' has no meaning for expected "
-            "grades (model.settings.grades); leave one of them out"
-        )
-    return EXPECTED_GRADE
 
 
 def _supported(checkpoint: Checkpoint) -> dict[str, Any]:

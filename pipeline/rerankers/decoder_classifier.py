@@ -16,21 +16,23 @@ holds: Qwen3-Reranker converted to one label needs that of Qwen3-Reranker.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
 from pipeline.checkpoints.classified_messages import Messages, messages_of
-from pipeline.checkpoints.cross_encoder_files import check_cross_encoder
-from pipeline.checkpoints.heads import EXPECTED_GRADE, HeadSettings, labels_of, scored_labels
-from pipeline.checkpoints.logit_score import default_prompt, special_tokens
+from pipeline.checkpoints.cross_encoder_files import applied_activation, chain_of
+from pipeline.checkpoints.heads import HeadSettings, score_scale, scored_labels
+from pipeline.checkpoints.logit_score import special_tokens
+from pipeline.checkpoints.module_chain import MODULES
+from pipeline.checkpoints.prompts import query_prompt
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.networks.decoder_classifier import load_classifier, read_last
 from pipeline.networks.decoders import can_pack, can_share
 from pipeline.prompts.chat_template import ChatTemplate, message_format
 from pipeline.prompts.long_documents import LongDocumentSettings
-from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
+from pipeline.prompts.pairs import Limits, decode_pairs, encode_pairs
 from pipeline.prompts.token_prompts import PromptLimits, TokenPrompt
 from pipeline.prompts.token_template import Place, PromptTemplate, template_of
 from pipeline.rerankers.base import WeightedReranker
@@ -84,9 +86,10 @@ class DecoderClassifierSettings(HeadSettings, LongDocumentSettings):
         "query; document never cuts the query while it fits. Both are for long_documents: "
         "truncate. Of a template the document is cut.",
     )
-    activation: Activation = Field(
+    activation: Literal["none", "sigmoid", "checkpoint"] = Field(
         "none",
-        description="none gives raw logits; sigmoid gives probabilities. Of a head with two "
+        description="none gives raw logits; sigmoid gives probabilities; checkpoint applies what "
+        "the checkpoint's files name, as sentence-transformers' predict does. Of a head with two "
         "labels, the logit is the log-odds of the second.",
     )
 
@@ -98,17 +101,22 @@ class DecoderClassifier(WeightedReranker):
     pointwise = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: DecoderClassifierSettings) -> None:
+        _check(settings)
+        if settings.template is None:  # what is resolved is what a run's identity holds
+            prompt = query_prompt(checkpoint, given=settings.instruction)
+            settings = settings.model_copy(update={"instruction": prompt})
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
         self.can_pack = can_pack(self.config)
         self.shares_prefixes = self.can_pack and can_share(self.config)
-        check_cross_encoder(
-            checkpoint, activation_is_given="activation" in settings.model_fields_set
+        self.labels = scored_labels(checkpoint, grades=settings.grades)
+        self.activation = applied_activation(
+            checkpoint,
+            settings.activation,
+            labels=self.labels,
+            given="activation" in settings.model_fields_set,
         )
-        self.score_scale = _scale(settings)
-        if checkpoint.expected is None:  # else the plan has looked
-            scored_labels(checkpoint, grades=settings.grades)
-        _check(settings)
+        self.score_scale = score_scale(self.activation, grades=settings.grades)
         self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.messages = messages_of(checkpoint) if settings.template is None else None
         self.prompt = self._prompt()
@@ -121,15 +129,16 @@ class DecoderClassifier(WeightedReranker):
         if settings.template is not None:
             template, where = template_of(settings.template, setting=_TEMPLATE), _TEMPLATE
         elif self.messages is not None:
-            if instruction is None:
-                instruction = default_prompt(self.checkpoint)
             template, where = self._of_messages(self.messages, bool(instruction))
         else:
             return None
-        if (Place.INSTRUCTION in template.places) != bool(instruction):
+        if instruction is None and Place.INSTRUCTION in template.places:
             raise ConfigurationError(
-                f"model.settings.instruction: {where} "
-                + ("has no place for one" if instruction else "has a place for one; give it")
+                f"model.settings.instruction: {where} has a place for one, and none is given"
+            )
+        if instruction and Place.INSTRUCTION not in template.places:
+            raise ConfigurationError(
+                f"model.settings.instruction: {where} has no place {{instruction}} for one"
             )
         return TokenPrompt(
             template,
@@ -152,17 +161,20 @@ class DecoderClassifier(WeightedReranker):
         return chat.prompt(instructed=instructed), messages.where
 
     def _max_length(self) -> int:
+        """Tokens of a sequence: as asked, else as the files say of what they describe."""
+        stated = None
         if self.messages is not None:
             stated = self.messages.max_length
-        else:
+        elif self.prompt is None:
             stated = max_seq_length(
                 self.checkpoint,
                 task="sequence-classification",
                 lowercases=self.tokenizer.lowercases,
             )
+        of_tokenizer = tokenizer_limit(self.checkpoint)
         length = resolve_max_length(
-            self.settings.max_length or stated,
-            tokenizer=tokenizer_limit(self.checkpoint),
+            self.settings.max_length,
+            tokenizer=of_tokenizer if stated is None else stated,
             positions=self.config.get("max_position_embeddings"),
         )
         words = 0 if self.prompt is None else self.prompt.frame.specials
@@ -178,7 +190,7 @@ class DecoderClassifier(WeightedReranker):
         self.network = load_classifier(
             self.checkpoint,
             kind=str(self.config["model_type"]),
-            labels=labels_of(self.checkpoint),
+            labels=self.labels,
             packed=self.packed,
             device=device,
             dtype=dtype,
@@ -191,7 +203,8 @@ class DecoderClassifier(WeightedReranker):
         if self.prompt is not None:
             return self.prompt.encode(lists, PromptLimits(total=self.max_length, **how))
         limits = Limits(max_length=self.max_length, truncation=settings.truncation, **how)
-        return encode_pairs(lists, self.tokenizer, limits, causal=True)
+        prompt = settings.instruction or ""
+        return encode_pairs(lists, self.tokenizer, limits, causal=True, prompt=prompt)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, labels]: the logits after each sequence."""
@@ -202,7 +215,7 @@ class DecoderClassifier(WeightedReranker):
         return decode_pairs(
             sequences,
             readouts,
-            activation=self.settings.activation,
+            activation=self.activation,
             settings=self.settings,
             grades=self.settings.grades,
         )
@@ -221,6 +234,11 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
         raise ModelError(
             f"{where}: model_type '{kind}' is not one of the decoder_classifier family's: "
             f"{', '.join(KINDS)}"
+        )
+    if chain_of(checkpoint) is not None:
+        raise ModelError(
+            f"{checkpoint.folder / MODULES}: modules behind the network; the decoder_classifier "
+            "family runs a Transformer alone, whose head is transformers' own"
         )
     for key, causal in _BOTH_WAYS.items():
         if config.get(key, causal) not in (causal, None):
@@ -243,14 +261,3 @@ def _check(settings: DecoderClassifierSettings) -> None:
             f"model.settings.truncation is of pairs: of {_TEMPLATE} the document is cut; leave one "
             "of them out"
         )
-
-
-def _scale(settings: DecoderClassifierSettings) -> str:
-    if settings.grades is None:
-        return "probability" if settings.activation == "sigmoid" else "logit"
-    if settings.activation != "none":
-        raise ConfigurationError(
-            f"model.settings.activation: '{settings.activation}' has no meaning for expected "
-            "grades (model.settings.grades); leave one of them out"
-        )
-    return EXPECTED_GRADE

@@ -236,9 +236,14 @@ def test_what_sentence_transformers_saves(
     expected = model.predict(PAIRS, activation_fn=plain)
     model.save_pretrained(str(tmp_path / "saved"))
     np.testing.assert_allclose(scores(tmp_path / "saved"), expected, rtol=0, atol=1e-4)
+    library = scores(tmp_path / "saved", activation="checkpoint")
+    np.testing.assert_allclose(library, model.predict(PAIRS), rtol=0, atol=1e-5)
     if prompt is None:  # as transformers saves it, the files hold none
         np.testing.assert_allclose(scores(folder), expected, rtol=0, atol=1e-4)
     else:
+        given_template = {"template": "{query}{document}", "instruction": ""}
+        pair = scores(tmp_path / "saved", **given_template)  # whatever the files say
+        assert np.isfinite(pair).all()
         nothing = scores(tmp_path / "saved", instruction="")
         model.default_prompt_name = None
         without = model.predict(PAIRS, activation_fn=plain)
@@ -296,8 +301,8 @@ def test_networks_of_others_are_refused(
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"template": "{query} {document} {instruction}"}, "has a place for one; give it"),
-        ({"template": "{query}{document}", "instruction": "x"}, "has no place for one"),
+        ({"template": "{query} {document} {instruction}"}, "has a place for one, and none"),
+        ({"template": "{query}{document}", "instruction": "x"}, "has no place {instruction}"),
         ({"template": "{document}"}, "{query} is there 0 times"),
         ({"template": f"{'a b ' * 30}{{query}}{{document}}", "max_length": 20}, "leaves no room"),
         ({"add_special_tokens": True}, "with model.settings.template only"),
