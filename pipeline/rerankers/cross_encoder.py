@@ -184,6 +184,6 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
     if kind not in ENCODERS:
         raise ModelError(
             f"{where}: model_type '{kind}' is not one of the cross_encoder family's: "
-            f"{', '.join(ENCODERS)}"
+            f"{', '.join(ENCODERS)}. Decoders with such a head are run by decoder_classifier"
         )
     return config
