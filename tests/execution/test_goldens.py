@@ -15,6 +15,7 @@ import pytest
 
 from tests.fixtures_runs import Rerank, ranked
 from tests.makers import write
+from tests.rerankers.golden_work import token_logit_settings
 
 Case = dict[str, Any]
 Cases = Callable[[str], list[Case]]
@@ -57,6 +58,10 @@ def qwen3_yes_no(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
     return given, case["pairs"], case["expected"]["scores"]
 
 
+def token_logit(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
+    return token_logit_settings(case), case["pairs"], case["expected"]["scores"]
+
+
 def late_interaction(case: Case) -> tuple[dict[str, Any], list[Any], list[float]]:
     settings = {
         "query_max_length": case["query_maxlen"],
@@ -77,6 +82,7 @@ GOLDENS: dict[str, tuple[str, Callable[[Case], tuple[dict[str, Any], list[Any], 
     "qwen3-reranker-tiny": ("qwen3_reranker", qwen3_yes_no),
     "qwen3-seq-cls-tiny": ("decoder_classifier", predict),
     "llama-nemotron-rerank-tiny": ("bidirectional_decoder", predict),
+    "zerank-tiny": ("token_logit", token_logit),
     "jina-colbert-v2-tiny": ("late_interaction", late_interaction),
 }
 

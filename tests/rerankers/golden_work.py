@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
+from pipeline.checkpoints import cards
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 
@@ -143,6 +144,13 @@ def _log_odds(case: Case) -> Any:
     return np.subtract(case["expected"]["yes_logits"], case["expected"]["no_logits"])
 
 
+def token_logit_settings(case: Case) -> dict[str, Any]:
+    """Of the card that a case is made for, if there is one; else a folder says all by itself."""
+    given = {} if case["card"] is None else dict(cards.read(case["card"]).settings)
+    asked = {"instruction": case["instruction"], "max_length": case["max_length"]}
+    return given | {key: value for key, value in asked.items() if value is not None}
+
+
 _Reader = tuple[
     Callable[[Case], dict[str, Any]], Callable[[Case], CandidateLists], Callable[[Case], Any]
 ]
@@ -178,11 +186,15 @@ _READERS: dict[str, _Reader] = {
     "jina_v2": (_jina_v2_settings, _pairs_or_list, _jina_v2_scores),
     "jina_v3": (_jina_v3_settings, _list, _jina_v3_scores),
     "qwen3_reranker": (_qwen3_settings, _pairs, _log_odds),
+    "token_logit": (token_logit_settings, _pairs, lambda case: case["expected"]["scores"]),
 }
 
 #: The family that runs each golden.
 FAMILIES = {
+    "bge-reranker-gemma-tiny": "token_logit",
     "bge-reranker-tiny": "cross_encoder",
+    "ctxl-rerank-6b-tiny": "token_logit",
+    "ctxl-rerank-tiny": "token_logit",
     "jina-colbert-v2-tiny": "late_interaction",
     "jina-reranker-m0": "jina_m0",
     "jina-reranker-v1-tiny-tiny": "jina_v1",
@@ -193,6 +205,8 @@ FAMILIES = {
     "llama-nemotron-rerank-tiny": "bidirectional_decoder",
     "ms-marco-minilm-tiny": "cross_encoder",
     "mxbai-rerank-tiny": "cross_encoder",
+    "mxbai-rerank-v2-tiny": "token_logit",
     "qwen3-reranker-tiny": "qwen3_reranker",
     "qwen3-seq-cls-tiny": "decoder_classifier",
+    "zerank-tiny": "token_logit",
 }

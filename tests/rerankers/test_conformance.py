@@ -39,6 +39,7 @@ CHECKPOINTS: dict[str, str | None] = {
     "late_interaction": "jina-colbert-v2-tiny",
     "lexical": None,
     "qwen3_reranker": "qwen3-reranker-tiny",
+    "token_logit": "ctxl-rerank-tiny",
 }
 
 #: Families that compare or generate rather than score, which have suites of their own and the end

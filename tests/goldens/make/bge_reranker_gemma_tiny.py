@@ -83,6 +83,7 @@ def cases(model: Any, tokenizer: Any) -> Iterator[dict[str, Any]]:
         ids = [prompt_ids(tokenizer, *pair, max_length) for pair in pairs]
         yield {
             "case": name,
+            "card": "bge-reranker-v2-gemma",
             "pairs": pairs,
             "instruction": None,
             "max_length": max_length,

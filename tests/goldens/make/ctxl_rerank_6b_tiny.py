@@ -37,9 +37,10 @@ def cases(model: Any, tokenizer: Any) -> Iterator[dict[str, Any]]:
         ids = [tokenizer(text)["input_ids"] for text in texts]
         yield {
             "case": name,
+            "card": "ctxl-rerank-v2-6b",
             "pairs": pairs,
             "instruction": instruction,
-            "max_length": None,
+            "max_length": 2048,
             "expected": {
                 "scores": [float(last_logits(model, one)[0]) for one in ids],
                 "input_ids": ids,

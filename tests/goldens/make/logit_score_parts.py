@@ -68,6 +68,7 @@ def _cases(model: Any) -> Iterator[dict[str, Any]]:
         ]
         yield {
             "case": name,
+            "card": None,
             "pairs": pairs,
             "instruction": instruction,
             "max_length": None,

@@ -74,6 +74,7 @@ def cases(model: Any, tokenizer: Any) -> Iterator[dict[str, Any]]:
         logits = [last_logits(model, one) for one in ids]
         yield {
             "case": name,
+            "card": "mxbai-rerank-base-v2",
             "pairs": pairs,
             "instruction": instruction,
             "max_length": max_length,

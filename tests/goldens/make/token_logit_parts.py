@@ -15,7 +15,17 @@ from tokenizers import Tokenizer, processors
 GOLDENS = Path(__file__).parents[1]
 BASE = GOLDENS / "qwen3-reranker-tiny"
 
-QUERIES = ["what helps dry skin", "When do trains leave?", "粗い紙 ", "two\nlines and <|im_end|>"]
+QUERIES = [
+    "what helps dry skin",
+    "When do trains leave?",
+    "粗い紙 ",
+    "two\nlines and <|im_end|>",
+    " a space before",
+    "ends in a break\n",
+    "",
+    "Yes or no: is it 0, or 1?",
+    "dry, red 🙂",
+]
 DOCUMENTS = [
     "Creams with aloe keep the skin from drying out in winter.",
     "trains leave every forty minutes from the old station by the river",
