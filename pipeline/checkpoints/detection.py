@@ -24,8 +24,8 @@ _OWN: Final = {
 
 #: Architectures that no family runs, and why (FlagEmbedding, which has code for them).
 _REFUSED: Final = {
-    "LayerWiseMiniCPMForCausalLM": "has a head for each of many layers, on a network (MiniCPM) that "
-    "transformers does not have; bge-reranker-v2-gemma is of the same makers",
+    "LayerWiseMiniCPMForCausalLM": "has a head for each of many layers, on a network (MiniCPM) "
+    "that transformers does not have; bge-reranker-v2-gemma is of the same makers",
     "CostWiseGemmaForCausalLM": "merges tokens between its layers by code of its own, which is "
     "never run; bge-reranker-v2-gemma is of the same makers",
 }

@@ -227,7 +227,17 @@ def read_transformer(
         "module_output_name": (_OUTPUTS[task],),
     }
     config, where = checkpoint.table(TRANSFORMER, required=True), checkpoint.folder / TRANSFORMER
-    limit, form = None, "auto"
+    if config.get("transformer_task") != task or "message" not in config.get(
+        "modality_config", ["message"]
+    ):
+        raise ModelError(
+            f"{where}: transformer_task '{config.get('transformer_task')}' on "
+            f"{', '.join(config.get('modality_config', ()))}; expected {task} on messages, which "
+            "a chat template makes prompts of. Say the prompt in model.settings.template"
+            f"{' and the token in model.settings.true_token' if task == _TASK else ''}"
+        )
+    limit: Any = None
+    form: MessageFormat = "auto"
     variables: dict[str, Any] = {}
     for key, value in _flat(config):
         last = key.rpartition(".")[2]
@@ -243,15 +253,6 @@ def read_transformer(
             variables[last] = value
         elif value:
             raise ModelError(f"{where}: {key} {value!r} is not understood and would change scores")
-    if config.get("transformer_task") != task or "message" not in config.get(
-        "modality_config", ["message"]
-    ):
-        raise ModelError(
-            f"{where}: transformer_task '{config.get('transformer_task')}' on "
-            f"{', '.join(config.get('modality_config', ()))}; expected {task} on messages, which "
-            "a chat template makes prompts of. Say the prompt in model.settings.template"
-            f"{' and the token in model.settings.true_token' if task == _TASK else ''}"
-        )
     if limit is not None:
         limit = whole_number({"max_seq_length": limit}, "max_seq_length", where=where)
     return limit, form, variables

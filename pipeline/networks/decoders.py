@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 #: Decoders that run without padding, by ``model_type``.
 PACKABLE: Final = frozenset({"gemma", "llama", "mistral", "qwen2", "qwen3"})
 
-#: What their feed-forward layers compute with (``hidden_act`` of config.json). Gemma's first files say
-#: gelu and mean its approximation by tanh, as transformers' GemmaConfig has it.
+#: What their feed-forward layers compute with (``hidden_act`` of config.json). Gemma's first files
+#: say gelu and mean its approximation by tanh, as transformers' GemmaConfig has it.
 _ACTIVATIONS: Final = {"gemma": ("gelu", "gelu_pytorch_tanh")}
 _ACTIVATION: Final = ("silu",)
 
@@ -163,8 +163,9 @@ def load_log_odds(
 
     def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         if name == table:
-            first, second = (None if token is None else tensor[token].float() for token in answers)
-            yield output, (first if second is None else first - second)[None]
+            first, second = answers
+            row = tensor[first].float()
+            yield output, (row if second is None else row - tensor[second].float())[None]
         if name != output:
             yield name, tensor
 

@@ -112,9 +112,10 @@ class _Renderer:
         ]
         try:
             given = {"tools": None, "documents": None, "add_generation_prompt": False}
-            return self._compiled.render(given | dict(self.chat.variables), messages=messages)
+            text: str = self._compiled.render(given | dict(self.chat.variables), messages=messages)
         except Exception as error:  # whatever a template of others raises
             raise self._refusal(error) from None
+        return text
 
     def _content(self, text: str) -> str | list[dict[str, str]]:
         if self.chat.message_format == "flat":

@@ -82,8 +82,8 @@ def template_of(given: str | Sequence[str], *, setting: str) -> PromptTemplate:
     check_places(template, where=setting)
     if not joined and any(sum(one in _TEXTS for one in part) > 1 for part in template.parts):
         raise ConfigurationError(
-            f"{setting}: a part of the list has {{query}} and {{document}}, expected one of them at "
-            "most, as a part is cut as a whole; give one text instead of a list where all of it is "
+            f"{setting}: a part of the list has {{query}} and {{document}}, expected one of them, "
+            "as a part is cut as a whole; give one text instead of a list where all of it is "
             "tokenised together"
         )
     return template
@@ -172,9 +172,7 @@ def _closed(
         yield tokenizer.encode(words).token_ids
 
 
-def _special_tokens(
-    part: Part, tokenizer: TextTokenizer, where: str
-) -> re.Pattern[str] | None:
+def _special_tokens(part: Part, tokenizer: TextTokenizer, where: str) -> re.Pattern[str] | None:
     """What finds the added tokens of a part's words, the longest first as the library does."""
     words = "\0".join(one for one in part if isinstance(one, str))
     added = tokenizer.library.get_added_tokens_decoder().values()

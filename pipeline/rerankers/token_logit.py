@@ -55,8 +55,8 @@ class TokenLogitSettings(LongDocumentSettings):
 
     template: str | tuple[str, ...] | None = Field(
         None,
-        description="The prompt, with {query}, {document} and perhaps {instruction} in it; default: "
-        "the checkpoint's chat template. A list is tokenised in parts, and of a part that is too "
+        description="The prompt, with {query}, {document} and perhaps {instruction}; default: the "
+        "checkpoint's chat template. A list is tokenised in parts, and of a part that is too "
         "long words are cut as well; one text is tokenised as a whole, and its words are kept.",
     )
     instructed_template: str | tuple[str, ...] | None = Field(
@@ -326,8 +326,8 @@ def _supported(checkpoint: Checkpoint) -> str:
     config, where = checkpoint.config, checkpoint.folder / "config.json"
     kind, stated = str(config.get("model_type")), config.get("architectures")
     names = [str(name) for name in stated] if isinstance(stated, list) else []
-    if any(not name.endswith("ForCausalLM") for name in names) or "auto_map" in config and (
-        kind not in PACKABLE
+    if any(not name.endswith("ForCausalLM") for name in names) or (
+        "auto_map" in config and (kind not in PACKABLE)
     ):
         raise ModelError(
             f"{where}: architectures {names} of model_type '{kind}'; the token_logit family runs "

@@ -80,10 +80,7 @@ def common_beginning(sequences: Sequences) -> int:
     """Tokens that all sequences begin with alike, short of any readout."""
     if not len(sequences):
         return 0
-    room = int(min(sequences.lengths.min(), sequences.readout_positions.min(initial=2**31 - 1)))
-    rows = sequences.token_ids[sequences.offsets[:-1, None] + np.arange(room)]
-    differs = np.flatnonzero((rows != rows[0]).any(axis=0))
-    return int(differs[0]) if len(differs) else room
+    return int(common_beginnings(sequences, np.zeros(len(sequences), dtype=np.int64))[0])
 
 
 def common_beginnings(sequences: Sequences, group: Int64s) -> Int64s:
@@ -95,20 +92,17 @@ def common_beginnings(sequences: Sequences, group: Int64s) -> Int64s:
     """
     if len(group) == 0:
         return np.zeros(0, dtype=np.int64)
-    starts, lengths = sequences.offsets[:-1], sequences.lengths.astype(np.int64)
-    positions = sequences.readout_positions.astype(np.int64)
-    room = np.minimum.reduceat(positions, sequences.readout_offsets[:-1])
     _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
-    other = first[inverse]
-    room = np.minimum(room, lengths[other])
-    mine = ragged_range(starts, room)
-    theirs = ragged_range(starts[other], room)
-    differs = np.flatnonzero(sequences.token_ids[mine] != sequences.token_ids[theirs])
-    ends = np.cumsum(room)
-    # The first difference of each sequence, or where it ends.
-    nth = np.searchsorted(differs, ends - room)
-    beginning = np.append(differs, len(mine))[nth]
-    alike = np.minimum(beginning - (ends - room), room)
-    common = np.full(len(first), np.iinfo(np.int64).max)
-    np.minimum.at(common, inverse, alike)
+    starts, common = sequences.offsets[:-1], np.full(len(first), np.iinfo(np.int64).max)
+    read = np.minimum.reduceat(sequences.readout_positions, sequences.readout_offsets[:-1])
+    np.minimum.at(common, inverse, read)
+    room = common[inverse]
+    differs = np.flatnonzero(
+        sequences.token_ids[ragged_range(starts, room)]
+        != sequences.token_ids[ragged_range(starts[first[inverse]], room)]
+    )
+    # Of each sequence, the first place that differs from the first of its group; or its end.
+    begins = np.cumsum(room) - room
+    place = np.append(differs, room.sum())[np.searchsorted(differs, begins)]
+    np.minimum.at(common, inverse, np.minimum(place - begins, room))
     return common[inverse]

@@ -67,7 +67,11 @@ ST = "sentence_transformers.models."
 @pytest.mark.parametrize(
     ("architecture", "files", "told"),
     [
-        ("Qwen3ForCausalLM", {}, "token_logit.*settings.template.*qwen3_reranker.*pairwise.*listwise_generation"),
+        (
+            "Qwen3ForCausalLM",
+            {},
+            "token_logit.*settings.template.*qwen3_reranker.*pairwise.*listwise_generation",
+        ),
         ("LlamaForCausalLM", {}, "in several ways"),
         ("Qwen2VLForConditionalGeneration", {}, "mono_qwen2_vl and jina_m0"),
         ("LlamaForSequenceClassification", {}, "model_type 'None'.*nearest.*decoder_classifier"),
@@ -76,7 +80,11 @@ ST = "sentence_transformers.models."
         ("BertModel", {}, "without a head.*bi_encoder"),
         ("BertForMaskedLM", {}, "without a head"),
         (None, {}, "without a head"),
-        ("LayerWiseMiniCPMForCausalLM", {}, "a head for each of many layers.*bge-reranker-v2-gemma"),
+        (
+            "LayerWiseMiniCPMForCausalLM",
+            {},
+            "a head for each of many layers.*bge-reranker-v2-gemma",
+        ),
         ("CostWiseGemmaForCausalLM", {}, "merges tokens between its layers"),
         (
             "ModernBertModel",
@@ -106,7 +114,9 @@ def test_what_is_not_sure_is_refused(
 
 def test_a_score_of_a_token(tmp_path: Path) -> None:
     files = {"modules.json": modules(ST + "Transformer", "sentence_transformers.x.LogitScore")}
-    checkpoint = made(tmp_path / "a", {"config.json": {"architectures": ["Qwen3ForCausalLM"]}} | files)
+    checkpoint = made(
+        tmp_path / "a", {"config.json": {"architectures": ["Qwen3ForCausalLM"]}} | files
+    )
     assert family_of(checkpoint) == ("token_logit", "modules.json: Transformer, LogitScore")
 
 

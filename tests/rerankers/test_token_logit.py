@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -35,9 +35,9 @@ def cases(name: str) -> list[dict[str, Any]]:
 CASES = [(name, case) for name in NAMES for case in cases(name)]
 
 
-def load(name: str | Path, **settings: Any) -> api.Ranker:
+def load(name: str | Path, **options: Any) -> api.Ranker:
     where = name if isinstance(name, Path) else GOLDENS / name
-    return api.load(str(where), device="cpu", dtype="float32", **settings)
+    return api.load(str(where), device="cpu", dtype="float32", **options)
 
 
 def lists_of(pairs: list[list[str]]) -> CandidateLists:
@@ -99,7 +99,9 @@ CTXL = cards.read("ctxl-rerank-v2-1b").settings
 
 @pytest.mark.parametrize("instructed", [False, True])
 @pytest.mark.parametrize(
-    ("golden", "card"), [("zerank-tiny", ZERANK), ("ctxl-rerank-tiny", CTXL)], ids=["zerank", "ctxl"]
+    ("golden", "card"),
+    [("zerank-tiny", ZERANK), ("ctxl-rerank-tiny", CTXL)],
+    ids=["zerank", "ctxl"],
 )
 def test_a_card_says_what_the_folder_says(
     golden: str, card: dict[str, Any], instructed: bool
@@ -163,9 +165,13 @@ def test_two_tokens_and_one(tmp_path: Path) -> None:
 AWKWARD = st.text(alphabet=st.sampled_from("ab .,?!'\n\r\t\u3000\u0301é漢🙂<>|"), max_size=30)
 
 
+@settings(max_examples=60)
 @given(query=AWKWARD, document=AWKWARD)
 def test_one_text_is_tokenised_as_a_whole(query: str, document: str) -> None:
-    for name, template in (("zerank-tiny", ZERANK["template"]), ("ctxl-rerank-tiny", CTXL["template"])):
+    for name, template in (
+        ("zerank-tiny", ZERANK["template"]),
+        ("ctxl-rerank-tiny", CTXL["template"]),
+    ):
         reranker = RANKERS.setdefault(name, load(name)).engine.reranker
         rendered = template.replace("{query}", "\0").replace("{document}", document)
         text = rendered.replace("\0", query)
@@ -253,7 +259,7 @@ def test_networks_that_do_not_run_packed(tmp_path: Path) -> None:
 
 def test_settings_that_do_not_fit() -> None:
     asked = {"template": "{query} {document}", "true_token": "Yes"}
-    for told, settings in {
+    for told, given_settings in {
         "leaves no room": {"max_length": 10},
         "positions": {"max_length": 9000},
         "no place {instruction}": asked | {"instruction": "find it"},
@@ -267,10 +273,10 @@ def test_settings_that_do_not_fit() -> None:
         "used with model.settings.template only": {"add_special_tokens": True},
     }.items():
         with pytest.raises(ConfigurationError) as error:
-            load("zerank-tiny", family="token_logit", **settings)
+            load("zerank-tiny", family="token_logit", **given_settings)
         assert told in str(error.value)
     for word in ("Yes and no", "Unheardof", ""):
-        with pytest.raises(ModelError, match="no token '.*tokens spell it"):
+        with pytest.raises(ModelError, match=r"no token '.*tokens spell it"):
             load("zerank-tiny", true_token=word)
     with pytest.raises(ConfigurationError, match=r"no modules.json.*settings.template"):
         load("ctxl-rerank-6b-tiny", family="token_logit")
@@ -287,5 +293,5 @@ def test_checkpoints_that_cannot_be_asked(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no chat_template.jinja.*settings.template"):
         load(folder)
     without = copied(tmp_path / "d", "ctxl-rerank-6b-tiny")
-    with pytest.raises(ConfigurationError, match="settings.template"):
+    with pytest.raises(ConfigurationError, match=r"settings\.template"):
         load(without, family="token_logit", true_token="Yes")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import (
     common_beginning,
+    common_beginnings,
     groups,
     saved_tokens,
     share_beginnings,
@@ -76,3 +79,19 @@ def test_the_common_beginning_is_common_and_as_long_as_it_can_be(case) -> None:
     assert len({tuple(row[:length]) for row in rows}) == 1
     readable = min(len(row) - 1 for row in rows)
     assert length == readable or len({row[length] for row in rows}) > 1
+
+
+@given(grouped())
+def test_the_common_beginnings_of_groups(case) -> None:
+    sequences, group, cut = case
+    found = common_beginnings(sequences, group)
+    assert (found >= cut).all()
+    ends = pairwise(sequences.offsets.tolist())
+    rows = [sequences.token_ids[a:b].tolist() for a, b in ends]
+    for number in set(group.tolist()):
+        members = [row for row, g in zip(rows, group, strict=True) if g == number]
+        (length,) = set(found[group == number].tolist())
+        room = min(map(len, members)) - 1
+        assert all(row[:length] == members[0][:length] for row in members)
+        assert length == room or len({row[length] for row in members}) > 1
+    assert share_beginnings(sequences, group, found).unshared().to_ipc() == sequences.to_ipc()

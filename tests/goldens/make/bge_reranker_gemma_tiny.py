@@ -47,7 +47,9 @@ def gemma_tokenizer() -> Tokenizer:
     tokenizer.train_from_iterator(pieces, trainer)
     for token in special:  # bytes are ordinary pieces of the vocabulary
         tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback()])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback()]
+    )
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A", pair="<bos> $A <bos> $B", special_tokens=[("<bos>", 2)]
     )

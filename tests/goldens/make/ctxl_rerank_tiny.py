@@ -9,7 +9,7 @@ from tests.goldens.make.logit_score_parts import write
 
 TEMPLATE = """\
 {%- set query = (messages | selectattr("role", "equalto", "query") | first).content[0].text -%}
-{%- set document = (messages | selectattr("role", "equalto", "document") | first).content[0].text -%}
+{%- set document = (messages | selectattr("role", "eq", "document") | first).content[0].text -%}
 {%- set system = messages | selectattr("role", "equalto", "system") | list -%}
 Check whether a given document contains information helpful to answer the query.
 <Document> {{ document }}

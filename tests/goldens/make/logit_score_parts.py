@@ -19,7 +19,9 @@ from tests.goldens.make.token_logit_parts import (
 )
 
 
-def write(name: str, *, template: str, tokens: tuple[str | int, str | int | None], **how: Any) -> None:
+def write(
+    name: str, *, template: str, tokens: tuple[str | int, str | int | None], **how: Any
+) -> None:
     """Write a golden's folder anew.
 
     Args:
