@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline import schema
+from pipeline.errors import ConfigurationError
 from pipeline.prompts.long_documents import (
     LongDocuments,
     Pieces,
@@ -99,6 +100,10 @@ class TokenPrompt:
             instruction: what stands in its place, if the template has one.
             add_special_tokens: whether the tokenizer puts special tokens around, such as ``<s>``.
             where: the template, for messages.
+
+        Raises:
+            ConfigurationError: a special token of the template takes spaces of its neighbours, or
+                the template has no words, so that two empty texts would make a prompt of nothing.
         """
         self.tokenizer, self.template, self.order = tokenizer, template, template.texts
         found = [list(items(p, tokenizer, instruction, where=where)) for p in template.parts]
@@ -121,6 +126,10 @@ class TokenPrompt:
                 fixed[len(around)].append(tokenizer.encode([item.words[-1]]).token_ids)
         self._around = around
         self.frame = _template(fixed)
+        if not self.frame.specials and not "".join(map("".join, around)).strip():
+            raise ConfigurationError(
+                f"{where}: has no words beside query and document; the answer is read after some"
+            )
 
     @property
     def query_is_first(self) -> bool:
