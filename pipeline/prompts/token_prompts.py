@@ -126,7 +126,7 @@ class TokenPrompt:
                 fixed[len(around)].append(tokenizer.encode([item.words[-1]]).token_ids)
         self._around = around
         self.frame = _template(fixed)
-        if not self.frame.specials and not "".join(map("".join, around)).strip():
+        if not self.frame.specials and not any(map(any, around)):
             raise ConfigurationError(
                 f"{where}: has no words beside query and document; the answer is read after some"
             )

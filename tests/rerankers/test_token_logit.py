@@ -269,7 +269,7 @@ def test_settings_that_do_not_fit() -> None:
         "document} is there 0 times": asked | {"template": "{query}"},
         "query} is there 2 times": asked | {"template": ["{query}", "{query}", "{document}"]},
         "a part of the list has": asked | {"template": ["{query} {document}"]},
-        "has no words": asked,
+        "has no words": asked | {"template": "{query}{document}"},
         "a template in parts": asked | {"query_share": 0.5},
         "used with model.settings.template only": {"add_special_tokens": True},
     }.items():
