@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.checkpoints.sentence_transformers_files import MODEL, MODULES
+from pipeline.checkpoints.cross_encoder_files import SCORES
+from pipeline.checkpoints.module_chain import MODULES, modules
+from pipeline.checkpoints.sentence_transformers_files import MODEL
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -30,12 +32,6 @@ _REFUSED: Final = {
     "never run; bge-reranker-v2-gemma is of the same makers",
 }
 
-#: transformers' classes that end in one logit and that the cross_encoder family runs.
-_CLASSIFIERS: Final = frozenset(
-    f"{body}ForSequenceClassification"
-    for body in ("Bert", "Roberta", "XLMRoberta", "DebertaV2", "ModernBert")
-)
-
 #: transformers' classes that are a linear layer on a decoder, by the decoder's ``model_type``.
 _DECODERS: Final = {
     "GemmaForSequenceClassification": "gemma",
@@ -50,6 +46,24 @@ _DECODERS: Final = {
 #: NVIDIA's classes: the mean of a decoder that looks both ways.
 _BIDIRECTIONAL: Final = "LlamaBidirectionalForSequenceClassification"
 _MINISTRAL: Final = "Mistral3ForSequenceClassification"
+
+#: Encoders of transformers that the cross_encoder family runs.
+_ENCODERS: Final = (
+    "Bert",
+    "Roberta",
+    "XLMRoberta",
+    "DebertaV2",
+    "ModernBert",
+    "Electra",
+    "Camembert",
+    "DistilBert",
+    "MPNet",
+    "Albert",
+)
+
+#: transformers' classes of them with a head for classification, and those without a head.
+_CLASSIFIERS: Final = tuple(f"{encoder}ForSequenceClassification" for encoder in _ENCODERS)
+_BODIES: Final = tuple(f"{encoder}Model" for encoder in _ENCODERS)
 
 #: What colbert-ai writes beside a checkpoint.
 _COLBERT: Final = "artifact.metadata"
@@ -98,22 +112,24 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, str]:
 def _of_sentence_transformers(checkpoint: Checkpoint, kind: str) -> tuple[str, str] | None:
     """What sentence-transformers and PyLate saved; None where they did not."""
     stated = checkpoint.table(MODEL).get("model_type")
-    modules = _modules(checkpoint)
-    if stated == "ColBERT" or any("pylate" in one for one in modules):
+    classes = _modules(checkpoint)
+    if stated == "ColBERT" or any("pylate" in one for one in classes):
         raise ModelError(
             f"{checkpoint.folder}: a ColBERT in PyLate's layout, which no family runs; the nearest "
             "is late_interaction, which runs colbert-ai's layout"
         )
-    names = [one.rpartition(".")[2] for one in modules]
+    names = [one.rpartition(".")[2] for one in classes]
     if "LogitScore" in names:
         return "token_logit", f"{MODULES}: {', '.join(names)}"
+    if kind in _BODIES and _ends_in_scores(checkpoint, names):
+        return "cross_encoder", f"{MODULES}: {', '.join(names)}, of which the last writes scores"
     if stated == "CrossEncoder":
         if kind in _CLASSIFIERS:
             return "cross_encoder", f"{MODEL}: model_type CrossEncoder, a {kind}"
         raise ModelError(
             f"{checkpoint.folder / MODEL}: a CrossEncoder on {kind or 'an unnamed network'}, which "
             "no family runs; the nearest is cross_encoder, which runs "
-            f"{', '.join(sorted(_CLASSIFIERS))}"
+            f"{', '.join(_CLASSIFIERS)}"
         )
     if "Pooling" in names:
         return "bi_encoder", f"{MODULES}: {', '.join(names)}"
@@ -138,6 +154,14 @@ def _decoder_with_a_head(checkpoint: Checkpoint, kind: str) -> tuple[str, str] |
             f"decoder_classifier; {_SET}"
         )
     return ("decoder_classifier", told) if kind in _DECODERS else None
+
+
+def _ends_in_scores(checkpoint: Checkpoint, names: list[str]) -> bool:
+    """Whether a head of modules stands behind a body: a vector of a pair, and its scores."""
+    if names[:2] != ["Transformer", "Pooling"] or names[-1] != "Dense":
+        return False
+    last = modules(checkpoint)[-1]
+    return bool(checkpoint.table(f"{last.folder}/config.json").get("module_output_name") == SCORES)
 
 
 def _modules(checkpoint: Checkpoint) -> list[str]:
@@ -174,7 +198,7 @@ def _not_sure(checkpoint: Checkpoint, kind: str) -> ModelError:
     if kind.endswith("ForSequenceClassification"):
         return ModelError(
             f"{where}: no family runs this network; the nearest is cross_encoder, which runs "
-            f"{', '.join(sorted(_CLASSIFIERS))}"
+            f"{', '.join(_CLASSIFIERS)}"
         )
     return ModelError(
         f"{where}: a network without a head, and no {MODULES} that says how it is used; the "

@@ -195,6 +195,8 @@ FAMILIES = {
     "bge-reranker-tiny": "cross_encoder",
     "ctxl-rerank-6b-tiny": "token_logit",
     "ctxl-rerank-tiny": "token_logit",
+    "electra-reranker-tiny": "cross_encoder",
+    "ettin-reranker-tiny": "cross_encoder",
     "jina-colbert-v2-tiny": "late_interaction",
     "jina-reranker-m0": "jina_m0",
     "jina-reranker-v1-tiny-tiny": "jina_v1",
@@ -209,4 +211,5 @@ FAMILIES = {
     "qwen3-reranker-tiny": "qwen3_reranker",
     "qwen3-seq-cls-tiny": "decoder_classifier",
     "zerank-tiny": "token_logit",
+    "two-label-bert-tiny": "cross_encoder",
 }

@@ -9,17 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from pipeline.api import Ranker, load
+from pipeline.candidates.lists import CandidateLists
 from pipeline.config import JobConfig, ModelConfig
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ModelError
 from pipeline.execution.runs.identity import fingerprint, model_identity
+from pipeline.prompts.pairs import sigmoid
 from pipeline.rerankers.cross_encoder import CrossEncoder
+from tests.fixtures_runs import Rerank, ranked
+from tests.makers import write
+
+Cases = Callable[[str], list[dict[str, Any]]]
+PairLists = Callable[[list[tuple[str, str]]], CandidateLists]
 
 GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
+GOLDEN = ("electra-reranker-tiny", "ettin-reranker-tiny", "two-label-bert-tiny")
 BERT, XLM_R = "ms-marco-minilm-tiny", "bge-reranker-tiny"
 MODEL = "config_sentence_transformers.json"
 TOLERANCE = 1e-5
@@ -103,7 +112,7 @@ def chained(pooling: Any = "cls", *, labels: int = 1) -> Any:
     )
 
 
-IDENTITY, SIGMOID, TANH = torch.nn.Identity(), torch.nn.Sigmoid(), torch.nn.Tanh()
+IDENTITY, TANH = torch.nn.Identity(), torch.nn.Tanh()
 OLD, OLDER = "sentence_transformers", "sbert_ce_default_activation_function"
 NO_KEYS = {OLDER: None}
 
@@ -143,6 +152,37 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[name]
 
     return folder
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("packing", ["packed", "padded"])
+def test_goldens(cases: Cases, pair_lists: PairLists, name: str, packing: str) -> None:
+    for case in cases(name):
+        ranker = ours(GOLDENS / name, packing=packing, max_length=case["max_length"])
+        lists, expected = pair_lists(case["pairs"]), case["expected"]
+        sequences = ranker.engine.reranker.encode(lists)
+        assert sequences.lengths.tolist() == expected["input_lengths"], case["case"]
+        first = expected["first_input_ids"]
+        assert sequences.token_ids[: len(first)].tolist() == first
+        scores = ranker.score_lists(lists)
+        np.testing.assert_allclose(scores, expected["logits"], atol=TOLERANCE, rtol=1e-6)
+        probabilities = expected.get("probabilities")
+        if probabilities is not None:
+            np.testing.assert_allclose(sigmoid(scores), probabilities, atol=TOLERANCE)
+
+
+def test_a_chain_in_a_run_by_its_place_alone(
+    rerank_in_process: Rerank, cases: Cases, tmp_path: Path
+) -> None:
+    case = next(case for case in cases("ettin-reranker-tiny") if case["case"] == "multilingual")
+    rows = [
+        {"query_id": query, "query": query, "doc_id": f"{number:03d}", "text": text}
+        for number, (query, text) in enumerate(case["pairs"])
+    ]
+    path = write(tmp_path / "in.parquet", pa.Table.from_pylist(rows))
+    found = ranked(rerank_in_process(path, model={"name": str(GOLDENS / "ettin-reranker-tiny")}))
+    scores = found.sort_by("doc_id").column("score").to_numpy()
+    np.testing.assert_allclose(scores, case["expected"]["logits"], atol=TOLERANCE, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", SAVED)
