@@ -30,7 +30,7 @@ from pipeline.checkpoints.heads import (
     score_scale,
 )
 from pipeline.checkpoints.prompts import query_prompt
-from pipeline.checkpoints.sentence_transformers_files import max_seq_length
+from pipeline.checkpoints.sentence_transformers_files import max_seq_length, transformer_file
 from pipeline.errors import ModelError
 from pipeline.networks.encoders import ENCODERS
 from pipeline.prompts.long_documents import LongDocumentSettings
@@ -106,7 +106,11 @@ class CrossEncoder(WeightedReranker):
             given="activation" in settings.model_fields_set,
         )
         self.score_scale = score_scale(self.activation, grades=settings.grades)
-        self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
+        self.tokenizer = TextTokenizer(
+            checkpoint,
+            special_tokens=settings.special_tokens,
+            lowercase=bool(transformer_file(checkpoint)[0].get("do_lower_case")),
+        )
         self.limits = self._limits()
         self.network: Any = None
 
