@@ -79,7 +79,7 @@ ST = "sentence_transformers.models."
         ("Qwen2VLForConditionalGeneration", {}, "mono_qwen2_vl and jina_m0"),
         ("LlamaForSequenceClassification", {}, "model_type 'None'.*nearest.*decoder_classifier"),
         ("Mistral3ForSequenceClassification", {}, "Nemotron-3.5.*nearest.*bidirectional_decoder"),
-        ("ElectraForSequenceClassification", {}, "nearest is cross_encoder, which runs Bert"),
+        ("FunnelForSequenceClassification", {}, "nearest is cross_encoder, which runs Bert"),
         ("BertModel", {}, "without a head.*bi_encoder"),
         ("BertForMaskedLM", {}, "without a head"),
         (None, {}, "without a head"),

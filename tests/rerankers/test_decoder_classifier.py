@@ -241,7 +241,7 @@ def test_what_sentence_transformers_saves(
     if prompt is None:  # as transformers saves it, the files hold none
         np.testing.assert_allclose(scores(folder), expected, rtol=0, atol=1e-4)
     else:
-        given_template = {"template": "{query}{document}", "instruction": ""}
+        given_template = {"template": "{query}: {document}", "instruction": ""}
         pair = scores(tmp_path / "saved", **given_template)  # whatever the files say
         assert np.isfinite(pair).all()
         nothing = scores(tmp_path / "saved", instruction="")
