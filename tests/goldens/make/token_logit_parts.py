@@ -95,7 +95,7 @@ def network(kind: str, *, seed: int, vocabulary: int, **changes: Any) -> Any:
         "max_position_embeddings": 4096,
         "initializer_range": 0.25,
         "tie_word_embeddings": True,
-        "pad_token_id": 0,
+        "pad_token_id": None,  # whose row would be zeros
         "bos_token_id": None,
         "eos_token_id": None,
     }
