@@ -96,7 +96,7 @@ def load_decoder(
 
     where = checkpoint.folder / "config.json"
     # transformers' masks go by this word, of any decoder's configuration (masking_utils).
-    given = {} if causal else {"is_causal": False}
+    given: dict[str, Any] = {} if causal else {"is_causal": False}
     config = network_config(checkpoint.config, kind=kind, where=where, **given)
 
     def with_heads(body: nn.Module) -> nn.ModuleDict:
