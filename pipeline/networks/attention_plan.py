@@ -63,6 +63,11 @@ class Segments:
         self.typical = int(self._lengths[0].mean()), int(self._lengths[1].mean())
         self._device: tuple[torch.Tensor, torch.Tensor] | None = None
 
+    @property
+    def lengths(self) -> Int64s:
+        """int64 [n]: queries of each segment."""
+        return self._lengths[0]
+
     @functools.cached_property
     def runs(self) -> tuple[Run, ...]:
         """The segments, host side; kernels that take offsets do not ask for them."""

@@ -106,8 +106,13 @@ def load_chained(
     Raises:
         ModelError: as :func:`load_classifier`.
     """
-    reads = "readouts" if chain.pooling in _ONE else "all"
-    body = load_body(checkpoint, packed=packed, reads=reads, device=device, dtype=dtype)
+    body = load_body(
+        checkpoint,
+        packed=packed,
+        reads="readouts" if chain.pooling in _ONE else "all",
+        device=device,
+        dtype=dtype,
+    )
     layers = load_chain(checkpoint, chain.layers, device=device)
     pad_id = int(checkpoint.config.get("pad_token_id") or 0)
     return ChainedClassifier(body, layers, pooling=chain.pooling, packed=packed, pad_id=pad_id)

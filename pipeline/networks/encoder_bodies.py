@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from pipeline.sequences.arrays import Int64s
     from pipeline.sequences.batch import Batch
 
-#: Encoders that run without padding, by ``model_type``; transformers runs others, padded.
-PACKABLE: Final = frozenset(kind for kind, encoder in ENCODERS.items() if encoder.packs)
-
 #: Stored tensors that carry nothing here: the pooler, and old buffers.
 IGNORED: Final = ("embeddings.position_ids", "pooler.*")
 
@@ -59,7 +56,7 @@ def load_body(
 
     Args:
         checkpoint: its files.
-        packed: whether batches come without padding; only for :data:`PACKABLE`.
+        packed: whether batches come without padding; see :func:`pipeline.networks.encoders.packs`.
         reads: see :class:`pipeline.networks.packed_encoder.PackedEncoder`.
         device: target.
         dtype: of the network.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,8 @@ class Encoder:
     pooled: bool = False
 
 
-#: By ``model_type`` of config.json. DeBERTa-v2 and MPNet attend by distances within a matrix, and
-#: DistilBERT and ALBERT have layers of their own: these are padded to a matrix.
+#: By ``model_type`` of config.json. MPNet attends by distances within a matrix, DistilBERT and
+#: ALBERT have layers of their own: these are padded to a matrix.
 ENCODERS: Final[dict[str, Encoder]] = {
     "bert": Encoder(heads=("bert.pooler", "classifier"), packs=True, pooled=True),
     "electra": Encoder(heads=("classifier",), packs=True),
@@ -33,8 +34,22 @@ ENCODERS: Final[dict[str, Encoder]] = {
     "xlm-roberta": Encoder(heads=("classifier",), packs=True, reserved=2, pooled=True),
     "camembert": Encoder(heads=("classifier",), packs=True, reserved=2, pooled=True),
     "modernbert": Encoder(heads=("head", "classifier"), packs=True),
-    "deberta-v2": Encoder(heads=("pooler", "classifier"), packs=False),
+    "deberta-v2": Encoder(heads=("pooler", "classifier"), packs=True),
     "distilbert": Encoder(heads=("pre_classifier", "classifier"), packs=False),
     "mpnet": Encoder(heads=("classifier",), packs=False, reserved=2, pooled=True),
     "albert": Encoder(heads=("albert.pooler", "classifier"), packs=False, pooled=True),
 }
+
+
+def packs(config: Mapping[str, Any]) -> bool:
+    """Whether the encoder of a config.json runs without padding.
+
+    A DeBERTa-v2 may have a convolution over neighbouring tokens (the v2 models of size xlarge and
+    xxlarge), or plain attention: these are padded.
+    """
+    encoder = ENCODERS.get(str(config.get("model_type")))
+    if encoder is None or not encoder.packs:
+        return False
+    if config.get("model_type") != "deberta-v2":
+        return True
+    return bool(config.get("relative_attention")) and not config.get("conv_kernel_size")

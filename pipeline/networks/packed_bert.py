@@ -50,7 +50,7 @@ class PackedBert(nn.Module):
         rows = self.widen(rows)
         for layer in (*self.layers, self.last):
             rows = layer(rows, packed)
-        return rows
+        return rows  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):

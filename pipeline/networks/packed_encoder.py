@@ -9,6 +9,7 @@ from torch import nn
 
 from pipeline.networks.packed import Packed, mean, pack, use_packed_attention
 from pipeline.networks.packed_bert import PackedBert
+from pipeline.networks.packed_deberta import PackedDeberta
 from pipeline.networks.readout_layers import read_last_layer
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ class PackedEncoder(nn.Module):
         super().__init__()
         padding = body.config.pad_token_id
         self.padding_position = padding if kind in _FROM_PADDING else None
-        self.body: nn.Module = (
-            PackedBert(body, reads=reads) if kind in _BERT else PackedBody(body, kind, reads=reads)
-        )
+        self.body: nn.Module = _packed(body, kind, reads=reads)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """[r or T, hidden]."""
@@ -52,6 +51,14 @@ class PackedEncoder(nn.Module):
     def states(self, packed: Packed) -> torch.Tensor:
         """[r or T, hidden]."""
         return self.body(packed)  # type: ignore[no-any-return]
+
+
+def _packed(body: Any, kind: str, *, reads: Literal["readouts", "all"]) -> nn.Module:
+    if kind in _BERT:
+        return PackedBert(body, reads=reads)
+    if kind == "deberta-v2":
+        return PackedDeberta(body, reads=reads)
+    return PackedBody(body, kind, reads=reads)
 
 
 class PackedBody(nn.Module):
@@ -115,4 +122,6 @@ class PackedClassifier(nn.Module):
             return self.network.bert.pooler(states[:, None])  # type: ignore[no-any-return]
         if self.kind == "modernbert":
             return self.network.head(states)  # type: ignore[no-any-return]
+        if self.kind == "deberta-v2":
+            return self.network.pooler(states[:, None])  # type: ignore[no-any-return]
         return states[:, None]  # the heads of RoBERTa and ELECTRA take the first row of each

@@ -22,7 +22,8 @@ from pipeline.checkpoints.prompts import prompts
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length, transformer_file
 from pipeline.errors import ModelError
 from pipeline.networks import decoders
-from pipeline.networks.encoder_bodies import PACKABLE, reserved_positions
+from pipeline.networks.encoder_bodies import reserved_positions
+from pipeline.networks.encoders import packs
 from pipeline.prompts.pairs import spent
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
@@ -88,8 +89,7 @@ class BiEncoder(WeightedReranker):
         #: Whether the one token that is read is all that pooling needs.
         self.reads_one = modes == ("cls",) or (modes == ("lasttoken",) and whole)
         self.decodes = _is_decoder(self.config) and modes == ("lasttoken",) and whole
-        kind = self.config.get("model_type")
-        self.can_pack = decoders.can_pack(self.config) if self.decodes else kind in PACKABLE
+        self.can_pack = decoders.can_pack(self.config) if self.decodes else packs(self.config)
         self.tokenizer = TextTokenizer(
             checkpoint,
             special_tokens=settings.special_tokens,

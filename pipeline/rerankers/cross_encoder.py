@@ -31,8 +31,8 @@ from pipeline.checkpoints.heads import (
 )
 from pipeline.checkpoints.prompts import query_prompt
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length, transformer_file
-from pipeline.errors import ModelError
-from pipeline.networks.encoders import ENCODERS
+from pipeline.errors import ConfigurationError, ModelError
+from pipeline.networks.encoders import ENCODERS, packs
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.base import WeightedReranker
@@ -89,7 +89,7 @@ class CrossEncoder(WeightedReranker):
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
         self.encoder = ENCODERS[str(self.config["model_type"])]
-        self.can_pack = self.encoder.packs
+        self.can_pack = packs(self.config)
         self.chain = chain_of(checkpoint)
         if self.chain is not None and prompt and not self.chain.include_prompt:
             raise ModelError(
