@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.checkpoints.cross_encoder_files import SCORES
 from pipeline.checkpoints.module_chain import MODULES, modules
+from pipeline.checkpoints.multi_vector import multi_vector_layout
 from pipeline.checkpoints.sentence_transformers_files import MODEL
 from pipeline.errors import ModelError
 
@@ -111,14 +112,11 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, str]:
 
 def _of_sentence_transformers(checkpoint: Checkpoint, kind: str) -> tuple[str, str] | None:
     """What sentence-transformers and PyLate saved; None where they did not."""
+    vectors = multi_vector_layout(checkpoint)
+    if vectors is not None:
+        return "late_interaction", vectors
     stated = checkpoint.table(MODEL).get("model_type")
-    classes = _modules(checkpoint)
-    if stated == "ColBERT" or any("pylate" in one for one in classes):
-        raise ModelError(
-            f"{checkpoint.folder}: a ColBERT in PyLate's layout, which no family runs; the nearest "
-            "is late_interaction, which runs colbert-ai's layout"
-        )
-    names = [one.rpartition(".")[2] for one in classes]
+    names = [one.rpartition(".")[2] for one in _modules(checkpoint)]
     if "LogitScore" in names:
         return "token_logit", f"{MODULES}: {', '.join(names)}"
     if kind in _BODIES and _ends_in_scores(checkpoint, names):

@@ -61,11 +61,14 @@ def _matrix(
 ) -> torch.Tensor:
     """[count, heads, queries, dim]."""
     length = key.shape[2]
-    if query.shape[2] == 1 or window[0] >= length - 1 or window[0] < 0:
+    longest = max(length, query.shape[2])
+    if query.shape[2] == 1 or window[0] >= longest - 1 or window[0] < 0:
         causal = window[1] == 0 and query.shape[2] > 1
         return functional.scaled_dot_product_attention(
             query, key, value, is_causal=causal, scale=scale
         )
+    if query.shape[2] != length:
+        raise NotImplementedError("a window over more queries than keys")
     places = torch.arange(length, device=query.device)
     blocks = []
     for start in range(0, length, _WINDOW_ROWS):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: Document vectors that are compared with a query at once.
 _ROWS: Final = 65_536
 
+#: Score of a document without any vector, below every other one, as sentence-transformers has it.
+_EMPTY: Final = -1e9
+
 
 def max_similarity(
     vectors: Floats, offsets: Int64s, *, queries: Int64s, documents: Int64s, lists: Int64s
@@ -23,14 +26,15 @@ def max_similarity(
 
     Args:
         vectors: float32 [R, D], the vectors of all texts, one after the other.
-        offsets: int64 [S + 1], where each text's vectors begin and end; none is empty.
+        offsets: int64 [S + 1], where each text's vectors begin and end.
         queries: int64 [Q], the text of each list's query.
         documents: int64 [N], the text of each document.
         lists: int64 [Q + 1]; list ``i`` is ``documents[lists[i]:lists[i + 1]]``.
 
     Returns:
         float32 [N]: for each document the sum, over its query's vectors, of the greatest dot
-        product with any of the document's; NaN where a vector is NaN.
+        product with any of the document's; NaN where a vector is NaN, -1e9 for a document without
+        vectors.
     """
     scores = np.empty(len(documents), dtype=np.float32)
     counts = np.diff(offsets)
@@ -39,8 +43,10 @@ def max_similarity(
             continue
         asked = vectors[offsets[query] : offsets[query + 1]]
         texts, place = np.unique(documents[first:last], return_inverse=True)
-        values = np.empty(len(texts), dtype=np.float32)
-        for part in _blocks(counts[texts]):
+        values = np.full(len(texts), _EMPTY, dtype=np.float32)
+        filled = np.flatnonzero(counts[texts])
+        for block in _blocks(counts[texts[filled]]):
+            part = filled[block]
             rows = ragged_range(offsets[texts[part]], counts[texts[part]])
             similarities = vectors[rows] @ asked.T
             starts = np.cumsum(counts[texts[part]]) - counts[texts[part]]

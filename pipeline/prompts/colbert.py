@@ -1,33 +1,34 @@
-"""ColBERT's way with texts: ``artifact.metadata``, markers, mask padding and the skip list.
+"""ColBERT's way with texts: markers, mask padding and the skip list, in each of its layouts.
 
-As in colbert-ai (colbert/modeling/tokenization, HF_ColBERT.mask):
+``artifact.metadata``, as in colbert-ai (colbert/modeling/tokenization, HF_ColBERT.mask):
 
 * query: ``[CLS] [marker] query [SEP]``, cut and then padded with mask tokens to ``query_maxlen``;
   the mask tokens are scored, and attended to where ``attend_to_mask_tokens`` says so;
 * document: ``[CLS] [marker] document [SEP]``, cut to ``doc_maxlen``; tokens on the skip list are
   attended to and not scored, and neither is a literal padding token.
+
+PyLate and sentence-transformers differ in the skip list: the id of the word itself and not the
+first id of its encoding, which with SentencePiece is often a bare "▁". Words that are no token are
+left out, as sentence-transformers has it; PyLate takes the unknown token for them, and so loses
+every unknown token of a document.
 """
 
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline import schema
 from pipeline.checkpoints.values import whole_number, yes_or_no
 from pipeline.errors import ModelError
-from pipeline.sequences.sequences import Sequences
-from pipeline.tokenization.tokens import Template, TextTokenizer, TokenArena, distinct
+from pipeline.prompts.token_vectors import Filling, SideRules, TokenVectorTokenizer
 
 if TYPE_CHECKING:
-    from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.sequences.arrays import Int32s, Int64s
-    from pipeline.tokenization.plain_texts import SpecialTokens
+    from pipeline.checkpoints.multi_vector import MultiVector, Side
+    from pipeline.tokenization.tokens import TextTokenizer
 
 #: Tokens that a text has with its special ones and its marker, and one of its own.
 _SHORTEST: Final = 4
@@ -85,110 +86,98 @@ class Metadata:
         )
 
 
-class ColbertTokenizer:
-    """Queries and documents as token sequences."""
+def colbert_ai_tokenizer(
+    checkpoint: Checkpoint, texts: TextTokenizer, metadata: Metadata
+) -> TokenVectorTokenizer:
+    """Texts as colbert-ai reads them.
 
-    def __init__(
-        self, checkpoint: Checkpoint, metadata: Metadata, *, special_tokens: SpecialTokens
-    ) -> None:
-        self.metadata = metadata
-        self.checkpoint = checkpoint
-        self.texts = TextTokenizer(checkpoint, special_tokens=special_tokens)
-        names = {
-            **checkpoint.table("special_tokens_map.json"),
-            **checkpoint.table("tokenizer_config.json", required=True),
-        }
-        self.pad = self._token(names.get("pad_token"))
-        self.mask = self._token(names.get("mask_token"))
-        single = self.texts.template(pair=False)
-        self.query = _marked(single, self._token(metadata.query_marker), parts=2)
-        self.document = _marked(single, self._token(metadata.document_marker), parts=1)
-        marks = self.texts.words(list(string.punctuation) if metadata.mask_punctuation else [])
-        #: The first id of each mark alone, not the mark's own id.
-        self.skipped = np.unique(marks.token_ids[marks.offsets[:-1][marks.lengths > 0]])
-
-    def _token(self, name: Any) -> int:
-        text = name.get("content") if isinstance(name, dict) else name
-        token = self.texts.library.token_to_id(text) if isinstance(text, str) else None
-        if token is None:
-            raise ModelError(
-                f"{self.checkpoint.folder}: artifact.metadata or tokenizer_config.json names the "
-                f"token {text!r}, which tokenizer.json lacks; fetch the checkpoint again"
-            )
-        return int(token)
-
-    def encode(self, lists: CandidateLists, *, queries: int, documents: int) -> Sequences:
-        """One sequence per distinct query, then one per distinct document.
-
-        Links: ``query`` [Q] and ``document`` [N] to sequences; ``attended`` [S], how many leading
-        tokens of a sequence others attend to.
-
-        Args:
-            lists: what is scored.
-            queries: tokens of every query.
-            documents: tokens of a document at most.
-        """
-        query_texts, query_of = distinct(lists.queries.column(schema.QUERY))
-        document_texts, document_of = distinct(lists.documents.column(schema.TEXT))
-        query_ids, query_offsets, attended = self._queries(query_texts, queries)
-        arena = self.texts.encode(document_texts)
-        kept = np.minimum(arena.lengths, documents - self.document.specials)
-        ids, offsets, _ = self.document.assemble([(arena, np.arange(len(kept)), kept)])
-        read = ~np.isin(ids, np.append(self.skipped, self.pad))
-        links = {
-            "query": query_of,
-            "document": len(query_texts) + document_of,
-            "attended": np.concatenate([attended, np.diff(offsets)]),
-            schema.N_TOKENS: np.diff(offsets)[document_of],
-            schema.TRUNCATED: (kept < arena.lengths)[document_of].astype(np.int64),
-        }
-        return _with_readouts(
-            np.concatenate([query_ids, ids]),
-            np.concatenate([query_offsets, query_offsets[-1] + offsets[1:]]),
-            np.concatenate([np.ones(len(query_ids), dtype=bool), read]),
-            links,
-        )
-
-    def _queries(self, texts: list[str], length: int) -> tuple[Int32s, Int64s, Int64s]:
-        """Ids [T], offsets [S + 1] and attended tokens [S] of queries, all ``length`` long."""
-        arena = self.texts.encode(texts)
-        kept = np.minimum(arena.lengths, length - self.query.specials)
-        padding = length - self.query.specials - kept
-        masks = TokenArena(np.full(length, self.mask, dtype=np.int32), np.array([0, length]))
-        ids, offsets, _ = self.query.assemble(
-            [
-                (arena, np.arange(len(texts)), kept),
-                (masks, np.zeros(len(texts), dtype=np.int64), padding),
-            ]
-        )
-        # colbert-ai puts masks wherever the padding's id stands, so a literal one becomes one too.
-        ids[ids == self.pad] = self.mask
-        unseen = np.zeros_like(padding) if self.metadata.attend_to_masks else padding
-        return ids, offsets, length - unseen
-
-
-def _marked(single: Template, marker: int, *, parts: int) -> Template:
-    """The tokenizer's template of one text with a marker after its first special token."""
-    before, after = single.pieces
-    if len(before) == 0:
-        raise ModelError(
-            "tokenizer.json: no special token before a text; ColBERT's marker goes after it"
-        )
-    start = np.concatenate([before[:1], [marker], before[1:]]).astype(np.int32)
-    pieces = (start, after, after[:0])[: parts + 1]
-    types = tuple(np.zeros(len(piece), dtype=np.int8) for piece in pieces)
-    return Template(pieces, types, (0,) * parts)
-
-
-def _with_readouts(
-    ids: Int32s, offsets: Int64s, read: npt.NDArray[np.bool_], links: dict[str, Int64s]
-) -> Sequences:
-    """Sequences that are read out wherever ``read`` [T] says."""
-    places = np.arange(len(ids)) - np.repeat(offsets[:-1], np.diff(offsets))
-    return Sequences(
-        token_ids=ids,
-        offsets=offsets,
-        readout_positions=places[read].astype(np.int32),
-        readout_offsets=np.append(0, np.cumsum(read))[offsets].astype(np.int64),
-        links=links,
+    Raises:
+        ModelError: a token that the metadata or tokenizer_config.json names is none.
+    """
+    pad, mask = (_special(checkpoint, texts, name) for name in ("pad_token", "mask_token"))
+    marks = texts.words(list(string.punctuation) if metadata.mask_punctuation else [])
+    # The first id of each mark alone, not the mark's own id.
+    skipped = np.unique(marks.token_ids[marks.offsets[:-1][marks.lengths > 0]])
+    return TokenVectorTokenizer(
+        texts,
+        query=SideRules(marker=_token(checkpoint, texts, metadata.query_marker)),
+        document=SideRules(
+            marker=_token(checkpoint, texts, metadata.document_marker),
+            skipped=tuple(skipped.tolist()),
+        ),
+        filling=Filling(token=mask, attended=metadata.attend_to_masks),
+        padding=pad,
     )
+
+
+def multi_vector_tokenizer(
+    checkpoint: Checkpoint, texts: TextTokenizer, described: MultiVector
+) -> TokenVectorTokenizer:
+    """Texts as PyLate and sentence-transformers read them.
+
+    Raises:
+        ModelError: a marker, or what fills queries, is no token of the tokenizer.
+    """
+    found = (texts.library.token_to_id(word) for word in described.skipped)
+    skipped = tuple(sorted({token for token in found if token is not None}))
+    filling, expansion = None, described.expansion
+    if expansion is not None:
+        token = (
+            _special(checkpoint, texts, "mask_token", "eos_token")
+            if expansion.token is None
+            else _token(checkpoint, texts, expansion.token)
+        )
+        filling = Filling(token=token, attended=expansion.attended)
+    sides = []
+    for side in (described.query, described.document):
+        marker, prompt = _marker(checkpoint, texts, side)
+        skips = skipped if side.skips else ()
+        sides.append(SideRules(marker=marker, prompt=prompt, skipped=skips))
+    return TokenVectorTokenizer(
+        texts, query=sides[0], document=replace(sides[1], kept=described.kept), filling=filling
+    )
+
+
+def _marker(checkpoint: Checkpoint, texts: TextTokenizer, side: Side) -> tuple[int | None, str]:
+    """The token behind the first special one, and the text before every text.
+
+    PyLate inserts a marker by its id: spelled before the text it may not be found there, as
+    normalisers change its letters. A prompt that begins with an added token is taken apart in the
+    same way, where that makes no difference to the ids.
+    """
+    if side.marker:
+        words = side.marker.split(None, 1)
+        known = texts.library.token_to_id(side.marker) is not None or not words
+        name = side.marker if known else words[0]
+        return _token(checkpoint, texts, name), side.marker.removeprefix(name) + side.prompt
+
+    def ids(text: str) -> list[int]:
+        return list(texts.library.encode(text, add_special_tokens=False).ids)
+
+    first = ids(f"{side.prompt}a")[0]
+    added = texts.library.get_added_tokens_decoder().get(first)
+    if added is not None and side.prompt.startswith(added.content):
+        rest = side.prompt.removeprefix(added.content)
+        if all(ids(side.prompt + text) == [first, *ids(rest + text)] for text in ("a", " a")):
+            return first, rest
+    return None, side.prompt
+
+
+def _special(checkpoint: Checkpoint, texts: TextTokenizer, *kinds: str) -> int:
+    """The first of some special tokens that tokenizer_config.json names, such as mask_token."""
+    names = {
+        **checkpoint.table("special_tokens_map.json"),
+        **checkpoint.table("tokenizer_config.json", required=True),
+    }
+    return _token(checkpoint, texts, next((names[kind] for kind in kinds if names.get(kind)), None))
+
+
+def _token(checkpoint: Checkpoint, texts: TextTokenizer, name: Any) -> int:
+    text = name.get("content") if isinstance(name, dict) else name
+    token = texts.library.token_to_id(text) if isinstance(text, str) else None
+    if token is None:
+        raise ModelError(
+            f"{checkpoint.folder}: the model's files or tokenizer_config.json name the token "
+            f"{text!r}, which tokenizer.json lacks; fetch the checkpoint again"
+        )
+    return int(token)

@@ -59,7 +59,7 @@ def test_golden(case: dict[str, Any], packing: str) -> None:
 
 def test_metadata_gives_the_default_lengths() -> None:
     reranker: Any = load().engine.reranker
-    assert (reranker.query_length, reranker.document_length) == (32, 300)
+    assert (reranker.lengths.query, reranker.lengths.document) == (32, 300)
 
 
 @pytest.mark.parametrize("budget", [1, 700, 20_000])

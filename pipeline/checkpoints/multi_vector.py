@@ -1,0 +1,342 @@
+"""How a late-interaction model of PyLate or sentence-transformers makes vectors of tokens.
+
+Both save ``modules.json`` and ``config_sentence_transformers.json``. PyLate (``model_type``
+"ColBERT", or none in its first versions) keeps markers, lengths, expansion and skip list in the
+latter, and its modules are the network and Dense layers; sentence-transformers 6
+("MultiVectorEncoder") keeps them in the modules' own files. Either is read as
+``MultiVectorEncoder`` of 6.2 reads it (multi_vector_encoder/model.py, ``_parse_model_config``);
+what a PyLate file leaves out is what PyLate has for it (pylate/models/colbert.py).
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pipeline.checkpoints.module_chain import MODULES, Dense, Module, dense, layers, modules
+from pipeline.checkpoints.sentence_transformers_files import MODEL, transformer_file
+from pipeline.checkpoints.values import whole_number, yes_or_no
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    from pipeline.checkpoints.checkpoint import Checkpoint
+
+#: The feature that every module reads and writes.
+_TOKENS: Final = "token_embeddings"
+
+#: Keys of the Transformer's file that are read here.
+TRANSFORMER_KEYS: Final = ("query_length", "document_length", "query_expansion")
+
+#: Keys that PyLate writes into the model's file.
+_PYLATE: Final = (
+    "query_prefix",
+    "document_prefix",
+    "query_length",
+    "document_length",
+    "do_query_expansion",
+    "attend_to_expansion_tokens",
+    "skiplist_words",
+)
+
+#: Tokens that a text has with its special ones and its marker, and one of its own.
+_SHORTEST: Final = 4
+
+Similarity = Literal["maxsim", "meanmaxsim"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expansion:
+    """Tokens that fill a query.
+
+    Attributes:
+        length: tokens of a query with them, at least.
+        cuts: whether longer queries are cut to that length.
+        attended: whether other tokens attend to them.
+        token: text of the token; None: the tokenizer's mask, else its end of sequence.
+    """
+
+    length: int
+    cuts: bool
+    attended: bool
+    token: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """How queries, or documents, are read.
+
+    Attributes:
+        marker: text of a token behind the first one; empty where there is none.
+        prompt: text before every text.
+        length: tokens at most; None: as many as the network takes.
+        skips: whether tokens on the skip list give no vector.
+    """
+
+    marker: str
+    prompt: str
+    length: int | None
+    skips: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiVector:
+    """How a checkpoint makes vectors of tokens, and compares them.
+
+    Attributes:
+        query: how queries are read.
+        document: how documents are.
+        expansion: what fills queries; None: nothing.
+        skipped: words of the skip list.
+        kept: ids of the only tokens of a document that give vectors; None: all.
+        layers: what the network's states go through.
+        normalize: whether vectors have unit length.
+        similarity: MaxSim, or MaxSim divided by the number of the query's vectors.
+    """
+
+    query: Side
+    document: Side
+    expansion: Expansion | None
+    skipped: tuple[str, ...]
+    kept: tuple[int, ...] | None
+    layers: tuple[Dense, ...]
+    normalize: bool
+    similarity: Similarity
+
+
+def multi_vector_layout(checkpoint: Checkpoint) -> str | None:
+    """What in a checkpoint's files says that it is one of these; None where nothing does."""
+    model = checkpoint.table(MODEL)
+    kind = model.get("model_type")
+    if kind in ("ColBERT", "MultiVectorEncoder"):
+        return f"{MODEL}: model_type {kind}"
+    listed = checkpoint.json(MODULES)
+    listed = listed if isinstance(listed, list) else []
+    kinds = [str(one.get("type")) for one in listed if isinstance(one, Mapping)]
+    if any(name.startswith("pylate.") for name in kinds):
+        return f"{MODULES}: modules of PyLate"
+    if kind is None and kinds and {"query_prefix", "document_prefix"} <= set(model):
+        return f"{MODEL}: query_prefix and document_prefix, as PyLate writes them"
+    return None
+
+
+def multi_vector(checkpoint: Checkpoint) -> MultiVector:
+    """Of a checkpoint in one of the two layouts.
+
+    Raises:
+        ModelError: a module, key or value that is not understood and would change scores.
+    """
+    chain = modules(checkpoint)
+    if checkpoint.table(MODEL).get("model_type") == "MultiVectorEncoder":
+        made = _saved_by_library(checkpoint, chain)
+    else:
+        made = _saved_by_pylate(checkpoint, chain)
+    filled, limit = made.expansion, made.query.length
+    if filled is not None and limit is not None and limit < filled.length:
+        raise ModelError(
+            f"{checkpoint.folder}: query_length {limit} is less than the {filled.length} tokens "
+            "that query_expansion fills queries to"
+        )
+    return made
+
+
+def _saved_by_pylate(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> MultiVector:
+    model, where = checkpoint.table(MODEL), checkpoint.folder / MODEL
+    _require(checkpoint, chain, {"Dense"})
+    length = whole_number(model, "query_length", where=where, default=32, least=_SHORTEST)
+    told = whole_number(model, "document_length", where=where, default=180, least=_SHORTEST)
+    expansion = None
+    if yes_or_no(model, "do_query_expansion", where=where, default=True):
+        attended = yes_or_no(model, "attend_to_expansion_tokens", where=where, default=False)
+        expansion = Expansion(length=length, cuts=True, attended=attended, token=None)
+    prompts = _prompts(model, where)
+    default = model.get("default_prompt_name")
+    if default is not None and prompts.get(default) != "":
+        raise ModelError(
+            f"{where}: default_prompt_name {default!r}, which PyLate puts before every text and "
+            "sentence-transformers before none; set it to null, and the prompts 'query' and "
+            "'document' to what belongs there"
+        )
+    stated = _of_transformer(checkpoint, None if expansion else length, told, expansion)
+    query, document = (
+        "[Q] " if model.get("query_prefix") is None else str(model["query_prefix"]),
+        "[D] " if model.get("document_prefix") is None else str(model["document_prefix"]),
+    )
+    return MultiVector(
+        query=Side(
+            marker=query,
+            prompt=prompts.get("query", "").removeprefix(query),
+            length=stated.query,
+            skips=False,
+        ),
+        document=Side(
+            marker=document,
+            prompt=prompts.get("document", "").removeprefix(document),
+            length=stated.document,
+            skips=True,
+        ),
+        expansion=stated.expansion,
+        skipped=_words(model, where, default=tuple(string.punctuation)),
+        kept=None,
+        layers=_layers(checkpoint, chain),
+        normalize=True,
+        similarity=_similarity(model, where),
+    )
+
+
+def _saved_by_library(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> MultiVector:
+    model, where = checkpoint.table(MODEL), checkpoint.folder / MODEL
+    old = sorted(set(_PYLATE) & set(model))
+    if old:
+        raise ModelError(
+            f"{where}: '{old[0]}' belongs to PyLate's layout and model_type to that of "
+            "sentence-transformers; save the model with one of them"
+        )
+    _require(checkpoint, chain, {"Dense", "MultiVectorMask", "Normalize"})
+    folders = {module.kind: module.folder for module in chain}
+    stated = _of_transformer(checkpoint, None, None, None)
+    masked, mask = checkpoint.folder / MODULES, {}
+    if "MultiVectorMask" in folders:
+        masked = checkpoint.folder / folders["MultiVectorMask"] / "config.json"
+        mask = checkpoint.table(f"{folders['MultiVectorMask']}/config.json", required=True)
+    elif stated.expansion is not None:
+        raise ModelError(
+            f"{masked}: no MultiVectorMask beside a query_expansion, so that what fills a query "
+            "gives no vector; add the module, or take the expansion away"
+        )
+    unknown = sorted(set(mask) - {"skiplist_words", "skiplist_tasks", "keep_only_token_ids"})
+    if unknown:
+        raise ModelError(f"{masked}: unknown key '{unknown[0]}'")
+    tasks, prompts = mask.get("skiplist_tasks") or ["document"], _prompts(model, where)
+    kept = mask.get("keep_only_token_ids") or []
+    if not isinstance(kept, list) or any(type(number) is not int for number in kept):
+        raise ModelError(f"{masked}: keep_only_token_ids {kept!r}; expected a list of ids")
+    for key, value in checkpoint.table(f"{folders.get('Normalize', '')}/config.json").items():
+        if "Normalize" in folders and value != _TOKENS:
+            raise ModelError(
+                f"{checkpoint.folder / folders['Normalize']}/config.json: {key} {value!r}; "
+                f"expected '{_TOKENS}'"
+            )
+    return MultiVector(
+        query=Side(
+            marker="", prompt=prompts.get("query", ""), length=stated.query, skips="query" in tasks
+        ),
+        document=Side(
+            marker="",
+            prompt=prompts.get("document", ""),
+            length=stated.document,
+            skips="document" in tasks,
+        ),
+        expansion=stated.expansion,
+        skipped=_words(mask, masked, default=()),
+        kept=tuple(kept) or None,
+        layers=_layers(checkpoint, chain),
+        normalize="Normalize" in folders,
+        similarity=_similarity(model, where),
+    )
+
+
+def _require(checkpoint: Checkpoint, chain: tuple[Module, ...], known: set[str]) -> None:
+    """Refuse other modules, and those that come twice or too late."""
+    kinds = [module.kind for module in chain]
+    others = [kind for kind in kinds[1:] if kind not in known]
+    repeated = [kind for kind in kinds if kind != "Dense" and kinds.count(kind) > 1]
+    late = "Normalize" in kinds and "Dense" in kinds[kinds.index("Normalize") :]
+    if kinds[:1] != ["Transformer"] or others or repeated or late:
+        raise ModelError(
+            f"{checkpoint.folder / MODULES}: modules {', '.join(kinds) or 'none'}; the "
+            f"late_interaction family runs a Transformer and after it {', '.join(sorted(known))}"
+        )
+
+
+def _layers(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> tuple[Dense, ...]:
+    given = [module for module in chain if module.kind == "Dense"]
+    if not given:
+        return ()
+    width = dense(checkpoint, given[0], reads=_TOKENS).inputs
+    found = layers(checkpoint, given, width=width, feature=_TOKENS)
+    made = tuple(layer for layer in found if isinstance(layer, Dense))
+    if made[-1].writes != _TOKENS:
+        raise ModelError(
+            f"{checkpoint.folder / made[-1].folder}/config.json: module_output_name "
+            f"'{made[-1].writes}'; expected '{_TOKENS}', which is compared"
+        )
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfTransformer:
+    query: int | None
+    document: int | None
+    expansion: Expansion | None
+
+
+def _of_transformer(
+    checkpoint: Checkpoint, query: int | None, document: int | None, expansion: Expansion | None
+) -> _OfTransformer:
+    """Lengths and expansion of the Transformer's file, which win over those of the model's."""
+    config, where = transformer_file(checkpoint)
+    if config.get("query_length") is not None:
+        query = whole_number(config, "query_length", where=where, least=_SHORTEST)
+    if config.get("document_length") is not None:
+        document = whole_number(config, "document_length", where=where, least=_SHORTEST)
+    if "query_expansion" in config:
+        expansion = _expansion(config["query_expansion"], where)
+    return _OfTransformer(query=query, document=document, expansion=expansion)
+
+
+def _expansion(stated: Any, where: Path) -> Expansion | None:
+    if stated is None:
+        return None
+    known = {"strategy", "attend", "token", "length"}
+    if not isinstance(stated, Mapping) or not set(stated) <= known:
+        raise ModelError(
+            f"{where}: query_expansion {stated!r}; expected {', '.join(sorted(known))}"
+        )
+    strategy, token = stated.get("strategy"), stated.get("token")
+    if strategy not in ("fixed", "min"):
+        raise ModelError(f"{where}: query_expansion.strategy {strategy!r}; expected fixed or min")
+    return Expansion(
+        length=whole_number(stated, "length", where=where, least=_SHORTEST),
+        cuts=strategy == "fixed",
+        attended=yes_or_no(stated, "attend", where=where, default=False),
+        token=None if token is None else str(token),
+    )
+
+
+def _prompts(model: Mapping[str, Any], where: Path) -> dict[str, str]:
+    """Prompts by their names; ``encode_query`` and ``encode_document`` take those of theirs.
+
+    ``passage`` and ``corpus``, which the library's documentation has beside ``document``, are never
+    taken: 6.2 makes an empty ``document`` of its own before it looks.
+    """
+    named = model.get("prompts") or {}
+    if not isinstance(named, Mapping) or not all(
+        text is None or isinstance(text, str) for text in named.values()
+    ):
+        raise ModelError(f"{where}: 'prompts' is no table of texts")
+    return {str(name): text or "" for name, text in named.items()}
+
+
+def _words(table: Mapping[str, Any], where: Path, *, default: tuple[str, ...]) -> tuple[str, ...]:
+    words = table.get("skiplist_words")
+    if words is None:
+        return default
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ModelError(f"{where}: skiplist_words {words!r}; expected a list of words")
+    return tuple(words)
+
+
+def _similarity(model: Mapping[str, Any], where: Path) -> Similarity:
+    """MaxSim where nothing is said; PyLate writes it with capitals."""
+    stated = str(model.get("similarity_fn_name") or "maxsim").lower()
+    if stated == "maxsim":
+        return "maxsim"
+    if stated == "meanmaxsim":
+        return "meanmaxsim"
+    raise ModelError(
+        f"{where}: similarity_fn_name {model['similarity_fn_name']!r}; the late_interaction family "
+        "scores by maxsim and meanmaxsim"
+    )
