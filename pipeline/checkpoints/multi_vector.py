@@ -13,19 +13,27 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from pipeline.checkpoints.module_chain import MODULES, Dense, Module, dense, layers, modules
-from pipeline.checkpoints.sentence_transformers_files import MODEL, transformer_file
+from pipeline.checkpoints.module_chain import MODULES, Dense, Module, modules
+from pipeline.checkpoints.multi_vector_parts import (
+    SHORTEST,
+    TOKENS,
+    Expansion,
+    Similarity,
+    of_transformer,
+    require_chain,
+    skip_words,
+    token_layers,
+    token_prompts,
+    token_similarity,
+)
+from pipeline.checkpoints.sentence_transformers_files import MODEL
 from pipeline.checkpoints.values import whole_number, yes_or_no
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
-
-#: The feature that every module reads and writes.
-_TOKENS: Final = "token_embeddings"
 
 #: Keys of the Transformer's file that are read here.
 TRANSFORMER_KEYS: Final = ("query_length", "document_length", "query_expansion")
@@ -40,28 +48,6 @@ _PYLATE: Final = (
     "attend_to_expansion_tokens",
     "skiplist_words",
 )
-
-#: Tokens that a text has with its special ones and its marker, and one of its own.
-_SHORTEST: Final = 4
-
-Similarity = Literal["maxsim", "meanmaxsim"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expansion:
-    """Tokens that fill a query.
-
-    Attributes:
-        length: tokens of a query with them, at least.
-        cuts: whether longer queries are cut to that length.
-        attended: whether other tokens attend to them.
-        token: text of the token; None: the tokenizer's mask, else its end of sequence.
-    """
-
-    length: int
-    cuts: bool
-    attended: bool
-    token: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,14 +130,14 @@ def multi_vector(checkpoint: Checkpoint) -> MultiVector:
 
 def _saved_by_pylate(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> MultiVector:
     model, where = checkpoint.table(MODEL), checkpoint.folder / MODEL
-    _require(checkpoint, chain, {"Dense"})
-    length = whole_number(model, "query_length", where=where, default=32, least=_SHORTEST)
-    told = whole_number(model, "document_length", where=where, default=180, least=_SHORTEST)
+    require_chain(checkpoint, chain, {"Dense"})
+    length = whole_number(model, "query_length", where=where, default=32, least=SHORTEST)
+    told = whole_number(model, "document_length", where=where, default=180, least=SHORTEST)
     expansion = None
     if yes_or_no(model, "do_query_expansion", where=where, default=True):
         attended = yes_or_no(model, "attend_to_expansion_tokens", where=where, default=False)
         expansion = Expansion(length=length, cuts=True, attended=attended, token=None)
-    prompts = _prompts(model, where)
+    prompts = token_prompts(model, where)
     default = model.get("default_prompt_name")
     if default is not None and prompts.get(default) != "":
         raise ModelError(
@@ -159,7 +145,7 @@ def _saved_by_pylate(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Multi
             "sentence-transformers before none; set it to null, and the prompts 'query' and "
             "'document' to what belongs there"
         )
-    stated = _of_transformer(checkpoint, None if expansion else length, told, expansion)
+    stated = of_transformer(checkpoint, None if expansion else length, told, expansion)
     query, document = (
         "[Q] " if model.get("query_prefix") is None else str(model["query_prefix"]),
         "[D] " if model.get("document_prefix") is None else str(model["document_prefix"]),
@@ -178,11 +164,11 @@ def _saved_by_pylate(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Multi
             skips=True,
         ),
         expansion=stated.expansion,
-        skipped=_words(model, where, default=tuple(string.punctuation)),
+        skipped=skip_words(model, where, default=tuple(string.punctuation)),
         kept=None,
-        layers=_layers(checkpoint, chain),
+        layers=token_layers(checkpoint, chain),
         normalize=True,
-        similarity=_similarity(model, where),
+        similarity=token_similarity(model, where),
     )
 
 
@@ -194,9 +180,9 @@ def _saved_by_library(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Mult
             f"{where}: '{old[0]}' belongs to PyLate's layout and model_type to that of "
             "sentence-transformers; save the model with one of them"
         )
-    _require(checkpoint, chain, {"Dense", "MultiVectorMask", "Normalize"})
+    require_chain(checkpoint, chain, {"Dense", "MultiVectorMask", "Normalize"})
     folders = {module.kind: module.folder for module in chain}
-    stated = _of_transformer(checkpoint, None, None, None)
+    stated = of_transformer(checkpoint, None, None, None)
     masked, mask = checkpoint.folder / MODULES, {}
     if "MultiVectorMask" in folders:
         masked = checkpoint.folder / folders["MultiVectorMask"] / "config.json"
@@ -209,15 +195,15 @@ def _saved_by_library(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Mult
     unknown = sorted(set(mask) - {"skiplist_words", "skiplist_tasks", "keep_only_token_ids"})
     if unknown:
         raise ModelError(f"{masked}: unknown key '{unknown[0]}'")
-    tasks, prompts = mask.get("skiplist_tasks") or ["document"], _prompts(model, where)
+    tasks, prompts = mask.get("skiplist_tasks") or ["document"], token_prompts(model, where)
     kept = mask.get("keep_only_token_ids") or []
     if not isinstance(kept, list) or any(type(number) is not int for number in kept):
         raise ModelError(f"{masked}: keep_only_token_ids {kept!r}; expected a list of ids")
     for key, value in checkpoint.table(f"{folders.get('Normalize', '')}/config.json").items():
-        if "Normalize" in folders and value != _TOKENS:
+        if "Normalize" in folders and value != TOKENS:
             raise ModelError(
                 f"{checkpoint.folder / folders['Normalize']}/config.json: {key} {value!r}; "
-                f"expected '{_TOKENS}'"
+                f"expected '{TOKENS}'"
             )
     return MultiVector(
         query=Side(
@@ -230,113 +216,9 @@ def _saved_by_library(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Mult
             skips="document" in tasks,
         ),
         expansion=stated.expansion,
-        skipped=_words(mask, masked, default=()),
+        skipped=skip_words(mask, masked, default=()),
         kept=tuple(kept) or None,
-        layers=_layers(checkpoint, chain),
+        layers=token_layers(checkpoint, chain),
         normalize="Normalize" in folders,
-        similarity=_similarity(model, where),
-    )
-
-
-def _require(checkpoint: Checkpoint, chain: tuple[Module, ...], known: set[str]) -> None:
-    """Refuse other modules, and those that come twice or too late."""
-    kinds = [module.kind for module in chain]
-    others = [kind for kind in kinds[1:] if kind not in known]
-    repeated = [kind for kind in kinds if kind != "Dense" and kinds.count(kind) > 1]
-    late = "Normalize" in kinds and "Dense" in kinds[kinds.index("Normalize") :]
-    if kinds[:1] != ["Transformer"] or others or repeated or late:
-        raise ModelError(
-            f"{checkpoint.folder / MODULES}: modules {', '.join(kinds) or 'none'}; the "
-            f"late_interaction family runs a Transformer and after it {', '.join(sorted(known))}"
-        )
-
-
-def _layers(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> tuple[Dense, ...]:
-    given = [module for module in chain if module.kind == "Dense"]
-    if not given:
-        return ()
-    width = dense(checkpoint, given[0], reads=_TOKENS).inputs
-    found = layers(checkpoint, given, width=width, feature=_TOKENS)
-    made = tuple(layer for layer in found if isinstance(layer, Dense))
-    if made[-1].writes != _TOKENS:
-        raise ModelError(
-            f"{checkpoint.folder / made[-1].folder}/config.json: module_output_name "
-            f"'{made[-1].writes}'; expected '{_TOKENS}', which is compared"
-        )
-    return made
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OfTransformer:
-    query: int | None
-    document: int | None
-    expansion: Expansion | None
-
-
-def _of_transformer(
-    checkpoint: Checkpoint, query: int | None, document: int | None, expansion: Expansion | None
-) -> _OfTransformer:
-    """Lengths and expansion of the Transformer's file, which win over those of the model's."""
-    config, where = transformer_file(checkpoint)
-    if config.get("query_length") is not None:
-        query = whole_number(config, "query_length", where=where, least=_SHORTEST)
-    if config.get("document_length") is not None:
-        document = whole_number(config, "document_length", where=where, least=_SHORTEST)
-    if "query_expansion" in config:
-        expansion = _expansion(config["query_expansion"], where)
-    return _OfTransformer(query=query, document=document, expansion=expansion)
-
-
-def _expansion(stated: Any, where: Path) -> Expansion | None:
-    if stated is None:
-        return None
-    known = {"strategy", "attend", "token", "length"}
-    if not isinstance(stated, Mapping) or not set(stated) <= known:
-        raise ModelError(
-            f"{where}: query_expansion {stated!r}; expected {', '.join(sorted(known))}"
-        )
-    strategy, token = stated.get("strategy"), stated.get("token")
-    if strategy not in ("fixed", "min"):
-        raise ModelError(f"{where}: query_expansion.strategy {strategy!r}; expected fixed or min")
-    return Expansion(
-        length=whole_number(stated, "length", where=where, least=_SHORTEST),
-        cuts=strategy == "fixed",
-        attended=yes_or_no(stated, "attend", where=where, default=False),
-        token=None if token is None else str(token),
-    )
-
-
-def _prompts(model: Mapping[str, Any], where: Path) -> dict[str, str]:
-    """Prompts by their names; ``encode_query`` and ``encode_document`` take those of theirs.
-
-    ``passage`` and ``corpus``, which the library's documentation has beside ``document``, are never
-    taken: 6.2 makes an empty ``document`` of its own before it looks.
-    """
-    named = model.get("prompts") or {}
-    if not isinstance(named, Mapping) or not all(
-        text is None or isinstance(text, str) for text in named.values()
-    ):
-        raise ModelError(f"{where}: 'prompts' is no table of texts")
-    return {str(name): text or "" for name, text in named.items()}
-
-
-def _words(table: Mapping[str, Any], where: Path, *, default: tuple[str, ...]) -> tuple[str, ...]:
-    words = table.get("skiplist_words")
-    if words is None:
-        return default
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ModelError(f"{where}: skiplist_words {words!r}; expected a list of words")
-    return tuple(words)
-
-
-def _similarity(model: Mapping[str, Any], where: Path) -> Similarity:
-    """MaxSim where nothing is said; PyLate writes it with capitals."""
-    stated = str(model.get("similarity_fn_name") or "maxsim").lower()
-    if stated == "maxsim":
-        return "maxsim"
-    if stated == "meanmaxsim":
-        return "meanmaxsim"
-    raise ModelError(
-        f"{where}: similarity_fn_name {model['similarity_fn_name']!r}; the late_interaction family "
-        "scores by maxsim and meanmaxsim"
+        similarity=token_similarity(model, where),
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import Field
 
 from pipeline.checkpoints.multi_vector import (
@@ -218,5 +219,5 @@ class LateInteraction(WeightedReranker):
         if self.score_scale != "meanmaxsim":
             return scores
         counts = (offsets[queries + 1] - offsets[queries])[lists.query_of_document]
-        means: Floats = scores / counts.clip(min=1).astype(scores.dtype)
+        means: Floats = np.divide(scores, np.maximum(counts, 1), dtype=np.float32)
         return means

@@ -30,6 +30,8 @@ FAMILIES = {
     "jina-colbert-v2-tiny": "late_interaction",
     "qwen3-seq-cls-tiny": "decoder_classifier",
     "llama-nemotron-rerank-tiny": "bidirectional_decoder",
+    "multi-vector-modernbert-tiny": "late_interaction",
+    "pylate-colbert-tiny": "late_interaction",
 }
 
 
@@ -65,6 +67,7 @@ def modules(*kinds: str) -> list[dict[str, Any]]:
 
 
 ST = "sentence_transformers.models."
+MODEL = "config_sentence_transformers.json"
 
 
 @pytest.mark.parametrize(
@@ -94,16 +97,6 @@ ST = "sentence_transformers.models."
             {"config_sentence_transformers.json": {"model_type": "CrossEncoder"}},
             "a CrossEncoder on ModernBertModel.*nearest is cross_encoder",
         ),
-        (
-            "ModernBertModel",
-            {"modules.json": modules(ST + "Transformer", "pylate.models.Dense.Dense")},
-            "PyLate's layout.*late_interaction",
-        ),
-        (
-            "BertModel",
-            {"config_sentence_transformers.json": {"model_type": "ColBERT"}},
-            "PyLate's layout",
-        ),
     ],
 )
 def test_what_is_not_sure_is_refused(
@@ -121,6 +114,30 @@ def test_a_score_of_a_token(tmp_path: Path) -> None:
         tmp_path / "a", {"config.json": {"architectures": ["Qwen3ForCausalLM"]}} | files
     )
     assert family_of(checkpoint) == ("token_logit", "modules.json: Transformer, LogitScore")
+
+
+@pytest.mark.parametrize(
+    ("files", "family"),
+    [
+        ({"modules.json": modules(ST + "T", "pylate.models.Dense.Dense")}, "late_interaction"),
+        ({MODEL: {"model_type": "ColBERT"}}, "late_interaction"),
+        ({MODEL: {"model_type": "MultiVectorEncoder"}}, "late_interaction"),
+        # PyLate's first versions, before files named a kind of model.
+        (
+            {
+                MODEL: {"query_prefix": "[Q] ", "document_prefix": "[D] "},
+                "modules.json": modules(ST + "Transformer", ST + "Dense"),
+            },
+            "late_interaction",
+        ),
+        ({"modules.json": modules(ST + "Transformer", ST + "Pooling", ST + "Dense")}, "bi_encoder"),
+    ],
+)
+def test_what_sentence_transformers_and_pylate_save(
+    files: dict[str, Any], family: str, tmp_path: Path
+) -> None:
+    config = {"config.json": {"architectures": ["ModernBertModel"]}}
+    assert family_of(made(tmp_path / "model", config | files))[0] == family
 
 
 def test_a_hub_id_with_a_card_is_the_card() -> None:

@@ -84,6 +84,7 @@ GOLDENS: dict[str, tuple[str, Callable[[Case], tuple[dict[str, Any], list[Any], 
     "llama-nemotron-rerank-tiny": ("bidirectional_decoder", predict),
     "zerank-tiny": ("token_logit", token_logit),
     "jina-colbert-v2-tiny": ("late_interaction", late_interaction),
+    "pylate-colbert-tiny": ("late_interaction", late_interaction),
 }
 
 
