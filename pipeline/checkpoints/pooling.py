@@ -65,8 +65,10 @@ def pooling(checkpoint: Checkpoint, module: Module) -> Pooling:
             f"{', '.join(_OLD_MODES.values())}, and several of them"
         )
     old = "word_embedding_dimension"
+    key = old if old in config else "embedding_dimension"
+    hidden = checkpoint.config.get("hidden_size")
     return Pooling(
         modes=modes,
-        width=whole_number(config, old if old in config else "embedding_dimension", where=where),
+        width=whole_number(config, key, where=where, default=hidden),
         include_prompt=yes_or_no(config, "include_prompt", where=where, default=True),
     )

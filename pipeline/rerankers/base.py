@@ -32,8 +32,8 @@ class Reranker(ABC):
 
     Attributes:
         Settings: what ``model.settings`` may hold for this family.
-        score_scale: logit, cosine, dot, maxsim, probability, expected_grade, preference or
-            overlap; goes into the output.
+        score_scale: logit, probability, expected_grade, cosine, dot, euclidean, manhattan
+            (distances, negated), maxsim, meanmaxsim, preference or overlap; goes into the output.
         template: version of prompt and assembly; part of the fingerprint.
         pointwise: whether a score depends on nothing but the texts and images of its query and its
             document. Equal pairs then go through the model once and share the score. False where a

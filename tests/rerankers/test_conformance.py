@@ -248,7 +248,7 @@ def test_no_text_steers_the_prompt_where_special_tokens_are_text(
             tokenizer.library.token_to_id(token) for token in tokens if "unk" not in token.lower()
         }
         if family == "late_interaction":
-            numbers -= {reranker.tokenizer.mask}  # fills what a query leaves of its length
+            numbers -= {reranker.tokenizer.filling.token}  # fills what a query leaves of its length
         ids = reranker.encode(CandidateLists.from_texts(query, documents)).unshared().token_ids
         return np.array([np.count_nonzero(ids == number) for number in sorted(numbers)])
 

@@ -28,6 +28,10 @@ _DOCUMENTS: Final = (
     " begins with a space",
     "a [MASK] and a <mask> are words",
 )
+_CANDIDATES: Final = [
+    " ".join(_WORDS[(number * step) % len(_WORDS)] for step in range(1, number % 7 + 2)) + "."
+    for number in range(70)
+]
 
 #: Name, query, documents, tokens of a query, tokens of a document.
 _CASES: Final = (
@@ -37,6 +41,7 @@ _CASES: Final = (
     ("empty_query", "", _DOCUMENTS[:4], QUERY_LENGTH, DOCUMENT_LENGTH),
     ("long_query", _LONG, _DOCUMENTS[:3], QUERY_LENGTH, DOCUMENT_LENGTH),
     ("documents_cut", "dry skin", (_LONG, *_DOCUMENTS[:3]), QUERY_LENGTH, DOCUMENT_LENGTH),
+    ("candidates_70", "winter tea", _CANDIDATES, QUERY_LENGTH, DOCUMENT_LENGTH),
     ("other_lengths", "what helps dry skin in winter", (_LONG, *_DOCUMENTS), 8, 12),
 )
 
