@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.errors import ModelError
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import nn
 
@@ -20,6 +24,9 @@ PACKABLE: Final = frozenset({"gemma", "llama", "mistral", "qwen2", "qwen3"})
 #: say gelu and mean its approximation by tanh, as transformers' GemmaConfig has it.
 _ACTIVATIONS: Final = {"gemma": ("gelu", "gelu_pytorch_tanh")}
 _ACTIVATION: Final = ("silu",)
+
+#: Those whose configurations drop the window unless they are told to use it.
+_DROPS_WINDOWS: Final = frozenset({"qwen2", "qwen3"})
 
 #: Old checkpoints store buffers that later code computes.
 _IGNORED: Final = ("*.rotary_emb.inv_freq",)
@@ -56,6 +63,26 @@ def can_share(config: Mapping[str, Any]) -> bool:
     return not config.get("use_sliding_window") and "sliding_attention" not in (
         config.get("layer_types") or ()
     )
+
+
+def windows_hold(config: Mapping[str, Any], where: Path) -> dict[str, Any]:
+    """What a decoder's configuration is given, so that layers that slide have their window.
+
+    transformers' Qwen2Config and Qwen3Config drop ``sliding_window`` where ``use_sliding_window``
+    is false or absent, and leave ``layer_types`` as it is; their networks then fail on it.
+
+    Raises:
+        ModelError: layers slide, and the file says that there is no window.
+    """
+    if "sliding_attention" not in (config.get("layer_types") or ()):
+        return {}
+    window = config.get("sliding_window", 1)  # absent, it is transformers' own default
+    if not isinstance(window, int) or window < 1:
+        raise ModelError(
+            f"{where}: layer_types has sliding_attention and sliding_window is {window!r}, "
+            "expected the number of tokens that a token sees there; is the file complete?"
+        )
+    return {"use_sliding_window": True}
 
 
 def load_decoder(
@@ -95,8 +122,11 @@ def load_decoder(
     from pipeline.networks.network_config import network_config
 
     where = checkpoint.folder / "config.json"
-    # transformers' masks go by this word, of any decoder's configuration (masking_utils).
-    given: dict[str, Any] = {} if causal else {"is_causal": False}
+    given: dict[str, Any] = {}
+    if not causal:  # transformers' masks go by this word, of any configuration (masking_utils)
+        given["is_causal"] = False
+    if kind in _DROPS_WINDOWS:
+        given |= windows_hold(checkpoint.config, where)
     config = network_config(checkpoint.config, kind=kind, where=where, **given)
 
     def with_heads(body: nn.Module) -> nn.ModuleDict:

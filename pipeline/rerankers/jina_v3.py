@@ -1,4 +1,4 @@
-"""jina-reranker-v3: listwise, "last but not late". Qwen3 reads a window of documents and the query.
+"""jina-reranker-v3 and 3.5: listwise, "last but not late". Qwen3 reads documents, then the query.
 
 One sequence per window. The hidden state at the end of each document and at the end of the query,
 projected to 512 numbers, are compared by cosine. A document is read after those before it in its
@@ -9,10 +9,14 @@ Where sources differ, the code published with the weights is followed: its promp
 the long system text), 512 dimensions, windows of 125 documents and a token budget. The paper's 256
 dimensions and 64 documents, and one prompt per pair or without windows, are other people's.
 An empty list has no scores, and nested readout tokens are removed; upstream fails on both.
+
+Version 3.5 (arXiv:2607.18152) differs by its weights, by layers that see the last 1,024 tokens
+only, and by upstream's limits. It is known by those layers (``layer_types`` of config.json).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,7 +24,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ModelError
-from pipeline.networks.decoders import load_decoder, read_decoder
+from pipeline.networks.decoders import can_share, load_decoder, read_decoder
 from pipeline.prompts.listwise_prompt import ListwisePrompt, cut_texts
 from pipeline.prompts.listwise_windows import (
     MOST_DOCUMENTS,
@@ -48,12 +52,25 @@ _IGNORED: Final = ("lm_head.weight",)
 
 _PROJECTED: Final = 512
 
+#: max_doc_length and max_query_length of upstream's ``rerank``: where every layer sees everything
+#: (version 3), and where some slide (3.5).
+_LIMITS: Final = {False: (2048, 512), True: (8192, 1024)}
+
 
 class JinaV3Settings(SpecialTokenSettings):
     """Settings of the jina_v3 family."""
 
-    max_doc_length: int = Field(2048, ge=1, description="Tokens of a document; the rest is cut.")
-    max_query_length: int = Field(512, ge=1, description="Tokens of a query; the rest is cut.")
+    max_doc_length: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of a document; the rest is cut. Default: 2048, and 8192 for version "
+        "3.5, which is known by its sliding layers.",
+    )
+    max_query_length: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of a query; the rest is cut. Default: 512, and 1024 for version 3.5.",
+    )
     max_length: int | None = Field(
         None,
         ge=1,
@@ -67,17 +84,27 @@ class JinaV3Settings(SpecialTokenSettings):
 
 
 class JinaV3(WeightedReranker):
-    """Qwen3 with a projector, as jinaai/jina-reranker-v3."""
+    """Qwen3 with a projector, as jinaai/jina-reranker-v3 and jinaai/jina-reranker-v3.5.
+
+    Attributes:
+        max_doc_length: tokens of a document, as set or as upstream has them for the version.
+        max_query_length: tokens of a query, likewise.
+        max_length: tokens of a window, as set or by the tokenizer's configuration.
+    """
 
     Settings = JinaV3Settings
     pointwise = False
     score_scale = "cosine"
     can_pack = True
-    shares_prefixes = True
 
     def __init__(self, *, checkpoint: Checkpoint, settings: JinaV3Settings) -> None:
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.config = _supported(checkpoint)
+        # A beginning that windows share is seen whole, which sliding layers do not.
+        self.shares_prefixes = can_share(self.config)
+        document, query = _LIMITS[_slides(self.config)]
+        self.max_doc_length = settings.max_doc_length or document
+        self.max_query_length = settings.max_query_length or query
         self.max_length = settings.max_length or _tokenizer_limit(checkpoint)
         self.tokenizer = TextTokenizer(checkpoint, special_tokens=settings.special_tokens)
         self.prompt = ListwisePrompt(
@@ -118,14 +145,14 @@ class JinaV3(WeightedReranker):
         """
         queries, query_text = distinct(lists.queries.column(schema.QUERY))
         texts, text_of_document = distinct(lists.documents.column(schema.TEXT))
-        asked = cut_texts(self.tokenizer, queries, self.settings.max_query_length)
-        documents = cut_texts(self.tokenizer, texts, self.settings.max_doc_length)
+        asked = cut_texts(self.tokenizer, queries, self.max_query_length)
+        documents = cut_texts(self.tokenizer, texts, self.max_doc_length)
         lengths = documents.lengths[text_of_document]
         windows = plan_windows(
             lengths,
             lists.offsets,
             room=self.max_length - 2 * asked.lengths[query_text],
-            longest=self.settings.max_doc_length,
+            longest=self.max_doc_length,
         )
         ids, offsets, positions = self.prompt.assemble(
             windows,
@@ -168,12 +195,16 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
             f"{where}: model_type '{config.get('model_type')}'; the jina_v3 family runs qwen3. See "
             "`rerank models` for the family of your checkpoint"
         )
-    if config.get("use_sliding_window") or "sliding_attention" in (config.get("layer_types") or ()):
+    if config.get("use_sliding_window") and not config.get("layer_types"):
         raise ModelError(
-            f"{where}: sliding-window attention; jina-reranker-v3 has none. Version 3.5 does, and "
-            "is another model, with limits that this family does not know"
+            f"{where}: use_sliding_window without layer_types, which says for jina-reranker-v3.5 "
+            "which layers slide; use the published file"
         )
     return config
+
+
+def _slides(config: Mapping[str, Any]) -> bool:
+    return "sliding_attention" in (config.get("layer_types") or ())
 
 
 def _tokenizer_limit(checkpoint: Checkpoint) -> int:

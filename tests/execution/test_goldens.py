@@ -178,11 +178,12 @@ def multimodal_lists(cases: list[Case]) -> Iterator[tuple[dict[str, Any], list[C
     yield from grouped.values()
 
 
+@pytest.mark.parametrize("name", ["jina-reranker-v3", "jina-reranker-v3-5-tiny"])
 def test_listwise_goldens_through_a_run(
-    rerank_in_process: Rerank, tmp_path: Path, goldens: Path, cases: Cases
+    rerank_in_process: Rerank, tmp_path: Path, goldens: Path, cases: Cases, name: str
 ) -> None:
-    golden = goldens / "jina-reranker-v3"
-    for number, (settings, group) in enumerate(listwise_lists(cases("jina-reranker-v3"))):
+    golden = goldens / name
+    for number, (settings, group) in enumerate(listwise_lists(cases(name))):
         rows = [
             {"query_id": case["id"], "query": case["query"], "doc_id": i, "text": text}
             for case in group

@@ -203,6 +203,7 @@ FAMILIES = {
     "jina-reranker-v1-turbo-tiny": "jina_v1",
     "jina-reranker-v2-tiny": "jina_v2",
     "jina-reranker-v3": "jina_v3",
+    "jina-reranker-v3-5-tiny": "jina_v3",
     "jinabert-variants-tiny": "jina_v1",
     "llama-nemotron-rerank-tiny": "bidirectional_decoder",
     "ms-marco-minilm-tiny": "cross_encoder",
