@@ -2,8 +2,9 @@
 
 The pixels are those of Qwen2-VL's image processor with its Pillow backend, bit for bit: EXIF
 orientation, conversion to RGB (transparency is dropped, not composited), sides rounded to a
-multiple of the patch block, bicubic. The first frame of a film is the image. JPEG's reduced
-decoding (``draft``) would save memory, and gives other pixels, so it is not used.
+multiple of the patch block, bicubic. Models that are published with the package ``qwen_vl_utils``
+get its pixels. The first frame of a film is the image. JPEG's reduced decoding (``draft``) would
+save memory, and gives other pixels, so it is not used.
 
 Needs Pillow alone, so that a process that only decodes is small.
 """
@@ -15,7 +16,7 @@ import math
 import struct
 import warnings
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from PIL import Image, ImageOps
 
@@ -57,11 +58,14 @@ class ImageSize:
         factor: both sides become a multiple of it (patch size times merged patches per side).
         min_pixels: smaller images are enlarged.
         max_pixels: larger images are reduced.
+        steps: whose they are: transformers' ``processor``, or ``qwen_vl_utils``, which looks at no
+            EXIF orientation, lays RGBA on white, and lets no side round to nothing.
     """
 
     factor: int = 28
     min_pixels: int = 3_136
     max_pixels: int = 602_112
+    steps: Literal["processor", "qwen_vl_utils"] = "processor"
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after resizing, in pixels; ``smart_resize`` of Qwen2-VL's processor.
@@ -76,7 +80,8 @@ class ImageSize:
                 f"{width} x {height}: one side is over {_MOST_ELONGATED} times the other"
             )
         factor = self.factor
-        rows, columns = round(height / factor), round(width / factor)
+        least = 1 if self.steps == "qwen_vl_utils" else 0
+        rows, columns = (max(least, round(side / factor)) for side in (height, width))
         if rows * columns * factor**2 > self.max_pixels:
             shrink = math.sqrt(height * width / self.max_pixels)
             rows = max(1, math.floor(height / shrink / factor))
@@ -99,7 +104,7 @@ def resized(data: bytes, size: ImageSize, *, max_pixels: int) -> Image.Image:
         TooLargeError: before anything is decoded, where the header exceeds a limit.
         DamagedError: any defect.
     """
-    image = decode(data, max_pixels=max_pixels)
+    image = decode(data, max_pixels=max_pixels, steps=size.steps)
     height, width = size.fit(image.height, image.width)
     try:
         return image.resize((width, height), Image.Resampling.BICUBIC)
@@ -107,8 +112,10 @@ def resized(data: bytes, size: ImageSize, *, max_pixels: int) -> Image.Image:
         raise TooLargeError(_out_of_memory()) from None
 
 
-def decode(data: bytes, *, max_pixels: int) -> Image.Image:
-    """The first frame in RGB, turned as its EXIF orientation says.
+def decode(
+    data: bytes, *, max_pixels: int, steps: Literal["processor", "qwen_vl_utils"] = "processor"
+) -> Image.Image:
+    """The first frame in RGB, turned as its EXIF orientation says unless ``steps`` do not look.
 
     Raises:
         TooLargeError: before anything is decoded, where the header exceeds a limit.
@@ -122,6 +129,8 @@ def decode(data: bytes, *, max_pixels: int) -> Image.Image:
             with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
                 _check(_kind(opened), opened.size, len(data), max_pixels)
                 opened.load()
+                if steps == "qwen_vl_utils":
+                    return _on_white(opened)
                 ImageOps.exif_transpose(opened, in_place=True)
                 return opened if opened.mode == "RGB" else opened.convert("RGB")
     except TooLargeError:
@@ -132,6 +141,15 @@ def decode(data: bytes, *, max_pixels: int) -> Image.Image:
         raise TooLargeError(_out_of_memory()) from None
     except Exception as error:  # Pillow's decoders raise nearly every built-in class
         raise DamagedError(f"{type(error).__name__}: {error}") from None
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """``to_rgb`` of qwen_vl_utils: palettes with transparency and the like only lose it."""
+    if image.mode != "RGBA":
+        return image.convert("RGB")
+    white = Image.new("RGB", image.size, (255, 255, 255))
+    white.paste(image, mask=image)
+    return white
 
 
 def most_pixels(kind: str, encoded: int = 0) -> int:

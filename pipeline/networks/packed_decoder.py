@@ -1,4 +1,4 @@
-"""Decoders of Llama's make over flat batches: Llama, Mistral, Gemma, Qwen2, Qwen3, Qwen2-VL's text.
+"""Decoders of Llama's make over flat batches: Llama, Mistral, Gemma, Qwen2, Qwen3, Qwen-VL's text.
 
 One product gives queries, keys and values, one gives gate and up; what happens between products is
 in :mod:`pipeline.networks.pointwise`. Nobody looks at the rows of the last layer that are not read
@@ -11,7 +11,8 @@ it, under the names that they are stored by. Weights are copied through it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +36,19 @@ if TYPE_CHECKING:
 
 #: Rotary tables, cos and sin: each [T, head_dim / 2].
 Tables = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deep:
+    """What DeepStack (arXiv:2406.04334) adds to some tokens between the first layers.
+
+    Attributes:
+        places: int64 [v], the tokens.
+        features: [v, hidden] each, added behind the first layer, the second, and so on.
+    """
+
+    places: torch.Tensor
+    features: Sequence[torch.Tensor]
 
 
 class PackedDecoder(nn.Module):
@@ -67,7 +81,12 @@ class PackedDecoder(nn.Module):
         self.register_buffer("inverse_frequencies", shape.inverse_frequencies, persistent=False)
 
     def forward(
-        self, states: torch.Tensor, positions: torch.Tensor, plan: Plan, reading: Reading
+        self,
+        states: torch.Tensor,
+        positions: torch.Tensor,
+        plan: Plan,
+        reading: Reading,
+        deep: Deep | None = None,
     ) -> torch.Tensor:
         """The last states of the tokens that are read out.
 
@@ -76,6 +95,7 @@ class PackedDecoder(nn.Module):
             positions: int64 [T], or [3, T] for time, row and column.
             plan: who sees whom.
             reading: what is read out.
+            deep: what is added between layers.
 
         Returns:
             [r, hidden].
@@ -83,8 +103,11 @@ class PackedDecoder(nn.Module):
         tables = self.rotary_tables(positions, states.dtype)
         added: torch.Tensor | None = None
         *before, last = self.layers
-        for layer in before:
+        for number, layer in enumerate(before):
             added, states = layer(added, states, tables, plan)
+            if deep is not None and number < len(deep.features):
+                feature = deep.features[number].to(states.dtype)
+                states = states.index_add(0, deep.places, feature)
         added, states = last(added, states, tables, plan, reading)
         normed: torch.Tensor = self.norm(added, states)[0]
         return normed
@@ -92,11 +115,27 @@ class PackedDecoder(nn.Module):
     def rotary_tables(self, positions: torch.Tensor, dtype: torch.dtype) -> Tables:
         """[T, head_dim / 2] of cos and of sin in ``dtype``, computed in float32."""
         angles = positions[..., None].float() * self.inverse_frequencies
-        if self.shape.sections is not None:  # each part turns with an axis of its own
-            parts = torch.split(angles, list(self.shape.sections), dim=-1)
-            angles = torch.cat([part[axis] for axis, part in enumerate(parts)], dim=-1)
+        if self.shape.sections is not None:
+            angles = _of_three_axes(angles, self.shape.sections, self.shape.interleaved)
         scale = self.shape.table_scale
         return (angles.cos() * scale).to(dtype), (angles.sin() * scale).to(dtype)
+
+
+def _of_three_axes(
+    angles: torch.Tensor, sections: tuple[int, ...], interleaved: bool
+) -> torch.Tensor:
+    """[T, head_dim / 2] of [3, T, head_dim / 2]: each column turns with one axis.
+
+    Interleaved, rows and columns take every third column in turn, and time those that are left.
+    """
+    if not interleaved:
+        parts = torch.split(angles, list(sections), dim=-1)
+        return torch.cat([part[axis] for axis, part in enumerate(parts)], dim=-1)
+    mixed = angles[0].clone()
+    for axis in (1, 2):
+        places = slice(axis, 3 * sections[axis], 3)
+        mixed[:, places] = angles[axis, :, places]
+    return mixed
 
 
 class DecoderLayer(nn.Module):

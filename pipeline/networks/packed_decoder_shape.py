@@ -12,9 +12,9 @@ from pipeline.checkpoints.values import number, whole_number
 from pipeline.errors import ModelError
 from pipeline.networks.decoders import turns_by_batch
 
-#: Which halves of a head turn with time, row and column where Qwen2-VL's file says nothing;
-#: arXiv:2409.12191.
-_SECTIONS: Final = (16, 24, 24)
+#: How many pairs of a head turn with time, row and column where the file says nothing: Qwen2-VL
+#: (arXiv:2409.12191) and Qwen3-VL (arXiv:2511.21631), as transformers has them.
+_SECTIONS: Final = {"qwen2_vl": (16, 24, 24), "qwen3_vl": (24, 20, 20)}
 
 _OTHERWISE: Final = "; engine.packing: padded runs it with transformers' own network"
 
@@ -41,8 +41,9 @@ class DecoderShape:
         windows: for each layer, how many tokens a token sees, itself included; None for all.
         inverse_frequencies: float32 [head_dim / 2], angle for each step of position.
         table_scale: of the rotary tables.
-        sections: parts of an angle table that turn with time, row and column; None where positions
-            have one axis.
+        sections: columns of an angle table that turn with time, row and column; None where
+            positions have one axis.
+        interleaved: whether these columns alternate (Qwen3-VL); else they are three parts.
     """
 
     vocabulary: int
@@ -63,14 +64,15 @@ class DecoderShape:
     inverse_frequencies: torch.Tensor
     table_scale: float
     sections: tuple[int, ...] | None
+    interleaved: bool = False
 
     @classmethod
     def of(cls, config: Any, *, kind: str, where: Path) -> DecoderShape:
         """Of a family whose layers are Llama's, but for what its name stands for.
 
         Args:
-            config: of transformers; of Qwen2-VL that of the text.
-            kind: ``model_type``: gemma, llama, mistral, qwen2, qwen3 or qwen2_vl.
+            config: of transformers; of Qwen2-VL and Qwen3-VL that of the text.
+            kind: ``model_type``: gemma, llama, mistral, qwen2, qwen3, qwen2_vl or qwen3_vl.
             where: config.json, for messages.
 
         Raises:
@@ -114,13 +116,14 @@ class DecoderShape:
             input_scale=size["hidden_size"] ** 0.5 if kind == "gemma" else 1.0,
             activation=activation,
             input_bias=attention_bias or kind in ("qwen2", "qwen2_vl"),
-            output_bias=attention_bias and kind in ("gemma", "llama", "qwen3"),
+            output_bias=attention_bias and kind in ("gemma", "llama", "qwen3", "qwen3_vl"),
             mlp_bias=bool(getattr(config, "mlp_bias", False)) and kind == "llama",
-            head_norm=kind == "qwen3",
+            head_norm=kind in ("qwen3", "qwen3_vl"),
             windows=_windows(config, kind, size["num_hidden_layers"], where),
             inverse_frequencies=frequencies,
             table_scale=scale,
-            sections=_sections(config, head_dim, where) if kind == "qwen2_vl" else None,
+            sections=_sections(config, kind, head_dim, where) if kind in _SECTIONS else None,
+            interleaved=kind == "qwen3_vl",
         )
 
 
@@ -156,7 +159,7 @@ def rotary_frequencies(config: Any, head_dim: int, where: Path) -> tuple[torch.T
 
 
 def _windows(config: Any, kind: str, layers: int, where: Path) -> tuple[int | None, ...]:
-    if kind in ("gemma", "llama"):
+    if kind in ("gemma", "llama", "qwen3_vl"):
         return (None,) * layers
     if kind == "mistral":  # which says it for all layers
         return (config.sliding_window,) * layers
@@ -170,9 +173,9 @@ def _windows(config: Any, kind: str, layers: int, where: Path) -> tuple[int | No
     return tuple(window[kind] for kind in types)
 
 
-def _sections(config: Any, head_dim: int, where: Path) -> tuple[int, ...]:
-    sections = tuple(config.rope_parameters.get("mrope_section", _SECTIONS))
-    if len(sections) != len(_SECTIONS) or 2 * sum(sections) != head_dim:
+def _sections(config: Any, kind: str, head_dim: int, where: Path) -> tuple[int, ...]:
+    sections = tuple(config.rope_parameters.get("mrope_section", _SECTIONS[kind]))
+    if len(sections) != len(_SECTIONS[kind]) or 2 * sum(sections) != head_dim:
         raise ModelError(
             f"{where}: mrope_section is {list(sections)}, expected three numbers (time, row, "
             f"column) whose sum is half of a head's {head_dim}"

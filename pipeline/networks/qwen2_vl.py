@@ -1,8 +1,9 @@
-"""Qwen2-VL with a head at one token and images placed by construction.
+"""Qwen2-VL and Qwen3-VL with a head at one token and images placed by construction.
 
 The vision tower is transformers', and so is the language model where sequences are padded; the
-steps around the two are written here, because ``Qwen2VLModel`` finds images by searching for their
-token's id.
+steps around the two are written here, because transformers' models find images by searching for
+their token's id. Qwen3-VL's tower has more to say of an image than its tokens: features that are
+added to them between the first layers of the language model.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransformerPretrainedModel
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 
+from pipeline.errors import ModelError
 from pipeline.networks.attention import attend
 from pipeline.networks.attention_plan import Plan, Segments
 from pipeline.networks.packed import pack
-from pipeline.networks.packed_decoder import PackedDecoder
+from pipeline.networks.packed_decoder import Deep, PackedDecoder
 from pipeline.networks.packed_decoder_shape import DecoderShape
 from pipeline.networks.padding import pad
 from pipeline.networks.pointwise import rotate_heads
@@ -50,10 +53,10 @@ class PatchMatmul(nn.Module):
         self.proj = proj
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
-        """[P, 3, 14 * 14] to [P, vision width]."""
+        """[P, 3, patch * patch] to [P, vision width]."""
         kernel = self.proj.weight
         twice = patches.to(kernel.dtype)[:, :, None].expand(-1, -1, kernel.shape[2], -1)
-        return functional.linear(twice.flatten(1), kernel.flatten(1))
+        return functional.linear(twice.flatten(1), kernel.flatten(1), self.proj.bias)
 
 
 class ImageAttention(nn.Module):
@@ -86,31 +89,39 @@ class ImageAttention(nn.Module):
         return projected
 
 
-def packed_towers(config: Any, *, where: Path, dtype: torch.dtype) -> nn.Module:
-    """Both towers of a packed network, under the names that they have in ``Qwen2VLModel``.
+def packed_towers(config: Any, *, kind: str, where: Path, dtype: torch.dtype) -> nn.Module:
+    """Both towers of a packed network, under the names that they have in transformers' models.
 
     Args:
-        config: of transformers' Qwen2-VL.
+        config: of transformers' Qwen2-VL or Qwen3-VL.
+        kind: ``model_type``: qwen2_vl or qwen3_vl.
         where: config.json, for messages.
         dtype: of the language model.
 
     Raises:
         ModelError: the configuration describes no language model that runs packed.
     """
-    shape = DecoderShape.of(config.text_config, kind="qwen2_vl", where=where)
+    shape = DecoderShape.of(config.text_config, kind=kind, where=where)
+    deep = len(getattr(config.vision_config, "deepstack_visual_indexes", ()))
+    if deep >= len(shape.windows):
+        raise ModelError(
+            f"{where}: deepstack_visual_indexes has {deep} layers, expected fewer than the text's "
+            f"num_hidden_layers {len(shape.windows)}; engine.packing: padded runs it"
+        )
+    vision = {"qwen2_vl": Qwen2VisionTransformerPretrainedModel, "qwen3_vl": Qwen3VLVisionModel}
     return nn.ModuleDict(
         {
-            "visual": Qwen2VisionTransformerPretrainedModel(config.vision_config),
+            "visual": vision[kind](config.vision_config),
             "language_model": PackedDecoder(shape, dtype=dtype),
         }
     )
 
 
-class Qwen2VLReranker(nn.Module):
-    """Qwen2-VL's two towers and a head at each readout.
+class QwenVLReranker(nn.Module):
+    """A vision tower, a language model and a head at each readout.
 
     Args:
-        towers: of :func:`packed_towers`, or transformers' ``Qwen2VLModel``.
+        towers: of :func:`packed_towers`, or transformers' ``Qwen2VLModel`` or ``Qwen3VLModel``.
         head: float32 [r, hidden] to readouts.
         levels: float32 [3, 256], what each colour level is to the network.
         layout: of the checkpoint.
@@ -154,11 +165,10 @@ class Qwen2VLReranker(nn.Module):
         packed = pack(batch, causal=True)
         placement = place_images(batch, self.layout)
         states = self.model.language_model.embed_tokens(packed.input_ids[0])
-        if len(placement.images):
-            self._insert(states, batch, placement, placement.targets)
+        deep = self._insert(states, batch, placement, placement.targets)
         positions = self._put(placement.positions)
         hidden: torch.Tensor = self.model.language_model(
-            states, positions, packed.plan, packed.reading
+            states, positions, packed.plan, packed.reading, deep
         )
         return hidden
 
@@ -168,38 +178,52 @@ class Qwen2VLReranker(nn.Module):
         placement = place_images(batch, self.layout)
         states = self.model.language_model.embed_tokens(padded.input_ids)
         inside = np.flatnonzero(np.arange(states.shape[1]) < batch.lengths[:, None])
-        if len(placement.images):
-            self._insert(states, batch, placement, inside[placement.targets])
+        deep = self._insert(states, batch, placement, inside[placement.targets])
         positions = np.zeros((3, states.shape[0] * states.shape[1]), dtype=np.int64)
         positions[:, inside] = placement.positions
         hidden = self.model.language_model(
             inputs_embeds=states,
             position_ids=self._put(positions).view(3, *states.shape[:2]),
             use_cache=False,
+            **_as_transformers(deep, states),
         ).last_hidden_state
         rows: torch.Tensor = hidden[padded.readout_rows, padded.readout_columns]
         return rows
 
     def _insert(
         self, states: torch.Tensor, batch: Batch, placement: Placement, targets: Int64s
-    ) -> None:
-        """Image tokens at ``targets`` of all tokens of ``states`` [..., hidden], in place."""
-        tokens = self.image_tokens([batch.sequences.images[image] for image in placement.images])
-        chosen = tokens.to(states.dtype)[self._put(placement.sources)]
-        states.view(-1, states.shape[-1])[self._put(targets)] = chosen
+    ) -> Deep | None:
+        """Image tokens at ``targets`` of all tokens of ``states`` [..., hidden], in place.
 
-    def image_tokens(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
-        """[v, hidden]: the tokens of images [height, width, 3], one after the other."""
+        Returns:
+            What is added to them between layers; None where the tower has nothing for that.
+        """
+        if not len(placement.images):
+            return None
+        order = np.argsort(targets)  # transformers adds features in the order of the tokens
+        sources, places = self._put(placement.sources[order]), self._put(targets[order])
+        images = [batch.sequences.images[image] for image in placement.images]
+        tokens, *features = (part[sources] for part in self.image_tokens(images))
+        states.view(-1, states.shape[-1])[places] = tokens.to(states.dtype)
+        return Deep(places=places, features=features) if features else None
+
+    def image_tokens(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[torch.Tensor]:
+        """[v, hidden] each: the tokens of images, then the features of each deep layer.
+
+        Args:
+            images: uint8 [height, width, 3]; their tokens come one after the other.
+        """
         patch = self.layout.patch
-        tokens = []
+        parts: list[list[torch.Tensor]] = []
         for group in groups([image.size // (3 * patch**2) for image in images], _PATCHES):
             chosen = [images[i] for i in group]
             grid = [(1, i.shape[0] // patch, i.shape[1] // patch) for i in chosen]
             thw = torch.tensor(grid, device=self.device)
             seen = {"plan": _each_alone(grid)} if self.packed else {}
-            patches = self._patches(chosen)
-            tokens.append(self.model.visual(patches, grid_thw=thw, **seen).pooler_output)
-        return torch.cat(tokens)
+            seen_of_it = self.model.visual(self._patches(chosen), grid_thw=thw, **seen)
+            deep = getattr(seen_of_it, "deepstack_features", None) or ()
+            parts.append([seen_of_it.pooler_output, *deep])
+        return [torch.cat(part) for part in zip(*parts, strict=True)]
 
     def _patches(self, images: Sequence[npt.NDArray[np.uint8]]) -> torch.Tensor:
         """float32 [P, 3, patch * patch], normalised, in the order of the blocks that are merged."""
@@ -226,6 +250,15 @@ class Qwen2VLReranker(nn.Module):
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor
+
+
+def _as_transformers(deep: Deep | None, states: torch.Tensor) -> dict[str, Any]:
+    """Arguments of ``Qwen3VLTextModel`` for what is added to ``states`` [b, longest, hidden]."""
+    if deep is None:
+        return {}
+    mask = torch.zeros(states.shape[:2], dtype=torch.bool, device=states.device)
+    mask.view(-1)[deep.places] = True
+    return {"visual_pos_masks": mask, "deepstack_visual_embeds": list(deep.features)}
 
 
 def _each_alone(grid: list[tuple[int, int, int]]) -> Plan:

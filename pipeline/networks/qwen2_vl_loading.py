@@ -1,4 +1,4 @@
-"""Weights of Qwen2-VL checkpoints, published as two towers and a vocabulary, into a reranker."""
+"""Weights of Qwen-VL checkpoints, published as two towers and a vocabulary, into a reranker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pipeline.checkpoints.checkpoint import Checkpoint
     from pipeline.networks.loading import Rename
-    from pipeline.networks.qwen2_vl import Qwen2VLReranker
+    from pipeline.networks.qwen2_vl import QwenVLReranker
     from pipeline.prompts.qwen2_vl import Layout
     from pipeline.sequences.arrays import Floats
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 _VOCABULARY: Final = "lm_head.weight"
 
 
-def load_qwen2_vl(
+def load_qwen_vl(
     checkpoint: Checkpoint,
     *,
+    kind: str = "qwen2_vl",
     layout: Layout,
     levels: Floats,
     head: Callable[[], nn.Module],
@@ -29,11 +30,12 @@ def load_qwen2_vl(
     packed: bool,
     device: torch.device,
     dtype: torch.dtype,
-) -> Qwen2VLReranker:
-    """Qwen2-VL in ``dtype`` with a head in float32.
+) -> QwenVLReranker:
+    """Qwen2-VL or Qwen3-VL in ``dtype`` with a head in float32.
 
     Args:
         checkpoint: its files.
+        kind: ``model_type``: qwen2_vl or qwen3_vl.
         layout: of the checkpoint.
         levels: float32 [3, 256], what each level of each colour is to the network.
         head: makes the module that reads a token's state, float32 [r, hidden].
@@ -44,17 +46,18 @@ def load_qwen2_vl(
         dtype: of all but the head.
 
     Raises:
-        ModelError: the configuration describes no Qwen2-VL, or a tensor is missing, unexpected or
+        ModelError: the configuration describes no such network, or a tensor is missing, unexpected or
             of the wrong shape.
     """
-    from transformers import Qwen2VLModel
+    from transformers import Qwen2VLModel, Qwen3VLModel
 
     from pipeline.networks.loading import build, load_weights
     from pipeline.networks.network_config import network_config
-    from pipeline.networks.qwen2_vl import Qwen2VLReranker, packed_towers, stored_name
+    from pipeline.networks.qwen2_vl import QwenVLReranker, packed_towers, stored_name
 
     where = checkpoint.folder / "config.json"
-    config = network_config(checkpoint.config, kind="qwen2_vl", where=where)
+    config = network_config(checkpoint.config, kind=kind, where=where)
+    model = {"qwen2_vl": Qwen2VLModel, "qwen3_vl": Qwen3VLModel}[kind]
 
     def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
         ours = stored_name(name)
@@ -63,9 +66,12 @@ def load_qwen2_vl(
         if ours != _VOCABULARY:
             yield ours, tensor
 
-    def reranker() -> Qwen2VLReranker:
-        towers = packed_towers(config, where=where, dtype=dtype) if packed else Qwen2VLModel(config)
-        return Qwen2VLReranker(towers, head=head(), levels=levels, layout=layout, packed=packed)
+    def reranker() -> QwenVLReranker:
+        if packed:
+            towers = packed_towers(config, kind=kind, where=where, dtype=dtype)
+        else:
+            towers = model(config)
+        return QwenVLReranker(towers, head=head(), levels=levels, layout=layout, packed=packed)
 
     network = build(reranker, dtype=dtype, checkpoint=checkpoint)
     load_weights(network, checkpoint, rename=rename, heads=("score",), device=device)

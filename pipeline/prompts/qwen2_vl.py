@@ -1,4 +1,4 @@
-"""Prompts of Qwen2-VL models as flat sequences, images placed by construction.
+"""Prompts of Qwen2-VL and Qwen3-VL models as flat sequences, images placed by construction.
 
 Where an image stands in a sequence is known from assembling it and is never searched for, so a
 literal ``<|image_pad|>`` in a text is an ordinary token.
@@ -31,6 +31,9 @@ PLACE: Final = "place"
 #: Link [S]: the document that each sequence scores.
 DOCUMENT: Final = "document"
 
+#: Pixels on a patch's side where the file says nothing, by ``model_type``.
+_PATCH: Final = {"qwen2_vl": 14, "qwen3_vl": 16}
+
 _REQUIRED: Final = (
     "vocab_size",
     "hidden_size",
@@ -62,19 +65,19 @@ class Layout:
     merge: int
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> Layout:
-        """Read config.json, flat as published or nested as transformers 5 writes it.
+    def of(cls, checkpoint: Checkpoint, kind: str = "qwen2_vl") -> Layout:
+        """Read config.json, flat as Qwen2-VL's or nested as transformers 5 writes it.
 
         Raises:
-            ModelError: it is no Qwen2-VL.
+            ModelError: it is of another ``model_type`` than ``kind``.
         """
-        config, where = flat_config(checkpoint), checkpoint.folder / "config.json"
+        config, where = flat_config(checkpoint, kind), checkpoint.folder / "config.json"
         vision = config["vision_config"]
         return cls(
             image_pad=whole_number(config, "image_token_id", where=where, least=0),
             vision_start=whole_number(config, "vision_start_token_id", where=where, least=0),
             vision_end=whole_number(config, "vision_end_token_id", where=where, least=0),
-            patch=whole_number(vision, "patch_size", where=where, default=14),
+            patch=whole_number(vision, "patch_size", where=where, default=_PATCH[kind]),
             merge=whole_number(vision, "spatial_merge_size", where=where, default=2),
         )
 
@@ -95,11 +98,11 @@ class Layout:
         return ids
 
 
-def flat_config(checkpoint: Checkpoint) -> dict[str, Any]:
+def flat_config(checkpoint: Checkpoint, kind: str = "qwen2_vl") -> dict[str, Any]:
     """config.json with the language model's fields at the top level.
 
     Raises:
-        ModelError: it is no Qwen2-VL, or lacks a field.
+        ModelError: it is of another ``model_type`` than ``kind``, or lacks a field.
     """
     where = checkpoint.folder / "config.json"
     outer, inner = checkpoint.config, checkpoint.config.get("text_config") or {}
@@ -112,11 +115,11 @@ def flat_config(checkpoint: Checkpoint) -> dict[str, Any]:
         yes_or_no(part, "tie_word_embeddings", where=where, default=False)
         for part in (outer, inner)
     )
-    if checkpoint.config.get("model_type") != "qwen2_vl":
-        raise ModelError(f"{where}: model_type '{config.get('model_type')}', expected 'qwen2_vl'")
+    if checkpoint.config.get("model_type") != kind:
+        raise ModelError(f"{where}: model_type '{outer.get('model_type')}', expected '{kind}'")
     absent = [name for name in _REQUIRED if name not in config]
     if absent:
-        raise ModelError(f"{where}: no {', '.join(absent)}; is this a Qwen2-VL checkpoint?")
+        raise ModelError(f"{where}: no {', '.join(absent)}; is this a Qwen-VL checkpoint?")
     return config
 
 
@@ -129,11 +132,13 @@ class PromptBuilder:
     Attributes:
         images: uint8 RGB arrays that sequences may hold.
         documents: documents in all [N].
+        kept: ids that are never cut; tokens before and behind them are.
     """
 
     layout: Layout
     images: Sequence[npt.NDArray[np.uint8]]
     documents: int
+    kept: Int64s | None = None
     _ids: list[Int32s] = field(default_factory=list)
     _document: list[int] = field(default_factory=list)
     _image: list[tuple[int, ...]] = field(default_factory=list)
@@ -163,29 +168,40 @@ class PromptBuilder:
             ending: ids after what was kept.
             truncated: whether some of the document's text was left out before.
         """
-        pieces: list[Int32s] = []
-        images, places, length, opened = [], [], 0, 0
-        for number, part in enumerate(parts):
-            if isinstance(part, int):
-                images.append(part)
-                places.append(length + 1)
-                piece = self.layout.ids(self.images[part])
-                if length + len(piece) - 1 > room:
-                    return False
-            else:
-                piece = part
-            pieces.append(piece)
-            length += len(piece)
-            opened = length if number < opening else opened
-        key = tuple(p if isinstance(p, int) else p.tobytes() for p in parts[:opening])
+        pieces = [
+            self.layout.ids(self.images[part]) if isinstance(part, int) else part for part in parts
+        ]
+        edges = np.cumsum([0, *map(len, pieces)])
+        places = [int(edges[n]) + 1 for n, part in enumerate(parts) if isinstance(part, int)]
+        ends = [int(edges[n + 1]) - 1 for n, part in enumerate(parts) if isinstance(part, int)]
+        ids, opened, cut = np.concatenate(pieces), int(edges[opening]), int(edges[-1]) > room
+        if cut:
+            keep = self._kept(ids, room)
+            if not all(keep[a - 1 : b].all() for a, b in zip(places, ends, strict=True)):
+                return False
+            places = [int(keep[:place].sum()) for place in places]
+            ids, opened = ids[keep], int(keep[:opened].sum())
+        key = (opened, *(p if isinstance(p, int) else p.tobytes() for p in parts[:opening]))
         self._group.append(self._groups.setdefault(key, len(self._groups)))
-        self._opening.append(min(opened, room))
-        self._ids.append(np.concatenate([np.concatenate(pieces)[:room], ending]))
+        self._opening.append(opened)
+        self._ids.append(np.concatenate([ids, ending]))
         self._document.append(document)
-        self._image.append(tuple(images))
+        self._image.append(tuple(part for part in parts if isinstance(part, int)))
         self._place.append(tuple(places))
-        self._truncated.append(int(truncated or length > room))
+        self._truncated.append(int(truncated or cut))
         return True
+
+    def _kept(self, ids: Int32s, room: int) -> npt.NDArray[np.bool_]:
+        """Which of the ids stay where there are more than ``room``.
+
+        The first ones; or all that are never cut, and the first of the others in the room that
+        is left beside them.
+        """
+        if self.kept is None:
+            return np.arange(len(ids)) < room
+        always = np.isin(ids, self.kept)
+        kept: npt.NDArray[np.bool_] = always | (np.cumsum(~always) <= room - always.sum())
+        return kept
 
     def build(self, rejected: dict[int, str]) -> Sequences:
         """All sequences; ``rejected`` documents have none."""

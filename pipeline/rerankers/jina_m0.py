@@ -22,7 +22,7 @@ from pipeline.candidates.reasons import IMAGE_LIMIT
 from pipeline.images.decoding import ImageSize
 from pipeline.images.distinct import DistinctImages
 from pipeline.images.settings import ImageSettings
-from pipeline.networks.qwen2_vl_loading import load_qwen2_vl
+from pipeline.networks.qwen2_vl_loading import load_qwen_vl
 from pipeline.prompts.image_processing import ImageProcessing
 from pipeline.prompts.pairs import sigmoid
 from pipeline.prompts.qwen2_vl import (
@@ -127,7 +127,7 @@ class JinaM0(WeightedReranker):
         from torch import nn
 
         width = int(flat_config(self.checkpoint)["hidden_size"])
-        self.network = load_qwen2_vl(
+        self.network = load_qwen_vl(
             self.checkpoint,
             layout=self.layout,
             levels=self.processing.levels,

@@ -24,7 +24,7 @@ from pipeline.errors import ModelError
 from pipeline.images.decoding import ImageSize
 from pipeline.images.distinct import DistinctImages
 from pipeline.images.settings import ImageSettings
-from pipeline.networks.qwen2_vl_loading import load_qwen2_vl
+from pipeline.networks.qwen2_vl_loading import load_qwen_vl
 from pipeline.prompts.image_processing import ImageProcessing
 from pipeline.prompts.pairs import sigmoid
 from pipeline.prompts.qwen2_vl import (
@@ -128,7 +128,7 @@ class MonoQwen2VL(WeightedReranker):
             if name == output:
                 yield "score.weight", tensor[self.answers]
 
-        self.network = load_qwen2_vl(
+        self.network = load_qwen_vl(
             self.checkpoint,
             layout=self.layout,
             levels=self.processing.levels,

@@ -194,7 +194,7 @@ class TestTrace:
         assert placement.positions.tolist() == TRACE["position_ids_t_h_w"]
         network: Any = reranker.network
         with torch.inference_mode():
-            vision = network.image_tokens(sequences.images)
+            (vision,) = network.image_tokens(sequences.images)
             head = network.score
             hidden: list[torch.Tensor] = []
             hook = head.register_forward_pre_hook(lambda _, args: hidden.append(args[0]))
