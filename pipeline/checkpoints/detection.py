@@ -65,6 +65,8 @@ _ENCODERS: Final = (
 #: transformers' classes of them with a head for classification, and those without a head.
 _CLASSIFIERS: Final = tuple(f"{encoder}ForSequenceClassification" for encoder in _ENCODERS)
 _BODIES: Final = tuple(f"{encoder}Model" for encoder in _ENCODERS)
+#: Of Qwen3-VL-Reranker, and of the chat model that it was made from.
+_QWEN3_VL: Final = "Qwen3VLForConditionalGeneration"
 
 #: What colbert-ai writes beside a checkpoint.
 _COLBERT: Final = "artifact.metadata"
@@ -98,6 +100,9 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, str]:
     classifier = _decoder_with_a_head(checkpoint, kind)
     if classifier is not None:
         return classifier
+    answering = _answers_of_images(checkpoint, kind)
+    if answering is not None:
+        return answering
     saved = _of_sentence_transformers(checkpoint, kind)
     if saved is not None:
         return saved
@@ -108,6 +113,14 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, str]:
     if kind in _CLASSIFIERS:
         return "cross_encoder", f"config.json: architectures [{kind}]"
     raise _not_sure(checkpoint, kind)
+
+
+def _answers_of_images(checkpoint: Checkpoint, kind: str) -> tuple[str, str] | None:
+    """Qwen3-VL that is read at a token, which a chat model of its architecture does not say."""
+    names = [one.rpartition(".")[2] for one in _modules(checkpoint)]
+    if kind != _QWEN3_VL or "LogitScore" not in names:
+        return None
+    return "qwen3_vl_reranker", f"{MODULES}: {', '.join(names)}, on a {kind}"
 
 
 def _of_sentence_transformers(checkpoint: Checkpoint, kind: str) -> tuple[str, str] | None:
@@ -187,6 +200,11 @@ def _not_sure(checkpoint: Checkpoint, kind: str) -> ModelError:
             "document; the prompt is model.settings.template), qwen3_reranker (so does it, with a "
             "prompt of its own), pairwise (two documents a prompt), listwise_generation (a list); "
             f"{_SET}"
+        )
+    if kind == _QWEN3_VL:
+        return ModelError(
+            f"{where}: a chat model or a reranker, told apart by nothing but a LogitScore in "
+            f"{MODULES}; the nearest family is qwen3_vl_reranker; {_SET}"
         )
     if kind.endswith("ForConditionalGeneration"):
         return ModelError(

@@ -46,8 +46,8 @@ def load_qwen_vl(
         dtype: of all but the head.
 
     Raises:
-        ModelError: the configuration describes no such network, or a tensor is missing, unexpected or
-            of the wrong shape.
+        ModelError: the configuration describes no such network, or a tensor is missing, unexpected
+            or of the wrong shape.
     """
     from transformers import Qwen2VLModel, Qwen3VLModel
 

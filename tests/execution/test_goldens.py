@@ -171,7 +171,7 @@ def listwise_lists(cases: list[Case]) -> Iterator[tuple[dict[str, Any], list[Cas
 
 
 def multimodal_lists(cases: list[Case]) -> Iterator[tuple[dict[str, Any], list[Case]]]:
-    """Cases of jina m0 by settings."""
+    """Cases of multimodal goldens by settings."""
     grouped: dict[str, tuple[dict[str, Any], list[Case]]] = {}
     for case in cases:
         grouped.setdefault(repr(case["kwargs"]), (case["kwargs"], []))[1].append(case)
@@ -210,16 +210,29 @@ def expected_scores(expected: dict[str, Any]) -> dict[int, float]:
 
 def side(value: dict[str, str], golden: Path) -> tuple[str | None, bytes | None]:
     """Text and image bytes of one side of a multimodal case."""
-    if value["type"] == "text":
-        return value["text"], None
-    return None, (golden / value["image"]).read_bytes()
+    image = value.get("image")
+    return value.get("text"), None if image is None else (golden / image).read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "family", "expected", "more"),
+    [
+        ("jina-reranker-m0", "jina_m0", "scores", {}),
+        ("qwen3-vl-reranker-tiny", "qwen3_vl_reranker", "logits", {"activation": "none"}),
+    ],
+)
 def test_multimodal_goldens_through_a_run(
-    rerank_in_process: Rerank, tmp_path: Path, goldens: Path, cases: Cases
+    rerank_in_process: Rerank,
+    tmp_path: Path,
+    goldens: Path,
+    cases: Cases,
+    name: str,
+    family: str,
+    expected: str,
+    more: dict[str, Any],
 ) -> None:
-    golden = goldens / "jina-reranker-m0"
-    grouped = multimodal_lists(cases("jina-reranker-m0"))
+    golden = goldens / name
+    grouped = multimodal_lists(cases(name))
     for number, (settings, group) in enumerate(grouped):
         rows = []
         for case in group:
@@ -234,14 +247,14 @@ def test_multimodal_goldens_through_a_run(
         path = write(
             tmp_path / f"{number}.parquet", pa.table(dict(zip(names, arrays, strict=True)))
         )
-        model = {"family": "jina_m0", "weights": str(golden), "settings": settings}
+        model = {"family": family, "weights": str(golden), "settings": settings | more}
         outcome = rerank_in_process(
             path, output=f"run{number}", model=model, units={"documents": 20}
         )
         table = ranked(outcome)
         for case in group:
             found = scores_of(table, case["id"])
-            np.testing.assert_allclose(found, case["expected"]["scores"], atol=1e-4, rtol=0)
+            np.testing.assert_allclose(found, case["expected"][expected], atol=1e-4, rtol=0)
 
 
 def scores_of(table: pa.Table, query_id: str) -> list[float]:

@@ -106,6 +106,34 @@ class TestPixels:
         assert SIZE.fit(height, width) == expected
 
 
+class TestStepsOfQwenVlUtils:
+    """As ``fetch_image`` and ``smart_resize`` of qwen_vl_utils 0.0.14."""
+
+    SIZE = ImageSize(factor=32, min_pixels=4096, max_pixels=1_310_720, steps="qwen_vl_utils")
+
+    @pytest.mark.parametrize("name", ["exif_rot90_160x90", "palette_transparent_220x140"])
+    def test_orientation_and_palettes_are_left_alone(self, name: str) -> None:
+        data = golden(f"images/{name}.png")
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+        height, width = self.SIZE.fit(image.height, image.width)
+        assert np.array_equal(pixels(data, self.SIZE), np.asarray(image.resize((width, height))))
+
+    def test_transparent_colour_is_laid_on_white(self) -> None:
+        data = golden("images/rgba_180x150.png")
+        image = Image.open(io.BytesIO(data))
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(image, mask=image.split()[3])
+        height, width = self.SIZE.fit(image.height, image.width)
+        assert np.array_equal(pixels(data, self.SIZE), np.asarray(white.resize((width, height))))
+
+    @pytest.mark.parametrize(
+        ("height", "width", "expected"),
+        [(15, 2_900, (32, 2_912)), (16, 100, (32, 160)), (80, 48, (64, 64))],
+    )
+    def test_sides(self, height: int, width: int, expected: tuple[int, int]) -> None:
+        assert self.SIZE.fit(height, width) == expected
+
+
 class TestWrongChoices:
     """Each disagreement between implementations moves the pixels of at least one golden image."""
 

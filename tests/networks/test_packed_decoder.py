@@ -11,7 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModel, Qwen2VLTextConfig, Qwen2VLTextModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    Qwen2VLTextConfig,
+    Qwen2VLTextModel,
+    Qwen3VLTextConfig,
+    Qwen3VLTextModel,
+)
 
 from pipeline.engine.packing import gather, packed_batches
 from pipeline.errors import ModelError
@@ -174,19 +181,23 @@ def test_a_shared_beginning_is_as_good_as_a_copy(
     torch.testing.assert_close(once, copied, atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["qwen2_vl", "qwen3_vl"])
 @pytest.mark.parametrize("sections", [[2, 1, 1], [1, 1, 2]])
-def test_positions_of_three_axes(sections: list[int]) -> None:
-    """The text of Qwen2-VL, where tokens of an image stand at rows and columns."""
-    config = Qwen2VLTextConfig(
+def test_positions_of_three_axes(kind: str, sections: list[int]) -> None:
+    """The text of Qwen2-VL and Qwen3-VL, where tokens of an image stand at rows and columns."""
+    configuration, network = {
+        "qwen2_vl": (Qwen2VLTextConfig, Qwen2VLTextModel),
+        "qwen3_vl": (Qwen3VLTextConfig, Qwen3VLTextModel),
+    }[kind]
+    config = configuration(
         **SIZES,
+        **({"head_dim": 8} if kind == "qwen3_vl" else {}),
         bos_token_id=None,
         eos_token_id=None,
-        rope_parameters={"rope_type": "default", "mrope_section": sections},
+        rope_parameters={"rope_type": "default", "mrope_section": sections, "rope_theta": 1e4},
     )
-    body = drawn(Qwen2VLTextModel(config))
-    decoder = PackedDecoder(
-        DecoderShape.of(config, kind="qwen2_vl", where=WHERE), dtype=torch.float32
-    )
+    body = drawn(network(config))
+    decoder = PackedDecoder(DecoderShape.of(config, kind=kind, where=WHERE), dtype=torch.float32)
     copy_weights(body, decoder)
     batch = whole_batch(sequences([7, 9], last=True))
     flat = pack(batch, causal=True)

@@ -89,7 +89,7 @@ def _pairs_or_list(case: Case) -> CandidateLists:
     return _pairs(case) if "pairs" in case else _list(case)
 
 
-def _sides(case: Case) -> CandidateLists:
+def sides(case: Case) -> CandidateLists:
     """A list whose query and documents are texts or images."""
     query, documents = case["query"], case["documents"]
     plain = CandidateLists.from_texts(query.get("text", ""), [d.get("text") for d in documents])
@@ -140,6 +140,11 @@ def _qwen3_settings(case: Case) -> dict[str, Any]:
     return {"max_length": case["max_length"], "activation": "none", **asked}
 
 
+def _qwen3_vl_settings(case: Case) -> dict[str, Any]:
+    base = str(GOLDENS / "qwen3-vl-reranker-tiny")
+    return {**case["kwargs"], "activation": "none", "images": {"base": base}}
+
+
 def _log_odds(case: Case) -> Any:
     return np.subtract(case["expected"]["yes_logits"], case["expected"]["no_logits"])
 
@@ -175,7 +180,7 @@ _READERS: dict[str, _Reader] = {
     ),
     "jina_m0": (
         lambda case: {**case["kwargs"], "images": {"base": str(GOLDENS / "jina-reranker-m0")}},
-        _sides,
+        sides,
         lambda case: case["expected"]["scores"],
     ),
     "jina_v1": (
@@ -187,6 +192,7 @@ _READERS: dict[str, _Reader] = {
     "jina_v3": (_jina_v3_settings, _list, _jina_v3_scores),
     "qwen3_reranker": (_qwen3_settings, _pairs, _log_odds),
     "token_logit": (token_logit_settings, _pairs, lambda case: case["expected"]["scores"]),
+    "qwen3_vl_reranker": (_qwen3_vl_settings, sides, lambda case: case["expected"]["logits"]),
 }
 
 #: The family that runs each golden.
@@ -215,4 +221,5 @@ FAMILIES = {
     "qwen3-seq-cls-tiny": "decoder_classifier",
     "zerank-tiny": "token_logit",
     "two-label-bert-tiny": "cross_encoder",
+    "qwen3-vl-reranker-tiny": "qwen3_vl_reranker",
 }

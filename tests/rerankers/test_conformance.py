@@ -40,6 +40,7 @@ CHECKPOINTS: dict[str, str | None] = {
     "lexical": None,
     "qwen3_reranker": "qwen3-reranker-tiny",
     "token_logit": "ctxl-rerank-tiny",
+    "qwen3_vl_reranker": "qwen3-vl-reranker-tiny",
 }
 
 #: Families that compare or generate rather than score, which have suites of their own and the end
