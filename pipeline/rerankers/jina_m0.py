@@ -5,8 +5,9 @@ its first version; later versions take the sigmoid in bfloat16, which ties what 
 document stands before the query, without a chat template. Upstream scores texts and images of a
 list in separate calls; here they are ranked together.
 
-A document with an image is its image, unless ``prefer: text`` and it has a text. A query is an
-image where the queries have an ``image`` column that is not null. Images that cannot be used
+A document with an image is its image, unless ``prefer: text`` and it has a text; so is a query.
+Upstream scores one of the two and the model was trained so. ``prefer: both`` is this family's own:
+the image stands where it would alone, and the text right behind it. Images that cannot be used
 reject their own document only.
 """
 
@@ -79,8 +80,10 @@ class JinaM0Settings(SpecialTokenSettings, ImageSettings):
         602_112, ge=784, description="Larger images are reduced; 602,112 pixels are 768 tokens."
     )
     min_pixels: int = Field(3_136, ge=784, description="Smaller images are enlarged.")
-    prefer: Literal["image", "text"] = Field(
-        "image", description="What a document or query is scored by that has both."
+    prefer: Literal["image", "text", "both"] = Field(
+        "image",
+        description="What a document or query is scored by that has an image and a text. both: the "
+        "text behind the image, which upstream has no form for; measure it before you use it.",
     )
 
     @property
@@ -146,20 +149,17 @@ class JinaM0(WeightedReranker):
         """
         images = DistinctImages(self.images, self.size)
         before, after, ask = self._fixed()
-        queries = [
-            _side(image, text, [ask], [])
-            for image, text in zip(
-                images.places(self._images(lists.queries, schema.QUERY)),
-                self._queries(lists),
-                strict=True,
-            )
-        ]
+        pictured = images.places(self._images(lists.queries, schema.QUERY))
+        asked = zip(pictured, self._queries(lists), self._query_behind(lists), strict=True)
+        queries = [_side(image, text, [ask], behind) for image, text, behind in asked]
         texts, cut = self._documents(lists)
         shown = images.places(self._images(lists.documents, schema.TEXT))
+        sizes = [len(self.layout.ids(images.kept[i])) if isinstance(i, int) else 0 for i in shown]
+        behind_image, cut_behind = self._document_behind(lists, sizes, after)
         builder = PromptBuilder(self.layout, images.kept, len(texts))
         rejected: dict[int, str] = {}
         for document, query in enumerate(lists.query_of_document):
-            first = _side(shown[document], texts[document], [before], [after])
+            first = _side(shown[document], texts[document], [before], behind_image[document])
             second = queries[query]
             if isinstance(first, str) or isinstance(second, str):
                 rejected[document] = first if isinstance(first, str) else str(second)
@@ -169,7 +169,7 @@ class JinaM0(WeightedReranker):
                 opening=len(first),
                 room=self.settings.max_length - 1,
                 ending=np.array([_SCORE_TOKEN], dtype=np.int32),
-                truncated=shown[document] is None and cut[document],
+                truncated=(cut if shown[document] is None else cut_behind)[document],
             ):
                 rejected[document] = IMAGE_LIMIT
         return builder.build(rejected)
@@ -209,6 +209,33 @@ class JinaM0(WeightedReranker):
         arena = self.tokenizer.encode([f"{_BEFORE_DOCUMENT}{t}{_AFTER_DOCUMENT}" for t in texts])
         cut = alone.lengths > limit
         return [_text(arena, place) for place in places], [bool(cut[place]) for place in places]
+
+    def _query_behind(self, lists: CandidateLists) -> list[list[Int32s]]:
+        """What stands behind the image of each query [Q]: its text, with ``prefer: both``."""
+        if self.settings.prefer != "both":
+            return [[]] * lists.queries.num_rows
+        texts, places = distinct(lists.queries.column(schema.QUERY))
+        arena = self.tokenizer.encode(texts)
+        return [[_text(arena, place)] for place in places]
+
+    def _document_behind(
+        self, lists: CandidateLists, sizes: list[int], after: Int32s
+    ) -> tuple[list[list[Int32s]], list[bool]]:
+        """What stands behind the image of each document [N], and whether text of it was cut.
+
+        With ``prefer: both`` that is its text, and image and text together have no more tokens than
+        a text alone may have; ``sizes`` are the tokens of the images.
+        """
+        if self.settings.prefer != "both":
+            return [[after]] * len(sizes), [False] * len(sizes)
+        texts, places = distinct(lists.documents.column(schema.TEXT))
+        arena = self.tokenizer.encode([f"{text}{_AFTER_DOCUMENT}" for text in texts])
+        behind, cut = [], []
+        for place, size in zip(places, sizes, strict=True):
+            ids, room = _text(arena, place), max(0, self.settings.document_tokens - size)
+            cut.append(len(ids) - len(after) > room)
+            behind.append([ids[:room], after] if cut[-1] else [ids])
+        return behind, cut
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, 1]: the logit of each sequence, without the bias."""

@@ -296,6 +296,41 @@ class TestImages:
         empty = [{"text": "", "image": both[0]["image"]}]
         assert ranker(prefer="text").score_lists(listed(query, empty)) == image
 
+    @pytest.mark.parametrize("packing", ["packed", "padded"])
+    def test_image_and_text_together_where_both_are_preferred(self, packing: str) -> None:
+        """The template that upstream has for one of them; it has no scores to compare with."""
+        image = {"image": "images/noise_84x84.png"}
+        documents = [image, {"text": "coffee price"}, {"text": "coffee price?", **image}]
+        query = {"text": "price", **image}
+        one = ranker(prefer="both", packing=packing)
+        tokenizer = one.engine.reranker.tokenizer
+        pictured = f"<|vision_start|>{IMAGE_PAD * 9}<|vision_end|>"
+        shown = [pictured, "coffee price", f"{pictured}coffee price?"]
+        whole = [
+            [*tokenizer.words([f"**Document**:\n{d}\n**Query**:\n{pictured}price"]).token_ids, 100]
+            for d in shown
+        ]
+        sequences = one.engine.reranker.encode(listed(query, documents)).unshared()
+        found = np.split(sequences.token_ids, sequences.offsets[1:-1])
+        assert [ids.tolist() for ids in found] == whole
+        scores = one.score_lists(listed(query, documents))
+        assert len(np.unique(scores)) == 3 and np.isfinite(scores).all()
+        alone = [listed({"text": "price"}, documents[:2]), listed(image, documents[:2])]
+        for lists in alone:  # nothing has both
+            usual = ranker(packing=packing).score_lists(lists)
+            np.testing.assert_allclose(one.score_lists(lists), usual, rtol=0, atol=1e-6)
+
+    def test_an_image_counts_as_part_of_its_documents_text(self) -> None:
+        documents = [{"text": "price " * n, "image": "images/noise_84x84.png"} for n in (4, 90)]
+        one = ranker(prefer="both", max_length=64, max_query_length=24).engine.reranker
+        sequences = one.encode(listed({"text": "coffee"}, documents)).unshared()
+        assert sequences.links[schema.TRUNCATED].tolist() == [0, 1]
+        ids = np.split(sequences.token_ids, sequences.offsets[1:-1])
+        tail = [*one.tokenizer.words(["\n**Query**:\ncoffee"]).token_ids, 100]
+        assert [part.tolist()[-len(tail) :] for part in ids] == [tail] * 2
+        head = one.tokenizer.words(["**Document**:\n"]).token_ids
+        assert len(ids[1]) == len(head) + 40 + len(tail)
+
     def test_limits_and_pixels_are_settable(self) -> None:
         documents = [{"image": "images/photo_640x480.png"}]
         lists = listed({"text": "q"}, documents)
