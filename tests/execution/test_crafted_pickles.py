@@ -33,6 +33,7 @@ CHECKPOINTS = {
     "jina_v3": "jina-reranker-v3", "late_interaction": "jina-colbert-v2-tiny",
     "listwise_generation": "qwen3-reranker-tiny",
     "pairwise": "qwen3-reranker-tiny", "qwen3_reranker": "qwen3-reranker-tiny",
+    "qwen3_vl_reranker": "qwen3-vl-reranker-tiny",
 }  # fmt: skip
 
 #: Families that need none, or come with one.

@@ -163,6 +163,7 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "mono_qwen2_vl": page_reader,
     "pairwise": chat,
     "qwen3_reranker": golden("qwen3-reranker-tiny"),
+    "qwen3_vl_reranker": golden("qwen3-vl-reranker-tiny"),
 }
 
 
