@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from jobs import docs
-from pipeline.checkpoints import cards
+from pipeline.checkpoints import cards, hub
 from pipeline.cli import app
 from pipeline.config import DistillConfig, JobConfig, RefreshConfig, load_config
 from pipeline.config.export import ExportConfig
@@ -50,6 +50,7 @@ def test_every_model_card_fits_its_family(name: str) -> None:
     assert card.family in families.names()
     parse_settings(find(card.family), card.settings)
     assert card.licence
+    assert card.revision is None or hub.is_commit(card.revision)
 
 
 @pytest.mark.parametrize("name", sorted(docs.PAGES))
@@ -119,7 +120,7 @@ def test_the_python_example_of_the_readme_runs() -> None:
     assert done.stdout.split("\n")[0] == "float32 (2,) [1, 2]", done.stderr
 
 
-COMMANDS = [command.name for command in app.registered_commands]
+COMMANDS = [command.name for command in (*app.registered_commands, *app.registered_groups)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
