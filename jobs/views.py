@@ -1,4 +1,4 @@
-"""Look without scoring: the plan of a job, the state of a run, the models that are known."""
+"""Look without scoring: the plan of a job, the state of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from jobs.command import (
 )
 from jobs.refresh import show_reuse
 from jobs.rerank import show_plan, show_staging
-from pipeline.checkpoints import cards
 from pipeline.config import RefreshConfig
 from pipeline.errors import ConfigurationError, ExitCode
 from pipeline.execution.preparation import prepare
@@ -34,11 +33,7 @@ from pipeline.execution.runs.verification import audit
 from pipeline.execution.staged_input import NotStagedError
 from pipeline.refresh.asked import Night
 from pipeline.refresh.night import plan_night
-from pipeline.reports.terminal import Terminal
 from pipeline.staging.making import Staging
-
-#: A name that is cut cannot be copied; a narrow terminal wraps the line instead.
-_WIDE = 120
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -158,21 +153,3 @@ def _check(folder: RunFolder, as_json: bool) -> None:
         console.say(f"{'check':<13}{state}; {whole if not problems else advice(problems)}")
     if problems:
         raise typer.Exit(int(ExitCode.MISSING))
-
-
-def models(
-    as_json: AsJson = False,
-) -> None:
-    """List the model cards: what `model.name` may be."""
-    with command():
-        known = [cards.read(name) for name in cards.names()]
-        if as_json:
-            typer.echo(json.dumps([card.model_dump(mode="json") for card in known], indent=2))
-            return
-        table = Table(box=None, pad_edge=False)
-        for heading in ("name", "family", "score", "tokens", "licence"):
-            table.add_column(heading, no_wrap=True)
-        for card in known:
-            tokens = "" if card.max_tokens is None else f"{card.max_tokens:,}"
-            table.add_row(card.name, card.family, card.score_scale, tokens, card.licence)
-        Terminal(width=_WIDE).print(table)

@@ -17,6 +17,7 @@ import jobs.gc
 import jobs.init
 import jobs.inspect
 import jobs.latest
+import jobs.models
 import jobs.refresh
 import jobs.rerank
 import jobs.resume
@@ -53,7 +54,7 @@ app.command("distill")(jobs.distill.distill_runs)
 app.command("export")(jobs.export.export)
 app.command("bench")(jobs.bench.bench)
 app.command("verify")(jobs.verify.verify_model)
-app.command("models")(jobs.views.models)
+app.add_typer(jobs.models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from tests.makers import long_table, write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,6 +98,20 @@ def test_models_lists_every_card() -> None:
     names = {card["name"] for card in json.loads(rerank("models", "--json").stdout)}
     assert names == {path.stem for path in ROOT.glob("conf/models/*.yaml")}
     assert "bge-reranker-v2-m3" in rerank("models").stdout
+
+
+def test_models_are_filtered_and_shown() -> None:
+    """In this process: what is printed is all that is asked."""
+    found = CliRunner().invoke(app, ["models", "JINA", "--group", "listwise", "--json"])
+    listed = json.loads(found.output)
+    assert {card["group"] for card in listed} == {"listwise"}
+    assert "jina-reranker-v3" in {card["name"] for card in listed}
+    words = ["models", "list", "--tokens", "9000", "--licence", "apache", "--family"]
+    assert "qwen3" not in CliRunner().invoke(app, [*words, "qwen3_reranker"]).output
+    for line in (["models", "jina-reranker-v3"], ["models", "show", "jina-reranker-v3"]):
+        assert "050e171c4f75dfec5b648ed8470a2475e5a30f30" in CliRunner().invoke(app, line).output
+    for line in (["models", "nothing-like-it"], ["models", "--family", "jina"]):
+        assert CliRunner().invoke(app, line).exit_code == 2
 
 
 def test_verify_prints_both_columns_and_fails_on_other_weights(goldens: Path) -> None:
