@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+import os
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Final
 
-import click
 import typer
 from typer.core import TyperGroup
 
+import pipeline
 from jobs.command import command, console
+from pipeline.api import load
 from pipeline.checkpoints import cards
 from pipeline.checkpoints.cards import Card
 from pipeline.checkpoints.groups import GROUPS, group_of
+from pipeline.checkpoints.locating import lasting_place
+from pipeline.checkpoints.naming import settled
+from pipeline.config import ModelConfig, load_config
 from pipeline.config.loading import nearest
 from pipeline.engine import families
+from pipeline.engine.own_cards import card_yaml, own_card
 from pipeline.errors import ConfigurationError
 from pipeline.reports.models_table import by_groups, card_lines, group_table
+
+#: What a card may be called: a file's name on any system, and nothing that a shell reads as more.
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -24,7 +36,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 class _ListByDefault(TyperGroup):
     """``rerank models WORD`` is ``rerank models list WORD``."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = ["list", *args]
         return super().parse_args(ctx, args)
@@ -96,6 +108,87 @@ def show_model(
             typer.echo(json.dumps(_data(card), indent=2))
         else:
             _show(card)
+
+
+@app.command("add")
+def add_model(
+    name: Annotated[str, typer.Argument(help="What to call it; the card is NAME.yaml.")],
+    weights: Annotated[
+        str, typer.Option("--weights", help="The checkpoint: a folder, URI, package or hub id.")
+    ],
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Commit, branch or tag of a hub id.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", help="Where the checkpoint's files do not say it.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--settings", metavar="KEY=VALUE", help="A family's setting; repeatable."),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Folder for the card; default: RERANK_MODELS or rerank-models."),
+    ] = None,
+) -> None:
+    """Write a card for a checkpoint of yours, with the scores that it gives on this CPU."""
+    with command():
+        folder = to or Path(os.environ.get(cards.MODELS) or "rerank-models")
+        file = _new_file(folder, name)
+        asked = load_config(
+            ModelConfig,
+            {"weights": weights, "revision": revision, "family": family},
+            source="rerank models add",
+            overrides=[f"settings.{one}" for one in settings or []],
+        )
+        model = settled(asked)
+        ranker = load(
+            str(model.weights),
+            family=model.family,
+            revision=model.revision,
+            device="cpu",
+            dtype="float32",
+            **model.settings,
+        )
+        card = own_card(
+            name,
+            model,
+            ranker.engine.reranker,
+            ranker.score,
+            weights=lasting_place(str(model.weights)),
+            source=_computed_with(),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(card_yaml(card))
+        _show(card)
+        console.say(f"{'card':<17}{file}")
+
+
+def _new_file(folder: Path, name: str) -> Path:
+    """Where a card is written.
+
+    Raises:
+        ConfigurationError: the name is no name of a card, or there is one already.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"NAME: '{name}': expected small letters, digits, dots, hyphens and underscores, a "
+            "letter or digit first"
+        )
+    if name in cards.shipped():
+        raise ConfigurationError(f"NAME: '{name}' is a card that is shipped; take another name")
+    file = folder / f"{name}.yaml"
+    if file.exists():
+        raise ConfigurationError(f"NAME: {file} is there already; remove it or take another name")
+    return file
+
+
+def _computed_with() -> str:
+    return (
+        f"this checkpoint, rerank-pipeline {pipeline.__version__}, torch {version('torch')}, "
+        "CPU float32"
+    )
 
 
 def _refuse_unknown(option: str, value: str | None, known: Any) -> None:

@@ -8,9 +8,8 @@ import typer
 from rich.table import Table
 
 from jobs.command import command, console
-from pipeline.api import load
+from pipeline.api import Ranker, load
 from pipeline.checkpoints import cards
-from pipeline.config import ModelConfig
 from pipeline.engine.verification import Check, unit_of, verify
 from pipeline.errors import ConfigurationError, ModelError
 
@@ -30,16 +29,7 @@ def verify_model(
             raise ConfigurationError(
                 f"model card '{model}' has no examples; nobody printed scores to compare"
             )
-        place = ModelConfig(name=model, weights=weights, revision=revision)
-        config = cards.resolve(place)
-        ranker = load(
-            str(config.weights),
-            family=config.family,
-            revision=config.revision,
-            sha256=config.sha256,
-            dtype=dtype,
-            **config.settings,
-        )
+        ranker = _loaded(model, card, weights, revision, dtype)
         failed = 0
         for example in card.examples:
             checks = verify(example, ranker.score, ranker.score_scale)
@@ -49,6 +39,15 @@ def verify_model(
                 f"{failed} of {len(card.examples)} examples of '{model}' failed: the checkpoint is "
                 "not the one that the card means, or is run wrongly"
             )
+
+
+def _loaded(
+    name: str, card: cards.Card, weights: str | None, revision: str | None, dtype: str
+) -> Ranker:
+    """The card's model; its weights from somewhere else, where that is asked for."""
+    if weights is None:
+        return load(name, revision=revision, dtype=dtype)
+    return load(weights, family=card.family, revision=revision, dtype=dtype, **card.settings)
 
 
 def _show(example: cards.Example, checks: list[Check]) -> bool:

@@ -203,6 +203,19 @@ class Checkpoint:
         """sha256 over the weights and every file that changes scores."""
         return digest_of(self.files)
 
+    def check_digest(self, expected: str) -> None:
+        """Compare :attr:`digest` with that of a card.
+
+        Raises:
+            ModelError: they differ; names both.
+        """
+        if self.digest != expected.lower():
+            raise ModelError(
+                f"{self.folder}: the digest of its {len(self.files)} files is {self.digest}, "
+                f"expected {expected}: the checkpoint is not the one that the card was written "
+                "for; put that one back, or write a new card (`rerank models add`)"
+            )
+
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor by its stored name, on the CPU, in its stored dtype.
 

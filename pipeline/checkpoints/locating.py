@@ -46,6 +46,16 @@ def locate(
     )
 
 
+def lasting_place(weights: str) -> str:
+    """A place as it can be written down: of a local folder the whole path, whatever is current."""
+    scheme, separator, rest = weights.partition("://")
+    if separator and scheme not in ("file", "local"):
+        return weights
+    place = rest if separator else weights
+    local = not place.startswith("package:") and expanded(place, setting="model.weights").is_dir()
+    return str(expanded(place, setting="model.weights").resolve()) if local else weights
+
+
 def _checked(checkpoint: Checkpoint, weights: str) -> Checkpoint:
     if not (checkpoint.folder / "config.json").exists():
         raise NotFoundError(f"model.weights: '{weights}' has no config.json; is it a checkpoint?")

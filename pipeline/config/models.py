@@ -23,8 +23,8 @@ class ModelConfig(Settings):
 
     name: str | None = Field(
         None,
-        description="A model card in conf/models (see `rerank models`), which fills the keys "
-        "below; or the place of a checkpoint without a card, as model.weights.",
+        description="A model card (see `rerank models`) or the .yaml file of one of yours, which "
+        "fills the keys below; or the place of a checkpoint without a card, as model.weights.",
     )
     family: str | None = Field(
         None,
@@ -44,6 +44,11 @@ class ModelConfig(Settings):
     )
     sha256: str | None = Field(
         None, description="Expected sha256 of model.safetensors; checked before loading."
+    )
+    digest: str | None = Field(
+        None,
+        description="Expected digest of every file of the checkpoint that matters, as `rerank "
+        "models add` writes it into a card; checked before loading.",
     )
     settings: dict[str, Any] = Field(
         default_factory=dict, description="Settings of the family, e.g. max_length, truncation."

@@ -56,7 +56,7 @@ def build_reranker(
     Raises:
         ConfigurationError: family, settings or weights are not usable together.
         NotFoundError: no checkpoint there.
-        ModelError: a sha256 differs, or the folder is not what the family needs.
+        ModelError: a sha256 or digest differs, or the folder is not what the family needs.
     """
     family = find(str(config.family), allow_code=allow_code)
     reranker = _built(family, config, files)
@@ -80,7 +80,10 @@ def _built(
     if config.sha256 is not None:
         checkpoint.check_sha256(config.sha256)
     with _what_it_reads(family, checkpoint):
-        return family(checkpoint=checkpoint, settings=settings)
+        reranker = family(checkpoint=checkpoint, settings=settings)
+    if config.digest is not None:  # now that it is known which files the family reads
+        reranker.checkpoint.check_digest(config.digest)
+    return reranker
 
 
 def build_engine(

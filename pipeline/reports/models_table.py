@@ -14,6 +14,9 @@ _COLUMNS = ("tokens", "licence", "score", "family")
 
 _GAP = 2
 
+#: Characters of a document that are shown; all of them are in the card, and in the JSON.
+_MOST_CHARACTERS = 300
+
 
 def by_groups(cards: Sequence[Card]) -> dict[str, list[Card]]:
     """Cards by their groups, in the order of the groups; groups without cards are left out."""
@@ -72,7 +75,13 @@ def _example_lines(example: Example) -> Iterator[tuple[str, str]]:
         if query != before:
             yield "", f"query: {query}"
         before = query
-        yield "", f"{score:>12.6g}  {document}"
+        yield "", f"{score:>12.6g}  {_shortened(document)}"
+
+
+def _shortened(document: str) -> str:
+    if len(document) <= _MOST_CHARACTERS:
+        return document
+    return f"{document[:_MOST_CHARACTERS]}… ({len(document):,} characters)"
 
 
 def _size(head: str, cards: Sequence[Card]) -> int:

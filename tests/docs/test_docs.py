@@ -94,7 +94,7 @@ def has_setting(model: type[BaseModel], path: list[str]) -> bool:
     return str(field.annotation).startswith("dict")
 
 
-@pytest.mark.parametrize("line", [line for line in documented_commands() if "--set" in line])
+@pytest.mark.parametrize("line", [line for line in documented_commands() if "--set " in line])
 def test_documented_settings_exist(line: str) -> None:
     words = shlex.split(line.split(" > ")[0].split(" | ")[0])
     models = {"distill": DistillConfig, "export": ExportConfig, "refresh": RefreshConfig}

@@ -55,7 +55,7 @@ def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
     model, card = config.model, cards.known(config.model.name)
     checkpoint = reranker.checkpoint if isinstance(reranker, WeightedReranker) else None
     return ModelIdentity(
-        name=model.name or model.weights or str(model.family),
+        name=cards.plain_name(model.name) or model.weights or str(model.family),
         family=str(model.family),
         revision=model.revision or "",
         digest=checkpoint.digest if checkpoint is not None else "",
