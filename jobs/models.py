@@ -18,7 +18,6 @@ from pipeline.api import load
 from pipeline.checkpoints import cards
 from pipeline.checkpoints.cards import Card
 from pipeline.checkpoints.groups import GROUPS, group_of
-from pipeline.checkpoints.locating import lasting_place
 from pipeline.checkpoints.naming import settled
 from pipeline.config import ModelConfig, load_config
 from pipeline.config.loading import nearest
@@ -119,6 +118,9 @@ def add_model(
     revision: Annotated[
         str | None, typer.Option("--revision", help="Commit, branch or tag of a hub id.")
     ] = None,
+    adapter: Annotated[
+        str | None, typer.Option("--adapter", help="A LoRA adapter to merge into the weights.")
+    ] = None,
     family: Annotated[
         str | None, typer.Option("--family", help="Where the checkpoint's files do not say it.")
     ] = None,
@@ -137,7 +139,7 @@ def add_model(
         file = _new_file(folder, name)
         asked = load_config(
             ModelConfig,
-            {"weights": weights, "revision": revision, "family": family},
+            {"weights": weights, "revision": revision, "adapter": adapter, "family": family},
             source="rerank models add",
             overrides=[f"settings.{one}" for one in settings or []],
         )
@@ -146,6 +148,8 @@ def add_model(
             str(model.weights),
             family=model.family,
             revision=model.revision,
+            adapter=model.adapter,
+            adapter_revision=model.adapter_revision,
             device="cpu",
             dtype="float32",
             **model.settings,
@@ -155,7 +159,6 @@ def add_model(
             model,
             ranker.engine.reranker,
             ranker.score,
-            weights=lasting_place(str(model.weights)),
             source=_computed_with(),
         )
         folder.mkdir(parents=True, exist_ok=True)

@@ -47,7 +47,15 @@ def _loaded(
     """The card's model; its weights from somewhere else, where that is asked for."""
     if weights is None:
         return load(name, revision=revision, dtype=dtype)
-    return load(weights, family=card.family, revision=revision, dtype=dtype, **card.settings)
+    return load(
+        weights,
+        family=card.family,
+        revision=revision,
+        adapter=card.adapter,
+        adapter_revision=card.adapter_revision,
+        dtype=dtype,
+        **card.settings,
+    )
 
 
 def _show(example: cards.Example, checks: list[Check]) -> bool:

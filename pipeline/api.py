@@ -132,6 +132,8 @@ def load(
     *,
     family: str | None = None,
     revision: str | None = None,
+    adapter: str | PathLike[str] | None = None,
+    adapter_revision: str | None = None,
     sha256: str | None = None,
     device: Any = None,
     dtype: Any = "auto",
@@ -150,6 +152,8 @@ def load(
             module of yours, which is imported: naming it here allows it. A card knows its own, and
             of most checkpoints the files say it.
         revision: commit, branch or tag of a hub id; default: its default branch.
+        adapter: a LoRA adapter to merge into the weights: a folder, URI or hub id.
+        adapter_revision: as ``revision``, of an adapter with a hub id.
         sha256: as ``model.sha256`` of a job.
         device: ``cpu``, ``cuda`` or ``cuda:N``, as text or as torch's own; default: cuda where
             torch sees one.
@@ -177,7 +181,13 @@ def load(
     }
     engine = validate(EngineConfig, asked, prefix="engine")
     name = _model_name(model)
-    named = {"revision": revision, "sha256": sha256, "settings": settings}
+    named = {
+        "revision": revision,
+        "adapter": None if adapter is None else fspath(adapter),
+        "adapter_revision": adapter_revision,
+        "sha256": sha256,
+        "settings": settings,
+    }
     if family is None:
         section = {"name": name, **named}
     else:

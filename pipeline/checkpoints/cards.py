@@ -60,6 +60,8 @@ class Card(Settings):
     weights: str | None = Field(None, description="Where it is published.")
     revision: str | None = Field(None, description="The commit that the card was written for.")
     revision_source: str | None = Field(None, description="Where that commit is named.")
+    adapter: str | None = Field(None, description="LoRA adapter that belongs to the weights.")
+    adapter_revision: str | None = Field(None, description="The adapter's commit.")
     sha256: str | None = Field(None, description="sha256 of model.safetensors at that commit.")
     digest: str | None = Field(
         None, description="Digest of every file of the checkpoint that matters, as in run.json."
@@ -176,6 +178,10 @@ def resolve(model: ModelConfig) -> ModelConfig:
         family=model.family or card.family,
         weights=model.weights or card.weights,
         revision=model.revision if own_weights else model.revision or card.revision,
+        adapter=model.adapter or card.adapter,
+        adapter_revision=model.adapter_revision
+        if model.adapter not in (None, card.adapter)
+        else model.adapter_revision or card.adapter_revision,
         sha256=model.sha256 if own_weights else model.sha256 or card.sha256,
         digest=model.digest if own_weights else model.digest or card.digest,
         settings={**card.settings, **model.settings},
@@ -196,6 +202,8 @@ def _at_a_place(model: ModelConfig) -> ModelConfig:
             f"model.name: no model card '{name}'; {nearest(name, names())}, or the place of a "
             "checkpoint: a folder, a URI or a hub id owner/name"
         )
+    if model.adapter == name and model.weights is not None:
+        return model  # an adapter alone, settled before
     if model.weights not in (None, name):
         raise ConfigurationError(
             f"model.name: '{name}' is no card but the place of a checkpoint, and so is "

@@ -43,12 +43,13 @@ def is_commit(revision: str | None) -> bool:
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
-def commit_of(repo: str, revision: str | None) -> str:
+def commit_of(repo: str, revision: str | None, *, file: str = "config.json") -> str:
     """The commit that a branch or a tag stands for now.
 
     Args:
         repo: ``owner/name``.
         revision: the branch or tag; None: the default branch.
+        file: one that it must hold, which is fetched.
 
     Raises:
         NotFoundError: the hub does not have it, or does not answer and it was not fetched before.
@@ -60,10 +61,11 @@ def commit_of(repo: str, revision: str | None) -> str:
 
     try:
         # The cache remembers what the branch was at, and answers where the hub does not.
-        commit = Path(hf_hub_download(repo, "config.json", revision=wanted)).parent.name
+        commit = Path(hf_hub_download(repo, file, revision=wanted)).parent.name
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise _unknown(repo, wanted, f"{type(error).__name__}: {error}") from None
-    logger.info("model.revision: %s at '%s' is commit %s", repo, wanted, commit)
+    if commit != wanted:
+        logger.info("%s at '%s' is commit %s", repo, wanted, commit)
     return commit
 
 

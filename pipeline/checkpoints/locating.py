@@ -6,11 +6,15 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from pipeline.checkpoints import hub, weights_cache
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.storage.home import expanded
+
+#: What PEFT saves beside the tensors of an adapter.
+ADAPTER: Final = "adapter_config.json"
 
 
 def locate(
@@ -29,19 +33,66 @@ def locate(
         ConfigurationError: a hub id without a revision.
         ModelError: a remote checkpoint is not the planned one.
     """
-    if weights.startswith("package:"):
-        folder = _package_folder(weights.removeprefix("package:"))
-        return _checked(Checkpoint(folder, expected=files), weights)
-    scheme, separator, rest = weights.partition("://")
+    checkpoint = found(weights, revision, files=files)
+    if not (checkpoint.folder / "config.json").exists():
+        if (checkpoint.folder / ADAPTER).exists():
+            raise NotFoundError(
+                f"model.weights: '{weights}' holds a LoRA adapter alone; set model.adapter to it, "
+                "and model.weights to its base"
+            )
+        raise NotFoundError(f"model.weights: '{weights}' has no config.json; is it a checkpoint?")
+    return checkpoint
+
+
+def locate_adapter(
+    adapter: str, revision: str | None = None, *, files: Mapping[str, str] | None = None
+) -> Checkpoint:
+    """Find a LoRA adapter, as :func:`locate` finds a checkpoint.
+
+    Raises:
+        NotFoundError: nothing is there, or no adapter.
+        ConfigurationError: a hub id without a revision.
+        ModelError: a remote adapter is not the planned one.
+    """
+    checkpoint = found(adapter, revision, files=files, setting="model.adapter")
+    if not (checkpoint.folder / ADAPTER).is_file():
+        raise NotFoundError(
+            f"model.adapter: no {ADAPTER} in '{adapter}'; expected a LoRA adapter as PEFT saves "
+            "it: a folder, URI or hub id"
+        )
+    return checkpoint
+
+
+def found(
+    place: str,
+    revision: str | None = None,
+    *,
+    files: Mapping[str, str] | None = None,
+    setting: str = "model.weights",
+) -> Checkpoint:
+    """What lies at a place, fetched first where it is remote; whatever it is.
+
+    Args:
+        place: as :func:`locate` takes it.
+        revision: the commit of a hub id.
+        files: as :func:`locate` takes them.
+        setting: that names the place, for messages.
+
+    Raises:
+        NotFoundError, ConfigurationError, ModelError: as :func:`locate`.
+    """
+    if place.startswith("package:"):
+        return Checkpoint(_package_folder(place.removeprefix("package:")), expected=files)
+    scheme, separator, rest = place.partition("://")
     if separator and scheme not in ("file", "local"):
-        return _checked(_copied(weights, files), weights)
-    folder = expanded(rest if separator else weights, setting="model.weights")
+        return _copied(place, files)
+    folder = expanded(rest if separator else place, setting=setting)
     if folder.is_dir():
-        return _checked(Checkpoint(folder.resolve(), expected=files), weights)
-    if hub.is_hub_id(weights):
-        return _checked(Checkpoint(_from_hub(weights, revision), expected=files), weights)
+        return Checkpoint(folder.resolve(), expected=files)
+    if hub.is_hub_id(place):
+        return Checkpoint(_from_hub(place, revision, setting), expected=files)
     raise NotFoundError(
-        f"model.weights: no folder at '{weights}'; expected a checkpoint folder, an fsspec URI, "
+        f"{setting}: no folder at '{place}'; expected a checkpoint folder, an fsspec URI, "
         "package:NAME, or a hub id owner/name"
     )
 
@@ -54,12 +105,6 @@ def lasting_place(weights: str) -> str:
     place = rest if separator else weights
     local = not place.startswith("package:") and expanded(place, setting="model.weights").is_dir()
     return str(expanded(place, setting="model.weights").resolve()) if local else weights
-
-
-def _checked(checkpoint: Checkpoint, weights: str) -> Checkpoint:
-    if not (checkpoint.folder / "config.json").exists():
-        raise NotFoundError(f"model.weights: '{weights}' has no config.json; is it a checkpoint?")
-    return checkpoint
 
 
 def _package_folder(name: str) -> Path:
@@ -92,10 +137,11 @@ def _copied(uri: str, files: Mapping[str, str] | None) -> Checkpoint:
     return Checkpoint(weights_cache.of_content(uri, own).folder, expected=files, copy=True)
 
 
-def _from_hub(repo: str, revision: str | None) -> Path:
+def _from_hub(repo: str, revision: str | None, setting: str) -> Path:
     if revision is None:
+        key = "model.revision" if setting == "model.weights" else f"{setting}_revision"
         raise ConfigurationError(
-            f"model.revision: '{repo}' is a hub id and needs the commit to load, so that the run "
+            f"{key}: '{repo}' is a hub id and needs the commit to load, so that the run "
             "can be repeated; set it to the commit shown on the model's page"
         )
     return hub.fetched(repo, revision)

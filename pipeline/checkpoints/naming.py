@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from pipeline.checkpoints import cards, hub
+from pipeline.checkpoints import adapters, cards, hub
 from pipeline.checkpoints.detection import family_of
 from pipeline.checkpoints.locating import locate
 from pipeline.config import ModelConfig
+from pipeline.errors import ConfigurationError
 
 logger = logging.getLogger("pipeline")
 
@@ -20,16 +21,28 @@ def settled(model: ModelConfig) -> ModelConfig:
     before comes back as it is.
 
     Raises:
-        ConfigurationError: ``model.name`` is neither a card nor a place.
+        ConfigurationError: ``model.name`` is neither a card nor a place, or an adapter has nothing
+            to be merged into.
         NotFoundError: there is no checkpoint, or no such revision.
-        ModelError: nothing in the checkpoint says which family runs it.
+        ModelError: nothing in the checkpoint says which family runs it, or an adapter belongs to
+            another base.
     """
-    model = cards.resolve(model)
+    asked, model = model, cards.resolve(model)
     if model.weights is None:
+        if model.adapter is not None:
+            raise ConfigurationError(
+                f"model.adapter: '{model.adapter}' needs weights to be merged into; set "
+                "model.weights to its base"
+            )
         return model
+    if model.adapter is None:
+        model = adapters.with_base(model)
     if hub.is_hub_id(model.weights) and not hub.is_commit(model.revision):
         commit = hub.commit_of(model.weights, model.revision)
         model = model.model_copy(update={"revision": commit})
+    if model.adapter is not None:
+        chosen = model.weights in (asked.weights, asked.name)
+        model = adapters.settled_adapter(model, chosen=chosen)
     if model.family is not None:
         return model
     family, why = family_of(locate(str(model.weights), model.revision))

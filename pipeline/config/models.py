@@ -42,6 +42,15 @@ class ModelConfig(Settings):
         description="Commit, branch or tag of a hub id; default: its default branch. It is "
         "resolved to a commit once, when the run is planned, and a resumed run uses that.",
     )
+    adapter: str | None = Field(
+        None,
+        description="LoRA adapter that is merged into the weights while they are read, of any "
+        "family: a folder, URI or hub id. Where model.name is the place of an adapter alone, its "
+        "base is found by adapter_config.json.",
+    )
+    adapter_revision: str | None = Field(
+        None, description="As model.revision, of an adapter with a hub id."
+    )
     sha256: str | None = Field(
         None, description="Expected sha256 of model.safetensors; checked before loading."
     )

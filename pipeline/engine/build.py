@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from pipeline.checkpoints.locating import locate
+from pipeline.checkpoints.lora import AdaptedCheckpoint
 from pipeline.config import EngineConfig, ImagesConfig, ModelConfig
 from pipeline.engine.agreement import AgreementCheck
 from pipeline.engine.device import (
@@ -79,6 +80,8 @@ def _built(
     checkpoint = locate(config.weights, config.revision, files=files)
     if config.sha256 is not None:
         checkpoint.check_sha256(config.sha256)
+    if config.adapter is not None:
+        checkpoint = AdaptedCheckpoint.of(checkpoint, config.adapter, config.adapter_revision)
     with _what_it_reads(family, checkpoint):
         reranker = family(checkpoint=checkpoint, settings=settings)
     if config.digest is not None:  # now that it is known which files the family reads

@@ -17,6 +17,7 @@ import yaml
 
 from pipeline.checkpoints.cards import Card, Example
 from pipeline.checkpoints.licences import stated_licence
+from pipeline.checkpoints.locating import lasting_place
 from pipeline.config import ModelConfig
 from pipeline.rerankers.base import Reranker, WeightedReranker
 
@@ -62,7 +63,6 @@ def own_card(
     reranker: Reranker,
     score: Callable[[str, Sequence[str | None]], npt.NDArray[np.float32]],
     *,
-    weights: str | None,
     source: str,
 ) -> Card:
     """The card of a loaded model.
@@ -72,7 +72,6 @@ def own_card(
         model: its settled section.
         reranker: its family, loaded.
         score: float32 scores of documents for a query, by that reranker.
-        weights: the place to write into the card.
         source: what the scores were computed with.
 
     Raises:
@@ -86,8 +85,10 @@ def own_card(
     return Card(
         name=name,
         family=str(model.family),
-        weights=weights,
+        weights=None if model.weights is None else lasting_place(model.weights),
         revision=model.revision,
+        adapter=None if model.adapter is None else lasting_place(model.adapter),
+        adapter_revision=model.adapter_revision,
         digest=None if checkpoint is None else checkpoint.digest,
         settings=reranker.settings.model_dump(mode="json", exclude_none=True),
         score_scale=reranker.score_scale,

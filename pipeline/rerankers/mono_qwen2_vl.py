@@ -2,8 +2,8 @@
 
 The score is P(True) among the two answers, in float32, as ``rerankers.MonoVLMRanker`` computes it
 (its ``return_logits`` is ``activation: none``). ``model.weights`` is the base model,
-``model.settings.adapter`` the folder of the adapter, which is merged when the weights are loaded;
-without it, ``model.weights`` is a checkpoint that has been merged already.
+``model.adapter`` the adapter, which is merged when the weights are loaded; without it,
+``model.weights`` is a checkpoint that has been merged already.
 
 The model reads images only: a document without one is rejected. Images in the queries are not
 part of its prompt.
@@ -18,7 +18,6 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.candidates.reasons import IMAGE_FETCH, IMAGE_LIMIT
-from pipeline.checkpoints.lora import AdaptedCheckpoint
 from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ModelError
 from pipeline.images.decoding import ImageSize
@@ -65,9 +64,6 @@ _ANSWERS: Final = ("True", "False")
 class MonoQwen2VLSettings(SpecialTokenSettings, ImageSettings):
     """Settings of the mono_qwen2_vl family."""
 
-    adapter: str | None = Field(
-        None, description="Local folder of the LoRA adapter; null: model.weights has it merged in."
-    )
     max_length: int | None = Field(
         None, ge=64, description="Tokens per pair; default: the model's positions."
     )
@@ -97,8 +93,6 @@ class MonoQwen2VL(WeightedReranker):
     score_scale = "probability"
 
     def __init__(self, *, checkpoint: Checkpoint, settings: MonoQwen2VLSettings) -> None:
-        if settings.adapter is not None:
-            checkpoint = AdaptedCheckpoint.of(checkpoint, settings.adapter)
         super().__init__(checkpoint=checkpoint, settings=settings)
         self.score_scale = "probability" if settings.activation == "softmax" else "logit"
         self.config = flat_config(checkpoint)

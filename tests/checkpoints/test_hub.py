@@ -98,3 +98,28 @@ def test_what_a_hub_does_not_have(hub: FakeHub, checkpoint: Path, tmp_path: Path
     assert done.returncode == 4, done.stderr
     assert f"'{REPO}' at revision v9 cannot be fetched" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_adapter_on_a_hub_brings_its_base_and_both_are_pinned(
+    hub: FakeHub, checkpoint: Path, goldens: Path, tmp_path: Path
+) -> None:
+    adapter = tmp_path / "adapter"
+    shutil.copytree(goldens / "lora-bert-tiny", adapter)
+    stated = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(
+        json.dumps(stated | {"base_model_name_or_path": REPO})
+    )
+    commits = {"revision": hub.publish(REPO, checkpoint)}
+    commits["adapter_revision"] = hub.publish("teams/our-adapter", adapter)
+    path = write(tmp_path / "in.parquet", long_table(queries=2), row_group_size=20)
+    sets = {"model.name": "teams/our-adapter", "input.path": path,
+            "output.path": tmp_path / "out", "ray.mode": "in_process"}  # fmt: skip
+    job = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
+    done = rerank(hub, tmp_path, "run", *job)
+    assert done.returncode == 0, done.stderr
+    assert f"teams/our-adapter is a LoRA adapter to {REPO}" in done.stderr
+    [run] = (folder for folder in (tmp_path / "out").iterdir() if folder.is_dir())
+    model = json.loads((run / "run.json").read_text())["config"]["model"]
+    assert {key: model[key] for key in commits} == commits
+    assert (model["weights"], model["adapter"]) == (REPO, "teams/our-adapter")
+    assert "adapter:adapter_model.safetensors" in (run / "run.json").read_text()
