@@ -37,14 +37,15 @@ def settled(model: ModelConfig) -> ModelConfig:
         return model
     if model.adapter is None:
         model = adapters.with_base(model)
-    if hub.is_hub_id(model.weights) and not hub.is_commit(model.revision):
-        commit = hub.commit_of(model.weights, model.revision)
+    weights = str(model.weights)
+    if hub.is_hub_id(weights) and not hub.is_commit(model.revision):
+        commit = hub.commit_of(weights, model.revision)
         model = model.model_copy(update={"revision": commit})
     if model.adapter is not None:
-        chosen = model.weights in (asked.weights, asked.name)
+        chosen = weights in (asked.weights, asked.name)
         model = adapters.settled_adapter(model, chosen=chosen)
     if model.family is not None:
         return model
-    family, why = family_of(locate(str(model.weights), model.revision))
+    family, why = family_of(locate(weights, model.revision))
     logger.info("model.family: %s, by %s", family, why)
     return model.model_copy(update={"family": family})

@@ -19,7 +19,7 @@ import pytest
 from pipeline.engine.families import find, names
 from pipeline.errors import ModelError
 from pipeline.networks.loading import nothing_fetched
-from pipeline.networks.network_config import network_config, plain_config
+from pipeline.networks.network_config import NOT_THE_NETWORK, network_config, plain_config
 from pipeline.rerankers.base import WeightedReranker
 from tests.makers import long_table, write
 
@@ -81,6 +81,12 @@ CHOICES: dict[str, Any] = {
     "dtype": "float16",
     "transformers_version": "99",
 }
+#: Every other key that is dropped; those left out here are read by a family, or have a test.
+CHOICES |= {
+    key: "evil/repository"
+    for key in sorted(NOT_THE_NETWORK - CHOICES.keys())
+    if key not in ("architectures", "auto_map", "sentence_transformers")
+}
 LABELS = ("id2label", "label2id", "auto_map")
 
 #: What is run with the stand-in and the module on the path: once, for all checkpoints.
@@ -94,6 +100,13 @@ from pipeline.errors import ModelError
 DOCUMENTS = ["trains leave every forty minutes", "creams with aloe", "short"]
 marker = Path(os.environ["MARKER"])
 found = {}
+
+def no_network(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system"):
+        marker.write_text(f"{event} {arguments}")
+        raise RuntimeError(f"{event} {arguments}")
+
+sys.addaudithook(no_network)
 for name, family, folder in json.load(open(sys.argv[1])):
     try:
         scores = load(folder, family=family, device="cpu").score("when do trains leave", DOCUMENTS)
@@ -185,6 +198,52 @@ def copy_with(folder: Path, name: str, keys: dict[str, Any]) -> Path:
     return copy
 
 
+#: What libraries read beside config.json, with what would make them import or fetch something.
+CODE = {
+    "trust_remote_code": True,
+    "auto_map": {
+        "AutoProcessor": "evil/repository--marker_module.Thing",
+        "AutoImageProcessor": "marker_module.Thing",
+        "AutoTokenizer": ["marker_module.Thing", "marker_module.Thing"],
+    },
+    "processor_class": "marker_module.Thing",
+    "image_processor_type": "marker_module.Thing",
+    "video_processor_type": "marker_module.Thing",
+    "feature_extractor_type": "marker_module.Thing",
+    "tokenizer_class": "marker_module.Thing",
+    "custom_generate": "evil/repository",
+}
+ARGUMENTS = {"trust_remote_code": True, "attn_implementation": "evil/kernel"}
+FILES: dict[str, dict[str, Any]] = {
+    "tokenizer_config.json": CODE,
+    "preprocessor_config.json": CODE,
+    "processor_config.json": CODE,
+    "video_preprocessor_config.json": CODE,
+    "generation_config.json": CODE,
+    "sentence_bert_config.json": {
+        "model_args": ARGUMENTS,
+        "tokenizer_args": {"trust_remote_code": True},
+        "config_args": {"trust_remote_code": True},
+    },
+    "adapter_config.json": {
+        "base_model_name_or_path": "evil/repository",
+        "auto_mapping": {"base_model_class": "Thing", "parent_library": "marker_module"},
+        "megatron_core": "marker_module",
+    },
+}
+
+
+def with_files(folder: Path) -> Path:
+    copy = Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-files")))
+    for name, keys in FILES.items():
+        path = copy / name
+        data = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        path.write_text(json.dumps(data | keys), "utf-8")
+    (copy / "chat_template.jinja").write_text("{{ ''.__class__.__mro__ }}")
+    (copy / "marker_module.py").write_text(IMPORTED)
+    return copy
+
+
 TOKENIZER = {
     "auto_map": {"AutoTokenizer": ["marker_module.Tokenizer", None]},
     "tokenizer_class": "marker_module.Tokenizer",
@@ -234,6 +293,7 @@ def found(
         asked.append([family, family, folder])
         asked.append([f"{family}+choices", family, copy_with(folder, "choices", CHOICES)])
         asked.append([f"{family}+auto_map", family, copy_with(folder, "auto_map", AUTO_MAP)])
+        asked.append([f"{family}+files", family, with_files(folder)])
     for number, (key, value) in enumerate(CHOICES.items()):
         copy = copy_with(checkpoints["qwen3_reranker"], f"one{number}", {key: value})
         asked.append([f"qwen3_reranker+{key}", "qwen3_reranker", copy])
@@ -275,6 +335,17 @@ def test_code_beside_a_network_is_passed_over_or_refused(
     assert marker is None
     if isinstance(result, str):
         assert "code of its own" in result or "family runs" in result
+    else:
+        assert json.dumps(result) == json.dumps(found[family][0])
+
+
+@pytest.mark.parametrize("family", sorted(CHECKPOINTS))
+def test_files_beside_a_network_choose_no_code(family: str, found: dict[str, Any]) -> None:
+    """Tokenizers, processors, generation, arguments of libraries, templates: data, or refused."""
+    result, marker = found[f"{family}+files"]
+    assert marker is None
+    if isinstance(result, str):
+        assert any(name in result for name in (*FILES, "chat_template")), result
     else:
         assert json.dumps(result) == json.dumps(found[family][0])
 
@@ -357,6 +428,11 @@ def test_runs_are_the_same_with_the_keys(
     assert len(tables[0]) == long_table(3, 3).num_rows
     for place in range(0, len(tables), 3):
         assert tables[place] == tables[place + 1] == tables[place + 2]
+
+
+def test_every_key_that_is_dropped_is_documented() -> None:
+    text = (ROOT / "docs/checkpoints.md").read_text("utf-8")
+    assert [key for key in sorted(NOT_THE_NETWORK) if f"`{key}`" not in text] == []
 
 
 def test_what_describes_the_network_is_kept_at_every_depth() -> None:
