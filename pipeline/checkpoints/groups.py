@@ -23,6 +23,7 @@ GROUP_OF: Final = {
     "qwen3_reranker": "decoder",
     "token_logit": "decoder",
     "decoder_classifier": "decoder",
+    "bidirectional_decoder": "decoder",
     "jina_v3": "listwise",
     "listwise_generation": "listwise",
     "pairwise": "listwise",
@@ -30,6 +31,7 @@ GROUP_OF: Final = {
     "bi_encoder": "bi-encoder",
     "jina_m0": "multimodal",
     "mono_qwen2_vl": "multimodal",
+    "qwen3_vl_reranker": "multimodal",
     "lexical": "other",
 }
 
