@@ -54,7 +54,8 @@ def evaluate(
 
     Raises:
         ConfigurationError: see :func:`~pipeline.ranking.measures.parse_measures`.
-        InputContractError: the run holds none of the judged queries: ids do not match.
+        InputContractError: the run holds none of the judged queries, or of those no judged
+            document: ids do not match.
     """
     parsed = parse_measures(measures)
     held = {query for query, ranking in run.rankings.items() if ranking}
@@ -65,6 +66,8 @@ def evaluate(
             f"in the judgements (such as {min(qrels, default=None)!r}), found such as "
             f"{min(held, default=None)!r}"
         )
+    if not any(document in qrels[query] for query in judged for document in run.rankings[query]):
+        raise _no_judged_document(run, qrels, judged)
     per_query = {repr(measure): dict.fromkeys(sorted(qrels), 0.0) for measure in parsed}
     relevance, scores = _no_negatives(qrels), run.scores(judged)
     for provider, supported in by_provider(parsed):
@@ -77,6 +80,19 @@ def evaluate(
         means={name: mean(values) for name, values in per_query.items()},
         missing=tuple(sorted(qrels.keys() - held)),
         unjudged=len(held) - len(judged),
+    )
+
+
+def _no_judged_document(
+    run: Run, qrels: Mapping[str, Mapping[str, int]], judged: Sequence[str]
+) -> InputContractError:
+    """Every measure of every order would be 0, which says nothing about the order."""
+    query = next((query for query in judged if qrels[query]), judged[0])
+    return InputContractError(
+        f"run '{run.name}': none of the documents in the lists of its {len(judged)} judged queries "
+        f"is judged, so there is nothing to measure; expected document ids as in the judgements "
+        f"(query {query!r}: such as {min(qrels[query], default=None)!r}), found such as "
+        f"{min(run.rankings[query])!r}; ids are compared character by character"
     )
 
 

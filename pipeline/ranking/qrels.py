@@ -18,6 +18,17 @@ _MOST_SHOWN: Final = 80
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
+#: A grade as spreadsheets and data frames write it where the column held floats.
+_WHOLE = re.compile(r"([+-]?[0-9]{1,18})\.0*")
+
+#: What files begin with that are taken for judgements now and then, and what they are.
+_OTHER_KINDS: Final = {
+    b"PAR1": "Parquet; write it as text",
+    b"\x1f\x8b": "gzip; decompress it",
+    b"\x28\xb5\x2f\xfd": "Zstandard; decompress it",
+    b"PK\x03\x04": "a ZIP archive; unpack it",
+}
+
 
 def read_qrels(data: bytes | str, source: str) -> dict[str, dict[str, int]]:
     """Parse judgements, blank or tab separated.
@@ -32,10 +43,10 @@ def read_qrels(data: bytes | str, source: str) -> dict[str, dict[str, int]]:
 
     Returns:
         Relevance by query id and document id, in the order of the file, never empty. Relevance is
-        an integer; 0 and below is not relevant. Ids are strings.
+        an integer, which may be written as ``2.0``; 0 and below is not relevant. Ids are strings.
 
     Raises:
-        InputContractError: a line has another form, a relevance is not an integer within
+        InputContractError: a line has another form, a relevance is not a whole number within
             ±:data:`MAX_RELEVANCE`, a document is judged twice differently, or nothing is judged.
     """
     qrels: dict[str, dict[str, int]] = {}
@@ -87,7 +98,16 @@ def parse_integer(text: str) -> int | None:
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
+def parse_grade(text: str) -> int | None:
+    """The whole number that ``2`` or ``2.0`` stands for; None for anything else."""
+    whole = _WHOLE.fullmatch(text)
+    return parse_integer(whole[1] if whole else text)
+
+
 def _decoded(data: bytes, source: str) -> str:
+    for beginning, kind in _OTHER_KINDS.items():
+        if data.startswith(beginning):
+            raise InputContractError(f"{source}, line 1: expected UTF-8 text, found {kind}")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -111,7 +131,7 @@ def _judgement(line: str, form: str, place: str) -> tuple[str, str, int]:
             f"{place}: expected {count} fields '{form}', found {len(fields)}: {shown(line.strip())}"
             f"{hint if len(fields) == 3 else ''}"
         )
-    relevance = parse_integer(fields[-1])
+    relevance = parse_grade(fields[-1])
     if relevance is None or abs(relevance) > MAX_RELEVANCE:
         raise InputContractError(
             f"{place}: expected an integer relevance from -{MAX_RELEVANCE} to {MAX_RELEVANCE} as "

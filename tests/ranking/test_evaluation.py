@@ -70,6 +70,15 @@ def test_long_rankings_stay_in_order() -> None:
     assert result.means["RR"] == pytest.approx(1 / 70_000, rel=1e-9)
 
 
+def test_a_run_without_any_judged_document_is_refused() -> None:
+    qrels = {"q1": {"D1.txt": 1, "D2.txt": 0}, "q2": {}}
+    with pytest.raises(InputContractError) as raised:
+        evaluate(Run("x", {"q1": ["d1", "d2"], "q2": ["d1"], "q3": ["D1.txt"]}), qrels, ["RR"])
+    assert "query 'q1': such as 'D1.txt'), found such as 'd1'" in str(raised.value)
+    barely = evaluate(Run("x", {"q1": ["d1", "D2.txt"]}), qrels, ["RR"])
+    assert barely.means["RR"] == 0.0
+
+
 def test_missing_queries_count_as_zero_and_unjudged_ones_not_at_all() -> None:
     qrels = {"q1": {"a": 1}, "q2": {"a": 1}, "q3": {"a": 1}, "q4": {"a": 0}}
     run = Run("x", {"q1": ["a"], "q3": [], "q4": ["a"], "new": ["a"], "newer": ["a"]})

@@ -26,6 +26,11 @@ def test_forms(text: str) -> None:
     assert read_qrels(text.encode(), "qrels.tsv") == expected
 
 
+def test_grades_of_a_column_of_floats_are_grades() -> None:
+    text = "q1 0 d1 1.0\nq1 0 d2 2.\nq1 0 d3 -0.0\nq1 0 d1 1\n"
+    assert read_qrels(text, "x") == {"q1": {"d1": 1, "d2": 2, "d3": 0}}
+
+
 def test_integer_ids_stay_as_they_are_written() -> None:
     assert read_qrels("007 0 0042 1\n", "x") == {"007": {"0042": 1}}
 
@@ -48,7 +53,8 @@ def test_the_same_judgement_twice_is_one() -> None:
         ("q1 0 d1 1\nq1 0 d2\n", 2, "expected 4 fields 'query_id 0 doc_id relevance', found 3"),
         ("q1 d1 1\n", 1, "three columns need the header 'query-id corpus-id score'"),
         ("\nq1 0 d1 1 more\n", 2, "found 5"),
-        ("q1 0 d1 1.0\n", 1, "expected an integer relevance"),
+        ("q1 0 d1 1.5\n", 1, "expected an integer relevance"),
+        ("q1 0 d1 1e0\n", 1, "expected an integer relevance"),
         ("q1 0 d1 1_0\n", 1, "found '1_0'"),
         ("q1 0 d1 ٣\n", 1, "expected an integer relevance"),
         ("q1 0 d1 1000001\n", 1, "from -1000000 to 1000000"),
@@ -56,6 +62,7 @@ def test_the_same_judgement_twice_is_one() -> None:
         ("query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n", 2, "expected 3 fields"),
         (b"q1 0 d1 1\nq1 0 \xff 1\n", 2, "found byte 0xff"),
         (b"\x1f\x8b\x08", 1, "decompress"),
+        (b"PAR1\x15\x04", 1, "found Parquet; write it as text"),
     ],
 )
 def test_a_bad_line_is_named(data: bytes | str, line: int, expected: str) -> None:
