@@ -19,7 +19,13 @@ from pipeline.execution.runs.run_folder import find_run
 from pipeline.ranking.comparison import compare
 from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels
-from pipeline.ranking.runs import Run, first_stage_run, parse_trec_run, ranked_run
+from pipeline.ranking.runs import (
+    Run,
+    first_stage_run,
+    named_once,
+    parse_trec_run,
+    ranked_run,
+)
 from pipeline.reports.evaluation_table import (
     as_json,
     changes_table,
@@ -28,7 +34,13 @@ from pipeline.reports.evaluation_table import (
 )
 from pipeline.storage.store import is_folder, read_bytes
 
-_COLUMNS = (schema.QUERY_ID, schema.DOC_ID, schema.RANK, schema.FIRST_STAGE_RANK)
+_COLUMNS = (
+    schema.QUERY_ID,
+    schema.DOC_ID,
+    schema.RANK,
+    schema.FIRST_STAGE_RANK,
+    schema.REASON,
+)
 
 
 def evaluate_run(
@@ -76,7 +88,7 @@ def _runs(path: str) -> tuple[Run | None, Run]:
     """First stage and reranked order of one of our runs; a TREC run has only itself."""
     if not is_folder(path):
         return None, parse_trec_run(read_bytes(path), path, path.rsplit("/", 1)[-1])
-    table = read_ranked(find_run(path), columns=_COLUMNS)
+    table = named_once(read_ranked(find_run(path), columns=_COLUMNS))
     return first_stage_run(table, "first stage"), ranked_run(table, "reranked")
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.errors import InputContractError
@@ -61,6 +63,31 @@ def first_stage_run(table: pa.Table, name: str) -> Run:
         InputContractError: a column is missing or holds nulls, or a document is twice in a query.
     """
     return _run_by(table, schema.FIRST_STAGE_RANK, name)
+
+
+def named_once(table: pa.Table) -> pa.Table:
+    """The rows of a ranked output that name a document of a list, each document once.
+
+    A candidate without an id, or whose id stands in its list before, keeps its row in the output,
+    with a reason in place of a score; it has no place in an order of documents. Rows without a
+    reason all stay: what is wrong with those, a run refuses.
+
+    Args:
+        table: at least query_id, doc_id and reason; the row of a list that is kept comes first.
+    """
+    table = table.combine_chunks()
+    rejected = pc.is_valid(table.column(schema.REASON)).to_numpy()
+    if not rejected.any():
+        return table
+    queries, docs = (table.column(name).to_pylist() for name in (schema.QUERY_ID, schema.DOC_ID))
+    pairs = list(zip(queries, docs, strict=True))
+    seen = {pair for pair, out in zip(pairs, rejected.tolist(), strict=True) if not out}
+    kept = ~rejected
+    for row in np.flatnonzero(rejected).tolist():
+        if None not in pairs[row] and pairs[row] not in seen:
+            seen.add(pairs[row])
+            kept[row] = True
+    return table.filter(pa.array(kept))
 
 
 def parse_trec_run(data: bytes | str, source: str, name: str) -> Run:

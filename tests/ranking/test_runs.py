@@ -7,7 +7,13 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import InputContractError
-from pipeline.ranking.runs import Run, first_stage_run, parse_trec_run, ranked_run
+from pipeline.ranking.runs import (
+    Run,
+    first_stage_run,
+    named_once,
+    parse_trec_run,
+    ranked_run,
+)
 
 
 def ranked(**columns: object) -> pa.Table:
@@ -28,6 +34,23 @@ def test_ranked_output_gives_both_orders() -> None:
     table = ranked()
     assert ranked_run(table, "new") == Run("new", {"7": ["b", "a", "c"], "12": ["a"]})
     assert first_stage_run(table, "old").rankings == {"7": ["a", "c", "b"], "12": ["a"]}
+
+
+def test_candidates_without_an_id_and_repeated_ones_have_no_place_in_an_order() -> None:
+    table = pa.table(
+        {
+            "query_id": pa.array([7, 7, 7, 7, 7, 7, None]),
+            "doc_id": pa.array(["b", "a", "b", "c", "c", None, "a"]),
+            "rank": pa.array([1, 2, 3, 4, 5, 6, 1], pa.int32()),
+            "reason": [None, None, "duplicate_document", "null_text", "null_text", "null_doc_id",
+                       "null_query_id"],
+        }
+    )  # fmt: skip
+    assert ranked_run(named_once(table), "x").rankings == {"7": ["b", "a", "c"]}
+    assert ranked_run(named_once(ranked()), "x") == ranked_run(ranked(), "x")
+    twice = table.set_column(3, "reason", pa.nulls(7, pa.string())).slice(0, 3)
+    with pytest.raises(InputContractError, match="listed twice"):
+        ranked_run(named_once(twice), "x")
 
 
 def test_row_order_and_chunks_do_not_matter() -> None:
