@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, KeysView, Mapping, Set
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any
@@ -224,7 +224,8 @@ def _texts(documents: Documents) -> list[str | None]:
         raise ConfigurationError(
             f"documents: a single {type(documents).__name__}; give a list of texts, e.g. [text]"
         )
-    if isinstance(documents, (Mapping, Set)) or getattr(documents, "ndim", 1) != 1:
+    unordered = isinstance(documents, (Mapping, Set)) and not isinstance(documents, KeysView)
+    if unordered or getattr(documents, "ndim", 1) != 1:
         raise ConfigurationError(
             f"documents: {type(documents).__name__} is no sequence of texts; give a list of them, "
             "such as one column of a table"

@@ -55,6 +55,9 @@ class Card(enum.StrEnum):
         lambda texts: pd.Series(texts, dtype="category"),
         lambda texts: pd.DataFrame({"text": texts})["text"],
         pd.Index,
+        lambda texts: dict(enumerate(texts)).values(),
+        lambda texts: dict.fromkeys(texts).keys(),
+        lambda texts: pa.table({"text": texts})["text"],
         lambda texts: [Text(text) for text in texts],
     ],
 )
@@ -105,6 +108,7 @@ def test_top_k_that_is_no_count_is_refused(lexical: Ranker, top_k: Any) -> None:
         (QUERY, b"bytes", r"documents: a single bytes"),
         (QUERY, {"a": 1}, r"documents: dict is no sequence"),
         (QUERY, {"a"}, r"documents: set is no sequence"),
+        (QUERY, {"a": "b"}.items(), r"documents: dict_items is no sequence"),
         (QUERY, 3, r"documents: int, expected a sequence"),
         (QUERY, None, r"documents: NoneType, expected a sequence"),
         (QUERY, pd.DataFrame({"text": TEXTS}), r"documents: DataFrame is no sequence"),
