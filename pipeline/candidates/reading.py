@@ -33,6 +33,9 @@ from pipeline.candidates.partitions import repeated
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet.limits import DecodeBudget
 
+#: Files, the first row of each batch in its file, and the batch.
+Batches = Iterable[tuple[InputFile, int, pa.RecordBatch]]
+
 #: What a candidate takes beside its values while its unit is at work: reasons, ranks, places.
 _CANDIDATE_BYTES = 128
 
@@ -55,15 +58,35 @@ def read_lists(source: Input, start: int, stop: int, *, separator: str = " ") ->
     """
     budget = DecodeBudget(max_expansion=source.max_expansion)
     if source.columns.layout == "nested":
-        lists = _nested_lists(source, start, stop, separator, budget)
+        lists = _nested_lists(source.batches(start, stop, budget=budget), separator, budget)
     else:
         rows = _long_rows(source, start, stop, separator, budget)
         lists = group_rows(rows.queries, rows.documents)
-        if schema.REASON in source.columns.candidate:
-            # Of a query without candidates a staged copy has one row, which says so.
+        if _may_be_empty(source):
             lists = lists.without(reasons.NO_CANDIDATES)
     _refuse_split_queries(lists, source, start, stop)
     return lists
+
+
+def lists_of(source: Input, batches: Batches, *, separator: str = " ") -> CandidateLists:
+    """The candidate lists of whole queries, whose rows come batch by batch, in order.
+
+    Args:
+        source: the opened input.
+        batches: as :meth:`pipeline.candidates.inputs.Input.batches` gives them, at least one.
+        separator: joins several text columns.
+
+    Raises:
+        InputContractError: a value does not fit its column, a file is damaged, or has changed.
+    """
+    budget = DecodeBudget(max_expansion=source.max_expansion)
+    if source.columns.layout == "nested":
+        return _nested_lists(batches, separator, budget)
+    rows = _Rows.joined(
+        _flat_rows(file, row, batch, separator, budget) for file, row, batch in batches
+    )
+    lists = group_rows(rows.queries, rows.documents)
+    return lists.without(reasons.NO_CANDIDATES) if _may_be_empty(source) else lists
 
 
 def gathered_lists(source: Input, start: int, stop: int, *, separator: str = " ") -> CandidateLists:
@@ -78,7 +101,7 @@ def gathered_lists(source: Input, start: int, stop: int, *, separator: str = " "
     """
     budget = DecodeBudget(max_expansion=source.max_expansion)
     if source.columns.layout == "nested":
-        return _nested_lists(source, start, stop, separator, budget)
+        return _nested_lists(source.batches(start, stop, budget=budget), separator, budget)
     rows = _Rows.joined(
         _flat_rows(file, row, batch, separator, budget)
         for file, row, batch in source.batches(start, stop, budget=budget)
@@ -189,11 +212,14 @@ def _flat_rows(
     )
 
 
-def _nested_lists(
-    source: Input, start: int, stop: int, separator: str, budget: DecodeBudget
-) -> CandidateLists:
+def _may_be_empty(source: Input) -> bool:
+    """Of a query without candidates a staged copy has one row, which says so."""
+    return schema.REASON in source.columns.candidate
+
+
+def _nested_lists(batches: Batches, separator: str, budget: DecodeBudget) -> CandidateLists:
     queries, documents, lengths = [], [], []
-    for file, row, batch in source.batches(start, stop, budget=budget):
+    for file, row, batch in batches:
         columns = file.columns
         place = _place(file, np.arange(row, row + batch.num_rows))
         listed = str(columns.candidates)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.ranking.overlap import rank_biased_overlap
+
 _TOP: Final = 10
 
+#: Ranks that rank-biased overlap looks at.
+_DEPTH: Final = 100
+
 Floats = npt.NDArray[np.float32]
+Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 
@@ -41,6 +48,68 @@ def agreement(first: Floats, second: Floats, offsets: Int64s) -> Agreement:
         overlap=float(np.mean([top_overlap(a, b) for a, b in lists])),
         tau=float(np.mean([kendall_tau(a, b) for a, b in lists])),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderAgreement:
+    """Of two orders of the same lists, averaged over those of two documents or more.
+
+    Attributes:
+        lists: how many these are; where there are none, the figures are 1.
+        rbo: extrapolated rank-biased overlap of the first 100 ranks, see
+            :mod:`pipeline.ranking.overlap`.
+        overlap: share of the first ten ranks that both fill with the same documents.
+        tau: Kendall's tau over all pairs of documents, -1 to 1.
+    """
+
+    lists: int
+    rbo: float
+    overlap: float
+    tau: float
+
+
+def order_agreement(first: Int32s, second: Int32s, lists: Int64s) -> OrderAgreement:
+    """Compare two orders of the same candidate lists.
+
+    Args:
+        first: int32 [N], ranks of documents within their lists, none twice in a list; they need
+            not be without gaps.
+        second: int32 [N], those of the other order.
+        lists: int64 [N], ascending: the list that each document stands in.
+    """
+    _, counts = np.unique(lists, return_counts=True)
+    several = counts > 1
+    if not several.any():
+        return OrderAgreement(lists=0, rbo=1.0, overlap=1.0, tau=1.0)
+    kept = np.repeat(several, counts)
+    ours, theirs = (_places(ranks, lists)[kept] for ranks in (first, second))
+    lengths = counts[several]
+    rbo = rank_biased_overlap(
+        (lengths, lengths),
+        np.repeat(np.arange(len(lengths)), lengths),
+        (ours, theirs),
+        depths=(_DEPTH,),
+    )
+    # Places as scores: the best has the highest, and none are equal.
+    scores = [
+        (-ours[a:b].astype(np.float32), -theirs[a:b].astype(np.float32))
+        for a, b in pairwise(np.append(0, np.cumsum(lengths)).tolist())
+    ]
+    return OrderAgreement(
+        lists=len(lengths),
+        rbo=float(np.mean(rbo)),
+        overlap=float(np.mean([top_overlap(a, b) for a, b in scores])),
+        tau=float(np.mean([kendall_tau(a, b) for a, b in scores])),
+    )
+
+
+def _places(ranks: Int32s, lists: Int64s) -> Int64s:
+    """int64 [N]: 1, 2, … within each list by rank."""
+    order = np.lexsort((ranks, lists))
+    ordered = lists[order]
+    places = np.empty(len(ranks), dtype=np.int64)
+    places[order] = np.arange(len(order)) - np.searchsorted(ordered, ordered) + 1
+    return places
 
 
 def top_overlap(first: Floats, second: Floats) -> float:
