@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import jobs.bench
+import jobs.compare
 import jobs.demo
 import jobs.diff
 import jobs.distill
@@ -49,6 +50,7 @@ app.command("rollback")(jobs.rollback.rollback_publication)
 app.command("feed")(jobs.feed.feed)
 app.command("gc")(jobs.gc.gc)
 app.command("evaluate")(jobs.evaluate.evaluate_run)
+app.command("compare")(jobs.compare.compare)
 app.command("diff")(jobs.diff.diff)
 app.command("distill")(jobs.distill.distill_runs)
 app.command("export")(jobs.export.export)

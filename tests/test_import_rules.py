@@ -51,6 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.distillation.sets", "pipeline.inspection"),
     ("pipeline.distillation",),
     ("pipeline.demo", "pipeline.bench", "pipeline.distillation.student"),
+    ("pipeline.comparison",),
     ("jobs",),
     ("pipeline.commands",),
     ("pipeline.cli",),
