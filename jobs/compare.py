@@ -11,6 +11,7 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -85,6 +86,7 @@ def compare(
     """Say which of several models ranks a sample of an input best, and how fast each is here."""
     with command():
         from pipeline.comparison.compare import Asked, compare_models
+        from pipeline.comparison.named import named_models
         from pipeline.comparison.plot import require_plot
         from pipeline.reports.compare_table import compare_tables
 
@@ -92,9 +94,10 @@ def compare(
             raise ConfigurationError("--measure and --baseline need --qrels")
         if to is not None and qrels is not None:
             require_plot()
+        named = named_models(models or [])
         asked = Asked(
-            job=_job(config, overrides, models or [], limit),
-            models=models or [],
+            job=_job(config, overrides, limit, a_model=named[0].name),
+            models=named,
             sample=sample,
             seed=seed,
             qrels=None if qrels is None else read_qrels(read_bytes(qrels), qrels),
@@ -112,9 +115,11 @@ def compare(
 
 
 def _job(
-    config: Any, overrides: list[str] | None, models: list[str], limit: int | None
+    config: Path | None, overrides: list[str] | None, limit: int | None, *, a_model: str
 ) -> JobConfig:
     """The job whose input, device and precision are used, and not its model.
+
+    Where there is no file, ``a_model`` takes the place of the model that every job has.
 
     Raises:
         ConfigurationError: a setting is wrong, or would be of no use.
@@ -126,8 +131,8 @@ def _job(
                 "NAME,KEY=VALUE, such as 'bge-reranker-base,max_length=256'"
             )
     given = list(overrides or [])
-    if config is None and models:
-        given.append(f"model.name={models[0].split(',')[0]}")
+    if config is None:
+        given.append(f"model.name={a_model}")
     return read_config(JobConfig, config, given, limit=limit)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.bench.machine import load_average, machine, versions
 from pipeline.comparison.contender import Candidate, Contender
-from pipeline.comparison.named import named_models
+from pipeline.comparison.named import NamedModel
 from pipeline.comparison.orders import FIRST_STAGE, Orders
 from pipeline.comparison.quality import Qrels, Quality, quality
 from pipeline.comparison.sample import Sample, draw
@@ -28,7 +28,7 @@ class Asked:
 
     Attributes:
         job: input, device, precision and threads; its model is not among the compared ones.
-        models: as ``--model`` takes them, see :class:`pipeline.comparison.named.NamedModel`.
+        models: at least one.
         sample: queries to draw.
         seed: that they are drawn with.
         qrels: relevance judgements; None: speed and agreement only.
@@ -38,7 +38,7 @@ class Asked:
     """
 
     job: JobConfig
-    models: Sequence[str]
+    models: Sequence[NamedModel]
     sample: int
     seed: int
     qrels: Qrels | None
@@ -59,16 +59,18 @@ def compare_models(asked: Asked) -> dict[str, Any]:
         RerankError: whatever a run of one of the models would be refused for.
     """
     set_retry_policy(asked.job.storage)
-    named = named_models(asked.models)
-    if asked.baseline not in (FIRST_STAGE, *(model.label for model in named)):
+    labels = [model.label for model in asked.models]
+    if asked.baseline not in (FIRST_STAGE, *labels):
         raise ConfigurationError(
             f"--baseline {asked.baseline}: expected {FIRST_STAGE}, or one of the models as it is "
-            f"named: {', '.join(model.label for model in named)}"
+            f"named: {', '.join(labels)}"
         )
     if asked.qrels is not None:
         parse_measures(asked.measures)
-    candidates = [Candidate.of(model, asked.job, asked.allow_code) for model in named]
+    candidates = [Candidate.of(model, asked.job, asked.allow_code) for model in asked.models]
     sample = draw(asked.job, count=asked.sample, seed=asked.seed, qrels=asked.qrels)
+    if asked.qrels is not None:  # ids that do not match are noticed before anything is scored
+        quality(Orders.of(sample.lists, {}), sample.query_ids, asked.qrels, asked.measures)
     use_threads(asked.job.replicas.num_cpus)
     contenders = [candidate.loaded() for candidate in candidates]
     load_before = load_average()
