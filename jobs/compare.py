@@ -23,10 +23,10 @@ from jobs.command import (
     Overrides,
     allowed,
     command,
-    read_config,
+    read_any_job,
     run_job,
 )
-from pipeline.config import JobConfig
+from pipeline.config import JobConfig, RefreshConfig
 from pipeline.errors import ConfigurationError
 from pipeline.ranking.qrels import read_qrels
 from pipeline.reports.terminal import Terminal
@@ -133,7 +133,13 @@ def _job(
     given = list(overrides or [])
     if config is None:
         given.append(f"model.name={a_model}")
-    return read_config(JobConfig, config, given, limit=limit)
+    job = read_any_job(config, given, limit=limit)
+    if isinstance(job, RefreshConfig):
+        raise ConfigurationError(
+            f"{config}: has a section 'refresh'; models are compared on one input, so give a job "
+            "without that section"
+        )
+    return job
 
 
 def _write(folder: str, report: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 
 Report = Mapping[str, Any]
 
-_POINT, _LINE = "#1b6e53", "#9aa5ad"
+_LINE: Final = "#9aa5ad"
 
-#: Share of the width past which a name stands left of its point, so that it stays on the picture.
-_TO_THE_RIGHT: Final = 0.6
+#: Okabe and Ito's colours, which colour-blind readers tell apart, each with a shape of its own.
+_COLOURS: Final = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000",
+)  # fmt: skip
+_MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def require_plot() -> None:
@@ -46,8 +50,9 @@ def quality_speed_plot(report: Report, kind: Literal["svg", "png"]) -> bytes:
     from matplotlib.figure import Figure
 
     with rc_context({"svg.hashsalt": "rerank", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        figure = Figure(figsize=(7.5, 4.2 + 0.2 * len(report["models"])), layout="constrained")
         _draw(figure.subplots(), report)
+        figure.legend(loc="outside upper left", frameon=False)
         sink = io.BytesIO()
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
         figure.savefig(sink, format=kind, dpi=150, metadata=metadata)
@@ -57,34 +62,25 @@ def quality_speed_plot(report: Report, kind: Literal["svg", "png"]) -> bytes:
 def _draw(axes: Axes, report: Report) -> None:
     from matplotlib.ticker import LogFormatter
 
-    measure, models = report["measures"][0], report["models"]
+    measure = report["measures"][0]
     before = report["first_stage"]["measures"][measure]["mean"]
-    axes.axhline(before, color=_LINE, linestyle="--", linewidth=1, zorder=1)
-    axes.annotate(
-        f"first stage {before:.4f}", (1, before), xycoords=("axes fraction", "data"),
-        xytext=(-4, 3), textcoords="offset points", ha="right", color="#5c666d",
-    )  # fmt: skip
-    for model in models:
+    axes.axhline(
+        before, color=_LINE, linestyle="--", linewidth=1, label=f"first stage {before:.4f}"
+    )
+    looks = itertools.cycle(zip(_COLOURS, _MARKERS, strict=True))
+    for model, (colour, marker) in zip(report["models"], looks, strict=False):
         found, speed = model["measures"][measure], model["speed"]
         x, y = speed["documents_per_s"], found["mean"]
         low, high = found["interval"] or (y, y)
         axes.errorbar(
             x, y, xerr=[[max(0.0, x - speed["least"])], [max(0.0, speed["most"] - x)]],
-            yerr=[[y - low], [high - y]],
-            fmt="o", color=_POINT, ecolor=_LINE, elinewidth=1, zorder=2,
+            yerr=[[y - low], [high - y]], fmt=marker, color=colour, elinewidth=0.8,
+            label=f"{model['name']} {y:.4f}".replace("$", r"\$"),
         )  # fmt: skip
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
-    axes.margins(x=0.25, y=0.12)
-    for model in models:
-        x, y = model["speed"]["documents_per_s"], model["measures"][measure]["mean"]
-        left = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[0]
-        on_right = left > _TO_THE_RIGHT
-        axes.annotate(
-            model["name"].replace("$", r"\$"), (x, y), xytext=(-7 if on_right else 7, 6),
-            textcoords="offset points", ha="right" if on_right else "left",
-        )  # fmt: skip
+    axes.margins(x=0.1)
     axes.spines[["top", "right"]].set_visible(False)
     machine = report["machine"]
     axes.set_xlabel(f"documents per second, {machine.get('gpu', machine['cpu'])} (log)")

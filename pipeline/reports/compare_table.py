@@ -70,7 +70,7 @@ def _speed_table(report: Report) -> Table:
             Text(visible(model["model"]["family"])),
             speed(figures["documents_per_s"]),
             f"{speed(figures['least'])}–{speed(figures['most'])}",
-            f"{figures['times_the_first']:.2f}×",
+            _times(figures["times_the_first"]),
             speed(figures["tokens_per_s"]),
             f"{figures['tokens_per_document']:,.0f}",
             _NONE if model["cut"] is None else percent(model["cut"] / model["documents"]),
@@ -123,6 +123,10 @@ def _notes(report: Report) -> Text:
 
 def _named(name: str) -> Text:
     return Text(visible(name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"))
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
 
 
 def _interval(interval: Sequence[float] | None) -> str:

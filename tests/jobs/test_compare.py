@@ -116,7 +116,7 @@ def test_the_files_are_the_report_and_the_plot(report: dict[str, Any], collectio
     assert written == report
     assert (collection / "found" / "quality-speed.png").read_bytes().startswith(b"\x89PNG")
     drawn = (collection / "found" / "quality-speed.svg").read_text()
-    assert ">lexical<" in drawn
+    assert ">lexical 0." in drawn
     assert "nDCG@10, 15 queries" in drawn
 
 
@@ -149,6 +149,15 @@ def test_without_judgements_it_is_speed_and_likeness(collection: Path) -> None:
     assert "overlap" in done.stdout
 
 
+def test_a_single_query_has_no_intervals(collection: Path) -> None:
+    judged = ["--qrels", collection / "qrels.tsv", "--to", collection / "one"]
+    found = told(compare(collection, "--model", "lexical", "--sample", "1", *judged, "--json"))
+    [pair] = found["pairs"]
+    assert pair["measures"]["nDCG@10"]["interval"] is None
+    assert pair["measures"]["nDCG@10"]["p_holm"] is None
+    assert (collection / "one" / "quality-speed.svg").exists()
+
+
 def test_a_table_for_people(collection: Path) -> None:
     judged = ["--qrels", collection / "qrels.tsv", "--measure", "P@3"]
     done = compare(collection, "--model", "lexical", *judged, "--sample", "5")
@@ -165,6 +174,7 @@ def test_a_table_for_people(collection: Path) -> None:
         ([], 2, "--model: name at least one"),
         (["--model", "lexical", "--measure", "RR"], 2, "--measure and --baseline need --qrels"),
         (["--model", "lexicall"], 2, "--model lexicall: model.name: no model card 'lexicall'"),
+        (["--model", "lexical", "--set", "refresh={}"], 2, "has a section 'refresh'"),
         (["--model", "lexical,depth=3"], 2, "--model lexical,depth=3: unknown key"),
         (["--model", "lexical", "--set", "model.sha256=0"], 2, "write --model NAME,KEY=VALUE"),
         (["--model", "lexical", "--qrels", "Q", "--baseline", "bm25"], 2, "expected first_stage"),
