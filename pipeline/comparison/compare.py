@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.bench.machine import load_average, machine, versions
-from pipeline.comparison.contender import Candidate, Contender
+from pipeline.comparison.loading import CheckedModel, LoadedModel
 from pipeline.comparison.named import NamedModel
 from pipeline.comparison.orders import FIRST_STAGE, Orders
 from pipeline.comparison.quality import Qrels, Quality, quality
@@ -67,25 +67,25 @@ def compare_models(asked: Asked) -> dict[str, Any]:
         )
     if asked.qrels is not None:
         parse_measures(asked.measures)
-    candidates = [Candidate.of(model, asked.job, asked.allow_code) for model in asked.models]
+    checked = [CheckedModel.of(model, asked.job, asked.allow_code) for model in asked.models]
     sample = draw(asked.job, count=asked.sample, seed=asked.seed, qrels=asked.qrels)
     if asked.qrels is not None:  # ids that do not match are noticed before anything is scored
         quality(Orders.of(sample.lists, {}), sample.query_ids, asked.qrels, asked.measures)
     use_threads(asked.job.replicas.num_cpus)
-    contenders = [candidate.loaded() for candidate in candidates]
+    models = [model.loaded() for model in checked]
     load_before = load_average()
     shown, _ = sample.lists.scoreable()
-    measured = score_all(contenders, shown)
-    scores = {c.label: m.scores for c, m in zip(contenders, measured, strict=True)}
+    measured = score_all(models, shown)
+    scores = {c.label: m.scores for c, m in zip(models, measured, strict=True)}
     orders = Orders.of(sample.lists, scores)
     found = None
     if asked.qrels is not None:
         found = quality(orders, sample.query_ids, asked.qrels, asked.measures)
-    return _report(asked, sample, contenders, measured, orders, found, load_before)
+    return _report(asked, sample, models, measured, orders, found, load_before)
 
 
 def _report(
-    asked: Asked, sample: Sample, contenders: Sequence[Contender], measured: Sequence[Measured],
+    asked: Asked, sample: Sample, models: Sequence[LoadedModel], measured: Sequence[Measured],
     orders: Orders, found: Quality | None, load_before: list[float],
 ) -> dict[str, Any]:  # fmt: skip
     device = device_kind(asked.job.replicas.num_gpus)
@@ -102,31 +102,31 @@ def _report(
         "baseline": asked.baseline,
         "measures": [] if found is None else list(found.measures),
         "judged_queries": 0 if found is None else found.queries,
-        "hopeless_queries": 0 if found is None else found.hopeless,
+        "queries_without_relevant": 0 if found is None else found.without_relevant,
         "first_stage": orders_of.get(FIRST_STAGE, {}),
         "models": [
-            _described(contender, one, measured[0]) | orders_of.get(contender.label, {})
-            for contender, one in zip(contenders, measured, strict=True)
+            _described(model, one, measured[0]) | orders_of.get(model.label, {})
+            for model, one in zip(models, measured, strict=True)
         ],
         "pairs": pairs,
     }
     return report | {"warnings": warnings_of(report)}
 
 
-def _described(contender: Contender, measured: Measured, first: Measured) -> dict[str, Any]:
+def _described(model: LoadedModel, measured: Measured, first: Measured) -> dict[str, Any]:
     """A model, what it gave, and what it took."""
-    identity = asdict(contender.identity)
+    identity = asdict(model.identity)
     del identity["files"], identity["images"]
     wall = sum(cost.wall_s for cost in measured.costs)
     cpu = sum(cost.cpu_s for cost in measured.costs)
     documents, counted = sum(measured.documents), measured.counted
     return {
-        "name": contender.label,
+        "name": model.label,
         "model": identity,
         "documents": len(measured.scores),
         "cut": measured.cut,
         "not_scored": dict(sorted(Counter(code for code in measured.codes if code).items())),
-        "load_s": contender.load_s,
+        "load_s": model.load_s,
         "speed": {
             "documents_per_s": documents / wall,
             "least": min(measured.speeds),

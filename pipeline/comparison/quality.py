@@ -26,14 +26,15 @@ class Quality:
         evaluations: of each order, the first stage first.
         judged: mean share of each order's first ten documents that are judged, by its name.
         pairs: every two orders, measure by measure.
-        hopeless: queries without a relevant document among their candidates, which no order helps.
+        without_relevant: queries without a relevant document among their candidates, which no
+            order helps.
     """
 
     measures: tuple[str, ...]
     evaluations: tuple[Evaluation, ...]
     judged: Mapping[str, float]
     pairs: tuple[OrderPair, ...]
-    hopeless: int
+    without_relevant: int
 
     @property
     def queries(self) -> int:
@@ -77,7 +78,7 @@ def quality(
         name: evaluate(orders.run(name), ours, [JUDGED]).means[JUDGED] for name in orders.ranks
     }
     lists = orders.run(FIRST_STAGE).rankings
-    helped = [
+    with_relevant = [
         query_id
         for query_id, grades in ours.items()
         if any(grades.get(document, 0) > 0 for document in lists.get(query_id, ()))
@@ -87,5 +88,5 @@ def quality(
         evaluations=evaluations,
         judged=judged,
         pairs=tuple(compare_all(evaluations)),
-        hopeless=len(ours) - len(helped),
+        without_relevant=len(ours) - len(with_relevant),
     )

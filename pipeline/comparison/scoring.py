@@ -20,7 +20,7 @@ from pipeline import schema
 from pipeline.bench.measuring import Cost
 from pipeline.bench.workloads import part
 from pipeline.candidates.lists import CandidateLists
-from pipeline.comparison.contender import Contender
+from pipeline.comparison.loading import LoadedModel
 from pipeline.engine.scoring import Scoreable
 from pipeline.engine.statistics import Statistics
 
@@ -69,28 +69,28 @@ class Measured:
         return statistics.median(theirs.wall_s / ours.wall_s for ours, theirs in pairs)
 
 
-def score_all(contenders: Sequence[Contender], lists: CandidateLists) -> list[Measured]:
+def score_all(models: Sequence[LoadedModel], lists: CandidateLists) -> list[Measured]:
     """Score the lists with every model, after a warm-up that is not measured.
 
     Args:
-        contenders: the models, on the same device.
+        models: the models, on the same device.
         lists: at least one.
 
     Raises:
         ConfigurationError: a quantised model ranks too differently, see ``engine.min_overlap``.
     """
-    gpu = any(contender.engine.device.type == "cuda" for contender in contenders)
+    gpu = any(model.engine.device.type == "cuda" for model in models)
     blocks = _blocks(lists, least=_GPU_DOCUMENTS if gpu else 1)
     turns = max(1, -(-_GPU_BLOCKS // len(blocks))) if gpu else 1
-    found = [_nothing(lists.documents.num_rows) for _ in contenders]
-    for contender in contenders:
+    found = [_nothing(lists.documents.num_rows) for _ in models]
+    for model in models:
         first = blocks[0] if gpu else (blocks[0][0], blocks[0][0] + 1)
-        _score(contender, lists, first, _nothing(lists.documents.num_rows))
+        _score(model, lists, first, _nothing(lists.documents.num_rows))
     began = time.perf_counter()
     for number in range(turns * len(blocks)):
-        for turn in range(len(contenders)):
-            place = (number + turn) % len(contenders)
-            _score(contenders[place], lists, blocks[number % len(blocks)], found[place])
+        for turn in range(len(models)):
+            place = (number + turn) % len(models)
+            _score(models[place], lists, blocks[number % len(blocks)], found[place])
         logger.info(
             "block %d of %d scored by every model, %.0f s",
             number + 1, turns * len(blocks), time.perf_counter() - began,
@@ -119,10 +119,10 @@ def _blocks(lists: CandidateLists, *, least: int) -> list[tuple[int, int]]:
 
 
 def _score(
-    contender: Contender, lists: CandidateLists, block: tuple[int, int], found: Measured
+    model: LoadedModel, lists: CandidateLists, block: tuple[int, int], found: Measured
 ) -> None:
     """Score one block and note what it took."""
-    engine, reranker = contender.engine, contender.engine.reranker
+    engine, reranker = model.engine, model.engine.reranker
     documents = part(lists, *block)
     whole, encoding = Cost(), Cost()
     with whole.adding():

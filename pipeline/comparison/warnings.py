@@ -49,9 +49,9 @@ def _on_judgements(report: Mapping[str, Any]) -> Iterator[str]:
             f"only {queries} judged queries: look at the intervals, and take a larger --sample "
             "where there are more"
         )
-    if report["hopeless_queries"]:
+    if without := report["queries_without_relevant"]:
         yield (
-            f"{report['hopeless_queries']} of {queries} queries have no relevant document among "
+            f"{without} of {queries} queries have no relevant document among "
             "their candidates: every order has 0 there, and only another first stage helps"
         )
     if sample["unjudged_queries"]:

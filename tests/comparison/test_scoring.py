@@ -10,7 +10,7 @@ from pipeline.bench.measuring import Cost
 from pipeline.candidates.inputs import open_input
 from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.reading import read_lists
-from pipeline.comparison.contender import Candidate, Contender
+from pipeline.comparison.loading import CheckedModel, LoadedModel
 from pipeline.comparison.named import NamedModel
 from pipeline.comparison.scoring import Measured, _blocks, score_all
 from pipeline.config import InputConfig, JobConfig
@@ -29,11 +29,11 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> CandidateLists:
     return read_lists(source, 0, source.rows)
 
 
-def contenders(folder: Path, *names: str) -> list[Contender]:
+def loaded(folder: Path, *names: str) -> list[LoadedModel]:
     base = JobConfig.model_validate(
         {"model": {"name": "lexical"}, "input": {"path": "in"}, "output": {"path": str(folder)}}
     )
-    return [Candidate.of(NamedModel.of(name), base, frozenset()).loaded() for name in names]
+    return [CheckedModel.of(NamedModel.of(name), base, frozenset()).loaded() for name in names]
 
 
 def test_scores_are_those_of_the_model_whoever_else_is_compared(
@@ -42,7 +42,7 @@ def test_scores_are_those_of_the_model_whoever_else_is_compared(
     tiny = str(goldens / "ms-marco-minilm-tiny")
     expected = load(tiny, device="cpu", dtype="float32").score_lists(lists)
     for names in (("lexical", tiny), (tiny, "lexical")):
-        found = dict(zip(names, score_all(contenders(tmp_path, *names), lists), strict=True))
+        found = dict(zip(names, score_all(loaded(tmp_path, *names), lists), strict=True))
         np.testing.assert_allclose(found[tiny].scores, expected, atol=1e-5)
         for one in found.values():
             assert sum(one.documents) == lists.documents.num_rows

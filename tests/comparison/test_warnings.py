@@ -19,7 +19,7 @@ def report(**changes: Any) -> dict[str, Any]:
         "input": sample | changes.pop("input", {}),
         "measures": ["nDCG@10"],
         "judged_queries": 50,
-        "hopeless_queries": 0,
+        "queries_without_relevant": 0,
         "first_stage": order,
         "models": [order | model | changes.pop("model", {})],
     } | changes
@@ -32,7 +32,7 @@ def test_nothing_is_said_where_all_is_well() -> None:
 def test_each_is_said_by_itself() -> None:
     cases = {
         "only 49 judged queries": report(judged_queries=49),
-        "2 of 50 queries have no relevant document": report(hopeless_queries=2),
+        "2 of 50 queries have no relevant document": report(queries_without_relevant=2),
         "neither ranks nor scores": report(input={"first_stage_by": "rows"}),
         "rank last everywhere: null_text: 3": report(input={"not_shown": {"null_text": 3}}),
         "7 queries of the input are not judged": report(input={"unjudged_queries": 7}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pipeline.checkpoints.naming import settled
@@ -20,7 +20,7 @@ logger = logging.getLogger("pipeline")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class CheckedModel:
     """A model whose files were found and fit its family; its network is not loaded.
 
     Attributes:
@@ -38,7 +38,7 @@ class Candidate:
     allow_code: frozenset[str]
 
     @classmethod
-    def of(cls, named: NamedModel, base: JobConfig, allow_code: frozenset[str]) -> Candidate:
+    def of(cls, named: NamedModel, base: JobConfig, allow_code: frozenset[str]) -> CheckedModel:
         """Find a model's family and files.
 
         Raises:
@@ -56,7 +56,7 @@ class Candidate:
                 allow_code=allow_code,
             )
 
-    def loaded(self) -> Contender:
+    def loaded(self) -> LoadedModel:
         """Load the network where a replica of the job would have it, in this process.
 
         Raises:
@@ -72,12 +72,12 @@ class Candidate:
             )
         seconds = time.perf_counter() - began
         logger.info("%s: loaded in %.1f s (%s)", self.named.label, seconds, self.identity.family)
-        return Contender(label=self.named.label, identity=self.identity, engine=engine,
+        return LoadedModel(label=self.named.label, identity=self.identity, engine=engine,
                          load_s=seconds)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class LoadedModel:
     """A loaded model.
 
     Attributes:
@@ -94,7 +94,7 @@ class Contender:
 
 
 def _built(
-    config: JobConfig, allow_code: Collection[str], files: dict[str, str] | None = None
+    config: JobConfig, allow_code: Collection[str], files: Mapping[str, str] | None = None
 ) -> Reranker:
     return build_reranker(
         config.model, files=files, images=config.input.images, allow_code=allow_code
