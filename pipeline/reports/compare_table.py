@@ -16,8 +16,10 @@ Report = Mapping[str, Any]
 
 _NONE = "–"
 
-#: Characters of a name in a table; of longer ones, which are places of checkpoints, the end.
+#: Characters of a name in a table, and where two stand in a row; of longer ones, which are places
+#: of checkpoints, the end.
 _NAME: Final = 36
+_PAIRED: Final = 24
 
 
 def compare_tables(report: Report) -> Group:
@@ -95,7 +97,7 @@ def _pairs_table(report: Report) -> Table:
                 _p(values["p_holm"]),
             ]
         alike = pair["agreement"]
-        names = (_named(pair[key]) for key in ("first", "second"))
+        names = (_named(pair[key], _PAIRED) for key in ("first", "second"))
         figures = (f"{alike[key]:.3f}" for key in ("rbo", "overlap", "tau"))
         table.add_row(*names, *cells, *figures)
     return table
@@ -121,8 +123,8 @@ def _notes(report: Report) -> Text:
     return _lines(*lines)
 
 
-def _named(name: str) -> Text:
-    return Text(visible(name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"))
+def _named(name: str, most: int = _NAME) -> Text:
+    return Text(visible(name if len(name) <= most else f"…{name[1 - most :]}"))
 
 
 def _times(ratio: float) -> str:
@@ -130,7 +132,7 @@ def _times(ratio: float) -> str:
 
 
 def _interval(interval: Sequence[float] | None) -> str:
-    return _NONE if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}"
+    return _NONE if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
 
 
 def _p(value: float | None) -> str:
