@@ -51,6 +51,8 @@ def test_every_command_shows_them_as_they_are(job: Path) -> None:
         (["resume", out], True),
         (["gc", out], False),
         (["evaluate", out, "--qrels", job.parent / "qrels.tsv"], False),
+        (["compare", "-c", job, "--model", "lexical"], True),
+        (["compare", "-c", job, "--model", f"lexical{NAME}"], True),
         (["run", "-c", job, "--print-config"], False),
         (["run", "-c", job, "--set", f"input.path=gone{NAME}"], True),
         (["run", "-c", job, "--set", f"model.name={NAME}"], True),
