@@ -72,8 +72,7 @@ class CheckedModel:
             )
         seconds = time.perf_counter() - began
         logger.info("%s: loaded in %.1f s (%s)", self.named.label, seconds, self.identity.family)
-        return LoadedModel(label=self.named.label, identity=self.identity, engine=engine,
-                         load_s=seconds)  # fmt: skip
+        return LoadedModel(named=self.named, identity=self.identity, engine=engine, load_s=seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +80,21 @@ class LoadedModel:
     """A loaded model.
 
     Attributes:
-        label: what reports call it.
+        named: what it was asked for as.
         identity: which scores it gives.
         engine: the model on its device.
         load_s: seconds that loading the network took.
     """
 
-    label: str
+    named: NamedModel
     identity: ModelIdentity
     engine: Engine
     load_s: float
+
+    @property
+    def label(self) -> str:
+        """What reports call it."""
+        return self.named.label
 
 
 def _built(

@@ -132,7 +132,8 @@ def _score(
         done = engine.score(encoded, lambda: scoreable.lists)
         scores, codes = scoreable.expand(reranker, done.sequences, done.readouts)
     if engine.agreement is not None:
-        engine.agreement.check(engine, scoreable.lists, done.sequences, done.readouts)
+        with model.named.named_in_errors():
+            engine.agreement.check(engine, scoreable.lists, done.sequences, done.readouts)
     places = int(lists.offsets[block[0]]) + scoreable.documents
     found.scores[places], found.codes[places] = scores, codes
     found.documents.append(len(places))
