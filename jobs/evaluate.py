@@ -17,7 +17,7 @@ from pipeline import schema
 from pipeline.execution.runs.ranked_reader import read_ranked
 from pipeline.execution.runs.run_folder import find_run
 from pipeline.ranking.comparison import compare
-from pipeline.ranking.evaluation import evaluate
+from pipeline.ranking.evaluation import evaluate, refuse_other_ids
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import (
     Run,
@@ -66,6 +66,9 @@ def evaluate_run(
         first, ranked = _runs(run)
         if baseline is not None:
             first = _runs(baseline)[1]
+        for order in (ranked, first):
+            if order is not None:
+                refuse_other_ids(order, judged)
         after = evaluate(ranked, judged, measures)
         if first is None:
             evaluations, comparisons = [after], []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.comparison.orders import FIRST_STAGE, Orders
-from pipeline.ranking.evaluation import Evaluation, evaluate
+from pipeline.ranking.evaluation import Evaluation, evaluate, refuse_other_ids
 from pipeline.ranking.measures import parse_measures
 from pipeline.ranking.pairs import OrderPair, compare_all, mean_interval
 
@@ -73,6 +73,7 @@ def quality(
     """
     ours = {query_id: qrels[query_id] for query_id in query_ids}
     names = tuple(repr(measure) for measure in parse_measures(measures))
+    refuse_other_ids(orders.run(FIRST_STAGE), ours)
     evaluations = tuple(evaluate(orders.run(name), ours, names) for name in orders.ranks)
     judged = {
         name: evaluate(orders.run(name), ours, [JUDGED]).means[JUDGED] for name in orders.ranks

@@ -54,8 +54,7 @@ def evaluate(
 
     Raises:
         ConfigurationError: see :func:`~pipeline.ranking.measures.parse_measures`.
-        InputContractError: the run holds none of the judged queries, or of those no judged
-            document: ids do not match.
+        InputContractError: the run holds none of the judged queries: ids do not match.
     """
     parsed = parse_measures(measures)
     held = {query for query, ranking in run.rankings.items() if ranking}
@@ -66,8 +65,6 @@ def evaluate(
             f"in the judgements (such as {min(qrels, default=None)!r}), found such as "
             f"{min(held, default=None)!r}"
         )
-    if not any(document in qrels[query] for query in judged for document in run.rankings[query]):
-        raise _no_judged_document(run, qrels, judged)
     per_query = {repr(measure): dict.fromkeys(sorted(qrels), 0.0) for measure in parsed}
     relevance, scores = _no_negatives(qrels), run.scores(judged)
     for provider, supported in by_provider(parsed):
@@ -83,15 +80,31 @@ def evaluate(
     )
 
 
-def _no_judged_document(
-    run: Run, qrels: Mapping[str, Mapping[str, int]], judged: Sequence[str]
-) -> InputContractError:
-    """Every measure of every order would be 0, which says nothing about the order."""
-    query = next((query for query in judged if qrels[query]), judged[0])
-    return InputContractError(
-        f"run '{run.name}': none of the documents in the lists of its {len(judged)} judged queries "
+def refuse_other_ids(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> None:
+    """Refuse to evaluate a run whose ids are not those of the judgements.
+
+    Every measure of every order would be 0, which says nothing about an order.
+
+    Raises:
+        InputContractError: none of its documents is judged for the query that it is listed for.
+    """
+    why = other_ids(run, qrels)
+    if why is not None:
+        raise InputContractError(why)
+
+
+def other_ids(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> str | None:
+    """Why nothing can be measured: ids of both sides; None where some document is judged."""
+    lists = {query: run.rankings[query] for query in sorted(run.rankings.keys() & qrels.keys())}
+    if any(document in qrels[query] for query, ranking in lists.items() for document in ranking):
+        return None
+    query = next((query for query, ranking in lists.items() if ranking and qrels[query]), None)
+    if query is None:
+        return None  # there are no ids to be compared
+    return (
+        f"run '{run.name}': none of the documents in the lists of its {len(lists)} judged queries "
         f"is judged, so there is nothing to measure; expected document ids as in the judgements "
-        f"(query {query!r}: such as {min(qrels[query], default=None)!r}), found such as "
+        f"(query {query!r}: such as {min(qrels[query])!r}), found such as "
         f"{min(run.rankings[query])!r}; ids are compared character by character"
     )
 

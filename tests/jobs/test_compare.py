@@ -109,6 +109,10 @@ def test_figures_are_those_of_runs_that_are_evaluated(
             assert before == pytest.approx(first["means"][measure], abs=1e-9)
             beside = model["beside_baseline"][measure]["difference"]
             assert beside == pytest.approx(found - before, abs=1e-9)
+    qrels.write_text("q001 0 D1 1.0\n")
+    refused = CliRunner().invoke(app, ["evaluate", str(folder / "out"), "--qrels", str(qrels)])
+    assert refused.exit_code == 3
+    assert "such as 'D1'), found such as 'd0'" in refused.stderr
 
 
 def test_the_files_are_the_report_and_the_plot(report: dict[str, Any], collection: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputContractError
-from pipeline.ranking.evaluation import evaluate
+from pipeline.ranking.evaluation import evaluate, other_ids, refuse_other_ids
 from pipeline.ranking.measures import SUPPORTED
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import Run, first_stage_run
@@ -70,13 +70,15 @@ def test_long_rankings_stay_in_order() -> None:
     assert result.means["RR"] == pytest.approx(1 / 70_000, rel=1e-9)
 
 
-def test_a_run_without_any_judged_document_is_refused() -> None:
+def test_a_run_without_any_judged_document_has_other_ids() -> None:
     qrels = {"q1": {"D1.txt": 1, "D2.txt": 0}, "q2": {}}
+    run = Run("x", {"q1": ["d1", "d2"], "q2": ["d1"], "q3": ["D1.txt"]})
     with pytest.raises(InputContractError) as raised:
-        evaluate(Run("x", {"q1": ["d1", "d2"], "q2": ["d1"], "q3": ["D1.txt"]}), qrels, ["RR"])
+        refuse_other_ids(run, qrels)
     assert "query 'q1': such as 'D1.txt'), found such as 'd1'" in str(raised.value)
-    barely = evaluate(Run("x", {"q1": ["d1", "D2.txt"]}), qrels, ["RR"])
-    assert barely.means["RR"] == 0.0
+    assert evaluate(run, qrels, ["RR"]).means["RR"] == 0.0
+    assert other_ids(Run("x", {"q1": ["d1", "D2.txt"]}), qrels) is None
+    assert other_ids(Run("x", {"q2": ["d1"], "q1": []}), qrels) is None
 
 
 def test_missing_queries_count_as_zero_and_unjudged_ones_not_at_all() -> None:

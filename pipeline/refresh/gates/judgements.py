@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.config.gates import GatesConfig
 from pipeline.execution.runs.run_files import read_listed
-from pipeline.ranking.evaluation import Evaluation, evaluate
+from pipeline.ranking.evaluation import Evaluation, evaluate, other_ids
 from pipeline.ranking.measures import parse_measures
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import ranked_run
@@ -21,6 +22,8 @@ from pipeline.refresh.changes.matching import match
 from pipeline.refresh.changes.places import Place
 from pipeline.refresh.changes.work import RunFile
 from pipeline.storage.store import read_bytes
+
+logger = logging.getLogger("pipeline")
 
 _COLUMNS = pa.schema(
     [(schema.QUERY_ID, pa.string()), (schema.DOC_ID, pa.string()), (schema.RANK, pa.int32())]
@@ -68,7 +71,10 @@ class Judgements:
         rows = _once_each(place.rows(run.files, pick))
         if not rows.num_rows:
             return None
-        return evaluate(ranked_run(rows, run.run_id), self.qrels, [self.measure])
+        order = ranked_run(rows, run.run_id)
+        if why := other_ids(order, self.qrels):
+            logger.warning("gates.qrels: %s", why)
+        return evaluate(order, self.qrels, [self.measure])
 
 
 def _judged_rows(file: RunFile, queries: pa.Array) -> pa.Table:
