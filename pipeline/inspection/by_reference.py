@@ -18,6 +18,7 @@ from pipeline.inspection.queries import counted_facts, order_facts
 from pipeline.inspection.referred import Referred, read_referred
 from pipeline.inspection.referring import Candidates, key_text, read_candidates
 from pipeline.inspection.role_files import open_role
+from pipeline.inspection.tables import table_facts
 from pipeline.inspection.units import unit_facts
 from pipeline.sources.source import Role, Source
 
@@ -139,6 +140,7 @@ def _input(config: JobConfig, source: Source | None, read: Candidates | None) ->
         "rows": 0 if read is None else read.rows,
         "files_read": len(files),
         "files_without_rows": 0,
+        "tables": [] if source is None else table_facts(source),
     }
 
 

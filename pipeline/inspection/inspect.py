@@ -135,6 +135,7 @@ def _files_facts(config: JobConfig, files: Files) -> dict[str, Any]:
         "rows": 0,
         "files_read": 0,
         "files_without_rows": 0,
+        "tables": [],
     }
     if usable is not None:
         found |= {

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.hashes import Hashes, stable_hashes
 from pipeline.inspection.referring import hashes_of, key_text, shards_to_read
+from pipeline.inspection.tables import table_facts
 from pipeline.sources.source import Source, read_shard
 
 _MOST_EXAMPLES: Final = 3
@@ -53,6 +54,7 @@ class Referred:
             "files": len(source.files),
             "bytes": sum(file.size for file in source.files),
             "rows": self.rows,
+            "tables": table_facts(source),
             "whole": self.whole,
             "repeated": self.rows - len(self.ids),
             "missing_references": references,

@@ -96,7 +96,11 @@ def _input(found: dict[str, Any]) -> Iterator[str]:
     more += [f"{found['files_without_rows']:,} without rows"] if found["files_without_rows"] else []
     more += [f"{left:,} left out, see below"] if left else []
     size = f"{found['bytes'] / 2**20:,.1f} MiB"
-    yield from _entry("files", ", ".join([_many(found["files"], "file"), size, *more]))
+    if found["tables"]:
+        yield from _entry("files", size)
+        yield from _tables(found["tables"])
+    else:
+        yield from _entry("files", ", ".join([_many(found["files"], "file"), size, *more]))
 
 
 def _referred(role: str, found: dict[str, Any] | None) -> Iterator[str]:
@@ -107,8 +111,16 @@ def _referred(role: str, found: dict[str, Any] | None) -> Iterator[str]:
     part = "" if found["whole"] else " read, of more"
     again = f", {found['repeated']:,} of them again" if found["repeated"] else ""
     yield from _entry("", f"{found['format']}, {size}, {_many(found['rows'], 'row')}{part}{again}")
+    yield from _tables(found["tables"])
     if found["missing_references"] is not None:
         yield from _entry("", f"ids of candidates that it lacks: {found['missing_ids']:,}")
+
+
+def _tables(tables: list[dict[str, Any]]) -> Iterator[str]:
+    for table in tables:
+        told = f"version {table['version']} of {table['path']}: {_many(table['rows'], 'row')}"
+        gone = f", {table['deleted_rows']:,} deleted" if table["deleted_rows"] else ""
+        yield from _entry("", f"{told}{gone}, in {_many(table['fragments'], 'fragment')}")
 
 
 def _columns(facts: dict[str, Any]) -> Iterator[str]:

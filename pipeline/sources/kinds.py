@@ -9,7 +9,7 @@ from typing import Final, Literal
 from pipeline.errors import InputContractError
 from pipeline.storage.parquet.formats import binary_format
 
-Format = Literal["parquet", "trec", "tsv", "csv", "jsonl"]
+Format = Literal["parquet", "trec", "tsv", "csv", "jsonl", "lance"]
 
 #: The fields of a TREC run (https://trec.nist.gov, trec_eval's README).
 TREC_FIELDS: Final = ("query_id", "Q0", "doc_id", "rank", "score", "tag")
@@ -24,6 +24,7 @@ SPOKEN: Final[dict[str, str]] = {
     "tsv": "TSV",
     "csv": "CSV",
     "jsonl": "JSON lines",
+    "lance": "a Lance table",
 }
 
 _LINES: Final = 20

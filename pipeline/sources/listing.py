@@ -11,6 +11,7 @@ from pipeline.errors import InputContractError
 from pipeline.sources.kinds import is_run
 from pipeline.sources.roles import Role
 from pipeline.sources.streams import read_head
+from pipeline.storage.lance_tables import lance_table
 from pipeline.storage.store import (
     FileIdentity,
     distinct_files,
@@ -39,6 +40,8 @@ _QUERIES: Final = tuple(f"queries.jsonl{compressed}" for compressed in _COMPRESS
 
 def files_of(role: Role, patterns: Sequence[str]) -> list[FileIdentity]:
     """The files that some paths name, each once and in order of their names.
+
+    The folder of a Lance table is one :class:`~pipeline.storage.lance_tables.LanceTable`.
 
     Raises:
         NotFoundError: a path matches nothing.
@@ -91,6 +94,9 @@ def _files_at(role: Role, pattern: str) -> list[FileIdentity]:
     if role != "candidates" and _is_collection(pattern):
         names = _CORPUS if role == "corpus" else _QUERIES
         return [identify(_part(pattern, names, role))]
+    table = lance_table(pattern)
+    if table is not None:
+        return [table]
     found = list_files(pattern, suffix=ENDINGS)
     if role == "candidates" and is_folder(pattern):
         runs = [file for file in found if not _of_judgements(file.path, pattern)]

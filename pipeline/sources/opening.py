@@ -18,6 +18,7 @@ from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
 from pipeline.sources.conditions import Conditions, conditions_of
 from pipeline.sources.kinds import SPOKEN, Format, format_of, refuse_forced
+from pipeline.sources.lance_rows import open_lance
 from pipeline.sources.listing import files_of
 from pipeline.sources.parquet_rows import groups_to_read, path_columns
 from pipeline.sources.roles import Role, map_role
@@ -26,13 +27,21 @@ from pipeline.sources.streams import Head, read_head
 from pipeline.sources.tables import PLACES, table_schema
 from pipeline.sources.text_files import open_text
 from pipeline.storage.files import FileIdentity
+from pipeline.storage.lance_tables import LanceTable
 from pipeline.storage.parquet import read_footer
+from pipeline.storage.parquet.limits import refuse_expansion
 from pipeline.storage.store import with_content
 
 #: Files that are opened at once: opening waits for the store.
 _OPENED: Final = 16
 
 _IDS: Final = (schema.QUERY_ID, schema.DOC_ID)
+
+#: Formats that say how many rows they have.
+_COUNTED: Final = ("parquet", "lance")
+
+#: Of a table in a folder.
+_NO_HEAD: Final = Head(data=b"", compression=None, expansion=1.0)
 
 
 def open_source(
@@ -56,6 +65,8 @@ def open_source(
     whole_bytes = int(config.hash_mib * 2**20)
 
     def look(file: FileIdentity) -> tuple[FileIdentity, Head | None]:
+        if isinstance(file, LanceTable):
+            return file, _NO_HEAD
         known = with_content(file, whole_bytes=whole_bytes)
         return known, read_head(known, config.max_expansion) if known.size else None
 
@@ -72,7 +83,7 @@ def open_source(
             lambda one: _open(kind, role, one[0], one[1], config, pass_through, conditions), filled
         ))  # fmt: skip
     opened = _agreed_types([file.path for file, _ in filled], opened)
-    rows = sum(sum(one.groups) for one in opened) if kind == "parquet" else None
+    rows = sum(sum(one.groups) for one in opened) if kind in _COUNTED else None
     return Source(
         role=role,
         files=tuple(file for file, _ in filled),
@@ -90,6 +101,8 @@ def _open(
     kind: Format, role: Role, file: FileIdentity, head: Head, config: InputConfig,
     pass_through: tuple[str, ...], conditions: Conditions,
 ) -> SourceFile:  # fmt: skip
+    if isinstance(file, LanceTable):
+        return _open_lance(role, file, config, pass_through, conditions)
     if kind != "parquet":
         text, columns = open_text(
             kind, role, head, path=file.path, config=config, pass_through=pass_through,
@@ -113,6 +126,21 @@ def _open(
     )  # fmt: skip
 
 
+def _open_lance(
+    role: Role, table: LanceTable, config: InputConfig, pass_through: tuple[str, ...],
+    conditions: Conditions,
+) -> SourceFile:  # fmt: skip
+    lance, columns = open_lance(
+        role, table, config, pass_through=pass_through, conditions=conditions
+    )
+    size = lance.size_bytes
+    refuse_expansion(size, table.size, table.path, limit=config.max_expansion)
+    groups = tuple(fragment.rows for fragment in lance.fragments)
+    return SourceFile(
+        columns=columns, groups=groups, wanted=(True,) * len(groups), lance=lance, size_bytes=size
+    )
+
+
 def _agreed_format(
     role: Role, files: Sequence[tuple[FileIdentity, Head]], config: InputConfig
 ) -> Format:
@@ -120,9 +148,17 @@ def _agreed_format(
     forced = config.format if role == "candidates" else "auto"
     if forced != "auto":
         for file, head in files:
+            if isinstance(file, LanceTable):
+                raise InputContractError(
+                    f"{file.path}: input.format is {forced}, but this is a Lance table; set "
+                    "input.format to auto"
+                )
             refuse_forced(forced, head.data, file.path)
         return forced
-    kinds = [format_of(head.data, file.path) for file, head in files]
+    kinds: list[Format] = [
+        "lance" if isinstance(file, LanceTable) else format_of(head.data, file.path)
+        for file, head in files
+    ]
     other = next((n for n, kind in enumerate(kinds) if kind != kinds[0]), None)
     if other is not None:
         raise InputContractError(

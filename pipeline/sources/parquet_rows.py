@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -37,20 +37,35 @@ def parquet_rows(
     budget = DecodeBudget(max_expansion=max_expansion, keeps=False)
     row = start
     for batch in read_rows(file.path, start, stop, columns=stored, expected=file, budget=budget):
-        rows = np.arange(row, row + batch.num_rows)
-        row += batch.num_rows
         given = dict(zip(batch.schema.names, batch.columns, strict=True))
         given |= {name: repeated(value, batch.num_rows) for name, value in path.items()}
-        if conditions:
-            places = matching(conditions, given, file.path)
-            if len(places) == 0:
-                continue
-            rows = rows[places]
-            given = {name: values.take(pa.array(places)) for name, values in given.items()}
-        if columns.listed is None:
-            yield _flat(given, rows)
-        else:
-            yield _nested(given, Place(path=file.path, rows=rows), columns)
+        place = Place(path=file.path, rows=np.arange(row, row + batch.num_rows))
+        yield from column_rows(given, place, columns, conditions)
+        row += batch.num_rows
+
+
+def column_rows(
+    given: dict[str, pa.Array], place: Place, columns: RoleColumns, conditions: Conditions
+) -> Iterator[RawRows]:
+    """Rows of columns with types, long or nested; nothing where no row matches.
+
+    Args:
+        given: the columns of the role and of the filter, by the file's names, [N] each.
+        place: where the rows stand, N of them.
+        columns: of the role.
+        conditions: of the filter.
+    """
+    rows = place.rows
+    if conditions:
+        places = matching(conditions, given, place.path)
+        if len(places) == 0:
+            return
+        rows = rows[places]
+        given = {name: values.take(pa.array(places)) for name, values in given.items()}
+    if columns.listed is None:
+        yield _flat(given, rows)
+    else:
+        yield _nested(given, Place(path=place.path, rows=rows), columns)
 
 
 def path_columns(footer: Footer) -> Partitions:
@@ -66,21 +81,30 @@ def groups_to_read(footer: Footer, conditions: Conditions) -> list[bool]:
         InputContractError: the file lacks a column of the filter.
     """
     names = [name for name in columns_of(conditions) if name not in path_columns(footer)]
-    missing = [name for name in names if name not in footer.schema.names]
-    if missing:
-        raise InputContractError(
-            f"{footer.file.path}: input.filter names '{missing[0]}', which is not there; columns "
-            f"found: {', '.join(footer.schema.names)}"
-        )
-    for name in names:
-        if footer.schema.names.count(name) > 1:
-            raise twice_error(footer.file.path, name)
-        refuse_extensions(footer.schema.field(name), footer.file.path)
+    check_filter(names, footer.schema, footer.file.path)
     known = {name: footer.ranges(name) for name in names if not _nests(footer, name)}
     return [
         may_match(conditions, {name: of[group] for name, of in known.items() if of})
         for group in range(len(footer.row_groups))
     ]
+
+
+def check_filter(names: Sequence[str], arrow: pa.Schema, path: str) -> None:
+    """Refuse a filter on columns that a file does not have, or whose values are not plain.
+
+    Raises:
+        InputContractError: names file and column.
+    """
+    missing = [name for name in names if name not in arrow.names]
+    if missing:
+        raise InputContractError(
+            f"{path}: input.filter names '{missing[0]}', which is not there; columns found: "
+            f"{', '.join(arrow.names)}"
+        )
+    for name in names:
+        if arrow.names.count(name) > 1:
+            raise twice_error(path, name)
+        refuse_extensions(arrow.field(name), path)
 
 
 def _nests(footer: Footer, name: str) -> bool:

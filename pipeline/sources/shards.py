@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.sources.conditions import Conditions
 from pipeline.sources.kinds import Format
+from pipeline.sources.lance_rows import LanceFile
 from pipeline.sources.roles import Role, RoleColumns
 from pipeline.sources.text_files import TextFile
 from pipeline.storage.files import FileIdentity
@@ -23,7 +24,7 @@ class Shard:
         file: it.
         number: of the file in :attr:`Source.files`.
         format: of the file.
-        start: first row of Parquet, or byte of text; a line belongs to where it begins.
+        start: first row of Parquet or Lance, or byte of text; a line belongs to where it begins.
         stop: row or byte after the last. A compressed file, and CSV, is one shard.
     """
 
@@ -40,9 +41,10 @@ class SourceFile:
 
     Attributes:
         columns: which of its columns are which of ours.
-        groups: rows of each row group of a Parquet file.
+        groups: rows of each row group of a Parquet file, or of each fragment of a Lance table.
         wanted: whether a row group can hold rows that ``input.filter`` lets through.
         text: of a text file.
+        lance: of a Lance table.
         size_bytes: of what is read of it, decoded, about.
     """
 
@@ -50,6 +52,7 @@ class SourceFile:
     groups: tuple[int, ...] = ()
     wanted: tuple[bool, ...] = ()
     text: TextFile | None = None
+    lance: LanceFile | None = None
     size_bytes: int
 
 
@@ -97,7 +100,7 @@ class Source:
 
 
 def _cuts(file: FileIdentity, opened: SourceFile, target: int) -> Iterator[tuple[int, int]]:
-    """Ranges of rows, by whole row groups; or ranges of bytes."""
+    """Ranges of rows, by whole row groups or, of Lance, parts of fragments; or ranges of bytes."""
     if opened.text is not None:
         if opened.text.whole:
             yield 0, file.size
@@ -106,8 +109,15 @@ def _cuts(file: FileIdentity, opened: SourceFile, target: int) -> Iterator[tuple
         yield from ((start, min(file.size, start + step)) for start in range(0, file.size, step))
         return
     row_bytes = opened.size_bytes / max(1, sum(opened.groups))
+    groups = list(zip(opened.groups, opened.wanted, strict=True))
+    if opened.lance is not None:
+        most = max(1, int(target / max(row_bytes, 1.0)))
+        groups = [
+            (min(most, rows - first), True)
+            for rows in opened.groups for first in range(0, rows, most)
+        ]  # fmt: skip
     start = row = 0
-    for rows, wanted in zip(opened.groups, opened.wanted, strict=True):
+    for rows, wanted in groups:
         if not wanted or (row > start and (row + rows - start) * row_bytes > target):
             if row > start:
                 yield start, row

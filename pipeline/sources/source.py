@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import schema
+from pipeline.sources.lance_rows import lance_rows
 from pipeline.sources.opening import open_source
 from pipeline.sources.parquet_rows import parquet_rows
 from pipeline.sources.raw_rows import RawRows
@@ -95,6 +96,10 @@ def _raw(
     if opened.text is not None:
         return text_rows(
             shard.file, opened.text, shard.start, shard.stop, source.conditions, **limits
+        )
+    if opened.lance is not None:
+        return lance_rows(
+            opened.lance, shard.start, shard.stop, columns, source.conditions, **limits
         )
     return parquet_rows(shard.file, shard.start, shard.stop, columns, source.conditions, **limits)
 

@@ -2,8 +2,9 @@
 
 Such a folder keeps the files of older versions, and those of rows that were replaced or deleted. So
 which files are its rows says the log alone: Delta Lake's is read by ``deltalake`` (the extra
-``delta``), Iceberg's in :mod:`pipeline.storage.iceberg_tables`; the others are refused by name
-instead of being read as a folder of Parquet.
+``delta``), Iceberg's in :mod:`pipeline.storage.iceberg_tables`. Lance's files are no Parquet:
+:mod:`pipeline.storage.lance_tables` reads them where an input is converted, and elsewhere they are
+refused, as tables of other formats are, instead of being read as a folder of Parquet.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ logger = logging.getLogger("pipeline")
 
 _DELTA: Final = "Delta Lake"
 _ICEBERG: Final = "Iceberg"
+_LANCE: Final = "Lance"
 
 #: By what a table is known, below its folder: Delta's protocol, Iceberg's and Lance's table
 #: formats, and Hudi's ``hoodie.properties``.
@@ -33,13 +35,16 @@ _KNOWN: Final = {
     _DELTA: re.compile(r"(.*/)?_delta_log/[^/]+\.json"),
     _ICEBERG: re.compile(r"(.*/)?metadata/[^/]+\.metadata\.json"),
     "Hudi": re.compile(r"(.*/)?\.hoodie/hoodie\.properties"),
-    "Lance": re.compile(r"(.*/)?_versions/[^/]+\.manifest"),
+    _LANCE: re.compile(r"(.*/)?_versions/[^/]+\.manifest"),
 }
 
 _REMEDIES: Final = {
     "Hudi": "spark.read.format('hudi').load('TABLE').write.parquet('rows.parquet') in Spark",
-    "Lance": "pyarrow.parquet.write_table(lance.dataset('TABLE').to_table(), 'rows.parquet')",
 }
+
+_AS_PARQUET: Final = (
+    "pyarrow.parquet.write_table(lance.dataset('TABLE').to_table(), 'rows.parquet')"
+)
 
 #: Features of readers (Delta's protocol, "Table Features") under which a data file is what it is.
 _HARMLESS: Final = frozenset({"timestampNtz", "vacuumProtocolCheck"})
@@ -68,6 +73,11 @@ def files_of_table(
     if found is None:
         return None
     kind, below = found
+    if kind == _LANCE and not below:
+        raise InputContractError(
+            f"{folder}: this is a Lance table, which is read as candidates, corpus or queries of "
+            f"an input whose input.format is auto; here, write its rows as Parquet: {_AS_PARQUET}"
+        )
     if kind in _REMEDIES:
         raise InputContractError(
             f"{folder}: this is a table of {kind}, whose folder also holds rows that are replaced "

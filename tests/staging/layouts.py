@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lance
+import lancedb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -121,6 +123,23 @@ def references(folder: Path, given: Collection) -> dict[str, Any]:
     }
 
 
+def lance_tables(folder: Path, given: Collection) -> dict[str, Any]:
+    """Each of several fragments, with rows that were deleted; the corpus written by LanceDB."""
+    run, asked = str(folder / "run.lance"), str(folder / "queries.lance")
+    lance.write_dataset(given.references(), run, max_rows_per_file=33)
+    wrong = pa.table({"query_id": ["q0003", "gone"], "query": ["not this one", "nor this"]})
+    lance.write_dataset(wrong, asked)
+    lance.write_dataset(queries_table(given), asked, mode="append", max_rows_per_file=7)
+    lance.dataset(asked).delete("query IN ('not this one', 'nor this')")
+    database = lancedb.connect(folder / "db")
+    documents = corpus_table(given)
+    table = database.create_table("corpus", documents.slice(0, 20))
+    table.add(documents.slice(10))
+    table.merge_insert("doc_id").when_matched_update_all().execute(documents.slice(5, 3))
+    table.delete("_rowid < 20 AND doc_id >= 'd0010'")
+    return {"path": run, "corpus": str(folder / "db" / "corpus.lance"), "queries": asked}
+
+
 def trec_lines(given: Collection) -> list[str]:
     return [
         f"{query_id} Q0 {doc_id} {rank} {score!r} bm25"
@@ -167,6 +186,7 @@ LAYOUTS: dict[str, Layout] = {
     "scattered": scattered_long,
     "nested": nested,
     "references": references,
+    "lance": lance_tables,
     "trec": trec,
     "beir": beir,
 }

@@ -73,12 +73,20 @@ def test_a_file_that_the_log_names_must_be_there(tmp_path: Path) -> None:
     ("kind", "marker"),
     [
         ("Hudi", ".hoodie/hoodie.properties"),
-        ("Lance", "_versions/1.manifest"),
+        ("Lance", "below/_versions/1.manifest"),
     ],
 )
 def test_other_tables_are_refused_by_name(kind: str, marker: str, tmp_path: Path) -> None:
     for name in (marker, "data/rows.parquet"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"{}")
-    with pytest.raises(InputContractError, match=f"this is a table of {kind}.*write its rows"):
+    said = {"Hudi": "this is a table of Hudi.*write its rows", "Lance": "in below/, is a table of"}
+    with pytest.raises(InputContractError, match=said[kind]):
         list_files(str(tmp_path))
+
+
+def test_a_lance_table_is_refused_where_only_parquet_is_read(tmp_path: Path) -> None:
+    (tmp_path / "_versions").mkdir()
+    (tmp_path / "_versions" / "1.manifest").touch()
+    with pytest.raises(InputContractError, match=r"this is a Lance table.*input.format is auto"):
+        open_input(InputConfig(path=str(tmp_path)))

@@ -33,7 +33,7 @@ def safe_schema(value: bytes) -> bytes | None:
         if unfolded_size(decoded, MOST_SCHEMA_BYTES) > MOST_SCHEMA_BYTES:
             return None
         given = pa.ipc.read_schema(pa.py_buffer(decoded))
-        plain = [field.with_type(_stored_type(field.type)) for field in given]
+        plain = [field.with_type(stored_type(field.type)) for field in given]
         if any(field.type != before.type for field, before in zip(plain, given, strict=True)):
             made = pa.schema(plain, metadata=given.metadata).serialize().to_pybytes()
             if len(made) > len(decoded):
@@ -44,12 +44,16 @@ def safe_schema(value: bytes) -> bytes | None:
     return base64.b64encode(decoded)
 
 
-def _stored_type(kind: pa.DataType) -> pa.DataType:
+def stored_type(kind: pa.DataType) -> pa.DataType:
     """The type with plain text, bytes and lists in place of views and of lists of a fixed size.
+
+    Extension types are replaced by what is stored.
 
     Arrow fills a null list of a fixed size up with as many values as its type says, which no page
     has to hold; and it cannot copy rows of views.
     """
+    if isinstance(kind, pa.BaseExtensionType):
+        return stored_type(kind.storage_type)
     if pa.types.is_string_view(kind):
         return pa.string()
     if pa.types.is_binary_view(kind):
@@ -57,7 +61,7 @@ def _stored_type(kind: pa.DataType) -> pa.DataType:
     if not kind.num_fields:
         return kind
     inner = [
-        field.with_type(_stored_type(field.type))
+        field.with_type(stored_type(field.type))
         for field in (kind.field(place) for place in range(kind.num_fields))
     ]
     if pa.types.is_struct(kind):
