@@ -1,8 +1,9 @@
 """Lance tables: which version is read, and its rows, fragment by fragment.
 
-Read by ``pylance`` (the extra ``lance``). A version of a table is a manifest, which names data files
-and lists of deleted rows that are written once (https://lance.org/format/table/). So the content of
-the manifest says which rows a version has, and it stays readable while newer ones are written.
+Read by ``pylance`` (the extra ``lance``). A version of a table is a manifest, which names data
+files and lists of deleted rows that are written once (https://lance.org/format/table/). So the
+content of the manifest says which rows a version has, and it stays readable while newer ones are
+written.
 
 Lance keeps no hash of values: bytes that were changed inside a data file may be read as others.
 """
@@ -262,7 +263,9 @@ def _explained(folder: str, fragment: Any = None) -> Iterator[None]:
 
 def _files(folder: str, fragment: Any) -> str:
     """The data files of a fragment; of several those that are not as long as they should be."""
-    files = {join(folder, "data", file.path): file.file_size_bytes for file in fragment.data_files()}
+    files = {
+        join(folder, "data", file.path): file.file_size_bytes for file in fragment.data_files()
+    }
     wrong = [
         path for path, size in files.items()
         if not exists(path) or (size is not None and identify(path).size != size)

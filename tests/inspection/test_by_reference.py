@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lance
 import pyarrow as pa
 import pytest
 
 from pipeline.config import JobConfig, load_config
 from pipeline.inspection.inspect import inspect
+from pipeline.reports.inspection import inspection_lines
 from tests.makers import long_table, write
 
 TABLE = long_table(queries=30)
@@ -60,7 +62,19 @@ def as_ids(folder: Path) -> JobConfig:
     return job(path, **beside)
 
 
-@pytest.mark.parametrize("made", [as_trec, as_beir, as_ids])
+def as_lance(folder: Path) -> JobConfig:
+    config = as_trec(folder)
+    corpus = pa.table({"doc_id": [*DOCUMENTS, "gone"], "text": [*DOCUMENTS.values(), "deleted"]})
+    lance.write_dataset(corpus, folder / "corpus.lance", max_rows_per_file=5)
+    lance.dataset(folder / "corpus.lance").delete("doc_id = 'gone'")
+    lance.write_dataset(
+        TABLE.select(["query_id", "doc_id", "first_stage_score"]), folder / "run.lance"
+    )
+    given = {"path": (f"{folder}/run.lance",), "corpus": (f"{folder}/corpus.lance",)}
+    return config.model_copy(update={"input": config.input.model_copy(update=given)})
+
+
+@pytest.mark.parametrize("made", [as_trec, as_beir, as_ids, as_lance])
 def test_figures_are_those_of_the_same_lists_in_parquet(
     tmp_path: Path, made: Callable[[Path], JobConfig]
 ) -> None:
@@ -76,6 +90,23 @@ def test_figures_are_those_of_the_same_lists_in_parquet(
         assert found["contents"][key] == wanted["contents"][key], key
     assert found["corpus"]["rows"] == len(DOCUMENTS)
     assert found["corpus"]["missing_ids"] == found["queries_source"]["missing_ids"] == 0
+
+
+def test_versions_of_lance_tables_are_told(tmp_path: Path) -> None:
+    facts = inspect(as_lance(tmp_path))
+    [run], [corpus] = facts["input"]["tables"], facts["corpus"]["tables"]
+    assert (run["version"], run["rows"], run["deleted_rows"]) == (1, len(ROWS), 0)
+    assert corpus == {
+        "path": f"{tmp_path}/corpus.lance",
+        "version": 2,
+        "rows": len(DOCUMENTS),
+        "deleted_rows": 1,
+        "fragments": 2,
+    }
+    assert facts["queries_source"]["tables"] == []
+    lines = " ".join(" ".join(inspection_lines(facts)).split())
+    assert "format lance, by reference" in lines
+    assert f"version 2 of {tmp_path}/corpus.lance: 7 rows, 1 deleted, in 2 fragments" in lines
 
 
 def test_what_is_missing_and_what_is_malformed(tmp_path: Path) -> None:

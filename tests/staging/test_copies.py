@@ -96,7 +96,9 @@ def test_every_layout_gives_the_same_rows(
         "sorted": None,
         "nested": None,
         "scattered": "shuffle" if small else "in_memory",
-        **dict.fromkeys(("references", "lance", "trec", "beir"), referred if small else "in_memory"),
+        **dict.fromkeys(
+            ("references", "lance", "trec", "beir"), referred if small else "in_memory"
+        ),
     }
 
 

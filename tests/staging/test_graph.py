@@ -49,8 +49,12 @@ def parts_of(found: Prepared) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("layout", "broadcast_mib", "strategy"),
-    [(scattered_long, 100, "shuffle"), (references, 100, "broadcast"), (references, 0, "shuffle"),
-     (lance_tables, 0, "shuffle")],
+    [
+        (scattered_long, 100, "shuffle"),
+        (references, 100, "broadcast"),
+        (references, 0, "shuffle"),
+        (lance_tables, 0, "shuffle"),
+    ],
 )
 def test_ray_makes_the_parts_that_one_process_makes(
     layout: Any, broadcast_mib: float, strategy: str, tmp_path: Path

@@ -142,7 +142,5 @@ def test_a_table_in_s3_is_read_with_the_credentials_of_the_environment(
     )
     table = opened(target.replace("s3://", "s3a://"))
     assert numbers(table, 2, 6) == [4, 5, 6, 7]
-    lance.write_dataset(
-        rows(1), target, mode="append", storage_options={"allow_http": "true"}
-    )
+    lance.write_dataset(rows(1), target, mode="append", storage_options={"allow_http": "true"})
     assert numbers(table) == [0, 3, 4, 5, 6, 7, 8]

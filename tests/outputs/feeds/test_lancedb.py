@@ -10,8 +10,10 @@ import lancedb
 import pyarrow as pa
 import pytest
 
+from pipeline.config import InputConfig
 from pipeline.errors import FeedError
 from pipeline.outputs.feeds.lancedb import LancedbFeed, LancedbSettings
+from pipeline.sources.source import open_source, read_shard
 from tests.outputs.feeds import store_contract as contract
 from tests.outputs.feeds.random_nights import Job, Nights
 
@@ -47,6 +49,27 @@ class Target(contract.Target):
 @pytest.mark.parametrize("ids", [pa.string(), pa.int64()], ids=str)
 def test_every_night_is_a_full_load(tmp_path: Path, ids: pa.DataType) -> None:
     contract.every_night_is_a_full_load(Target(tmp_path), ids, count=6)
+
+
+def test_a_run_reads_what_a_feed_has_written(tmp_path: Path) -> None:
+    """A table of rankings is candidates by reference, with scores and ranks of a first stage."""
+    target = Target(tmp_path)
+    nights = Nights(1)
+    before, after = nights.tables(2)
+    job = Job(nights, target.make)
+    job.run(nights.parts({}, before, 2), 1, None)
+    job.run(nights.parts(before, after, 2), 2, 1)
+    path = f"{target.path}/rankings.lance"
+    config = InputConfig(path=path, corpus="documents", queries="queries")
+    source = open_source("candidates", [path], config)
+    tables = [table for shard in source.shards(1) for table in read_shard(source, shard)]
+    rows = [row for table in tables for row in table.to_pylist()]
+    found = sorted((r["query_id"], r["first_stage_rank"], r["doc_id"]) for r in rows)
+    assert found == sorted(
+        (query, rank, document.doc_id)
+        for query, documents in after.items()
+        for rank, document in enumerate(documents, 1)
+    )
 
 
 def test_a_full_load_replaces_what_was_there(tmp_path: Path) -> None:
