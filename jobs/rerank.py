@@ -32,6 +32,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.run import begin_imports, execute
+from pipeline.execution.runs.state import told_of_special_tokens
 from pipeline.execution.staged_input import NotStagedError
 from pipeline.staging.making import Staging
 
@@ -142,6 +143,8 @@ def show_outcome(outcome: Outcome) -> None:
         console.say(f"ranked     {counts} in {outcome.seconds:,.1f} s")
     for reason, number in manifest["reasons"].items():
         console.say(f"           {reason}: {number:,}")
+    if manifest.get("special_tokens"):
+        console.say(f"special    {told_of_special_tokens(manifest['special_tokens'])}")
     console.say(f"output     {outcome.folder}/ranked")
 
 

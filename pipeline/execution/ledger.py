@@ -16,7 +16,12 @@ from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.runs.run_files import read_sealed
 from pipeline.execution.runs.run_folder import RunFolder
-from pipeline.execution.runs.unit_counts import UnitCounts, query_hashes, total_reasons
+from pipeline.execution.runs.unit_counts import (
+    UnitCounts,
+    query_hashes,
+    total_reasons,
+    total_special_tokens,
+)
 from pipeline.execution.startup import REPLICA, Startup
 from pipeline.execution.units import rows
 from pipeline.execution.units.device_time import DeviceTime
@@ -182,6 +187,7 @@ class Ledger:
             "startup": self.startup.seconds,
             "agreement": self._agreement,
             "quarantined": total_reasons(self.units.values()),
+            "special_tokens": total_special_tokens(self.units.values()),
         }
 
     def warn_if_units_are_long(self) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
+    from pipeline.tokenization.marked_texts import MarkedTexts
 
 
 class Reranker(ABC):
@@ -79,6 +80,15 @@ class Reranker(ABC):
         Raises:
             ModelError: a tensor is missing, unexpected or of the wrong shape.
         """
+
+    @property
+    def marked_texts(self) -> MarkedTexts | None:
+        """Finds texts in which special tokens act as such; None where every text is text.
+
+        By what families keep as ``tokenizer`` where they have the setting ``special_tokens``.
+        """
+        found: MarkedTexts | None = getattr(getattr(self, "tokenizer", None), "marked_texts", None)
+        return found
 
     @abstractmethod
     def encode(self, lists: CandidateLists) -> Sequences:

@@ -33,8 +33,9 @@ class SpecialTokenSettings(Settings):
     special_tokens: SpecialTokens = Field(
         "upstream",
         description="A special token that stands in a query, document, title, prefix or "
-        "instruction: upstream: what the publisher's code makes of it, mostly the token itself; "
-        "text: plain text. Only then can no text end its part of the prompt.",
+        "instruction: upstream: what the publisher's code makes of it, mostly the token itself, "
+        "and a run counts the documents and queries that hold one; text: plain text. Only then can "
+        "no text end its part of the prompt.",
     )
 
 
@@ -52,8 +53,8 @@ def plain_text_tokenizer(data: bytes, *, where: Path) -> Tokenizer:
 
     file = json.loads(data)
     added = file.get("added_tokens") or []
-    control = [token for token in added if _is_control(token)]
-    kept = [token for token in added if not _is_control(token)]
+    control = [t for t in added if is_control(t["content"], special=t["special"])]
+    kept = [t for t in added if not is_control(t["content"], special=t["special"])]
     hidden = {token["content"]: _hidden(token["content"]) for token in control}
     file.update(added_tokens=kept, post_processor=None, truncation=None, padding=None)
     _rename(file["model"], hidden, kept)
@@ -68,10 +69,11 @@ def plain_text_tokenizer(data: bytes, *, where: Path) -> Tokenizer:
     return library
 
 
-def _is_control(token: dict[str, Any]) -> bool:
+def is_control(content: str, *, special: bool) -> bool:
+    """Whether an added token is more than a piece of text; ``special`` is what its file says."""
     # Runs of spaces and breaks are how some tokenizers spell whitespace; they mean nothing else.
-    whitespace = not token["content"].replace(_META, " ").strip()
-    return bool(token["special"]) or not whitespace
+    whitespace = not content.replace(_META, " ").strip()
+    return special or not whitespace
 
 
 def _hidden(content: str) -> str:
@@ -131,10 +133,11 @@ def _reaches(library: Tokenizer, token: dict[str, Any]) -> bool:
     if any(name in piece for piece in pieces):
         return True
     found = library.encode(text, add_special_tokens=False).ids
-    return token["id"] in found and token["id"] != _unknown_id(library)
+    return token["id"] in found and token["id"] != unknown_id(library)
 
 
-def _unknown_id(library: Tokenizer) -> int | None:
+def unknown_id(library: Tokenizer) -> int | None:
+    """The id of what characters become that the model lacks; None where there is none."""
     model = library.model
     name: str | None = getattr(model, "unk_token", None)
     place: int | None = library.token_to_id(name) if name else getattr(model, "unk_id", None)

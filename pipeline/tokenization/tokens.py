@@ -7,6 +7,7 @@ normaliser and yields other ids), so it is read with the ``tokenizers`` library 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.sequences.ragged import ragged_range
 from pipeline.tokenization.chunk_cache import library_ids
 from pipeline.tokenization.chunk_check import chunk_cache
+from pipeline.tokenization.marked_texts import MarkedTexts
 from pipeline.tokenization.plain_texts import plain_text_tokenizer
 from pipeline.tokenization.tokenizer_rules import lowercased, refuse_contradiction
 
@@ -105,6 +107,11 @@ class TextTokenizer:
         if special_tokens == "text":
             self._of_texts = plain_text_tokenizer(data, where=path)
         self.chunks = chunk_cache(self._of_texts, name=str(path))
+
+    @cached_property
+    def marked_texts(self) -> MarkedTexts | None:
+        """Finds texts in which special tokens act as such; None where every text is text."""
+        return None if self.special_tokens == "text" else MarkedTexts(self.library)
 
     @property
     def lowercases(self) -> bool:

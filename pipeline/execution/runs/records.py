@@ -137,6 +137,7 @@ class UnitPart(BaseModel):
     queries: int
     documents: int
     tokens: int
+    special_tokens: dict[str, int] = {}
     reasons: dict[str, int]
     reused: int | None = None
     files: list[FilePart]
@@ -156,6 +157,7 @@ class Manifest(Record):
     documents: int
     tokens: int
     quarantined: int
+    special_tokens: dict[str, int] = {}
     reasons: dict[str, int]
     reused: int | None = None
 
@@ -198,6 +200,7 @@ class Report(Record):
     seconds: float
     documents_per_s: float
     documents_reused: int = 0
+    special_tokens: dict[str, int] = {}
     unit_seconds: Seconds
     cpu_seconds: dict[str, float]
     storage: dict[str, float]

@@ -14,7 +14,12 @@ from pipeline.execution.runs.lease import RELEASED, Holder, read_holder
 from pipeline.execution.runs.listing import Problem, strange_names, wrong_sizes
 from pipeline.execution.runs.ranked_reader import published_manifest
 from pipeline.execution.runs.run_folder import MANIFEST, RunFolder
-from pipeline.execution.runs.unit_counts import UnitCounts, total_reasons, total_reused
+from pipeline.execution.runs.unit_counts import (
+    UnitCounts,
+    total_reasons,
+    total_reused,
+    total_special_tokens,
+)
 from pipeline.execution.runs.verification import formats_of
 
 
@@ -54,6 +59,7 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         "documents_per_s": None if finished else shown.get("documents_per_s"),
         "quarantined": sum(unit.quarantined for unit in counts),
         "reasons": reasons,
+        "special_tokens": total_special_tokens(counts),
         "lease": None if holder is None else _lease(holder),
         "report": folder.report(),
         "problems": [asdict(problem) for problem in problems],
@@ -115,11 +121,23 @@ def lines(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "quarantined", f"{state['quarantined']:,}"
     for reason, number in state["reasons"].items():
         yield "", f"{reason}: {number:,}"
+    if state["special_tokens"]:
+        yield "special", told_of_special_tokens(state["special_tokens"])
     if state["lease"] is not None:
         lease = state["lease"]
         yield "driver", f"{lease['holder']}, {lease['state']}, renewed {lease['age_s']:.0f} s ago"
     if state["report"]:
         yield from _report_lines(state["report"])
+
+
+def told_of_special_tokens(found: dict[str, int]) -> str:
+    """A sentence about candidates and queries that hold special tokens."""
+    documents, queries = found.get("documents", 0), found.get("queries", 0)
+    return (
+        f"{documents:,} document{'s' * (documents != 1)} and {queries:,} "
+        f"{'query' if queries == 1 else 'queries'} hold special tokens that act as such "
+        "(model.settings.special_tokens)"
+    )
 
 
 def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:

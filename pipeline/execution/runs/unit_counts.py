@@ -29,6 +29,8 @@ class UnitCounts:
         tokens: tokens that went through the model.
         reused: candidates whose score was taken from an earlier run; None in a run without a reuse
             table.
+        special_tokens: candidates and queries that hold special tokens and of which the model read
+            them as such, as ``documents`` and ``queries``; nothing where there are none.
         reasons: quarantined candidates by reason code, and queries without candidates.
         parts: files that stand before the one that closes the unit.
         query_hashes: uint64 [queries], to see a query that two units hold.
@@ -40,6 +42,7 @@ class UnitCounts:
     queries: int
     documents: int
     tokens: int
+    special_tokens: dict[str, int] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     parts: int = 0
     reused: int | None = None
@@ -63,13 +66,15 @@ class UnitCounts:
 
     def summary(self) -> dict[str, Any]:
         """The counts as plain data, without the hashes."""
-        counts = {
+        counts: dict[str, Any] = {
             "unit": self.unit,
             "queries": self.queries,
             "documents": self.documents,
             "tokens": self.tokens,
             "reasons": self.reasons,
         }
+        if self.special_tokens:
+            counts["special_tokens"] = self.special_tokens
         return counts if self.reused is None else counts | {"reused": self.reused}
 
     @classmethod
@@ -87,8 +92,10 @@ class UnitCounts:
             raise ValueError(f"not the counts of a unit: {error}") from None
         reused = 0 if counts.reused is None else counts.reused
         numbers = (counts.queries, counts.documents, counts.tokens, counts.parts, reused)
-        if not isinstance(counts.reasons, dict) or not all(
-            type(number) is int and number >= 0 for number in (*numbers, *counts.reasons.values())
+        named = (counts.reasons, counts.special_tokens)
+        if not all(isinstance(found, dict) for found in named) or not all(
+            type(number) is int and number >= 0
+            for number in (*numbers, *(n for found in named for n in found.values()))
         ):
             raise ValueError("not the counts of a unit: a number is missing or below zero")
         checked_entries(counts.format_files, counts.unit)
@@ -108,7 +115,16 @@ def total_reused(units: Iterable[UnitCounts]) -> int | None:
 
 def total_reasons(units: Iterable[UnitCounts]) -> dict[str, int]:
     """Rows of the quarantine of many units by reason code."""
+    return _summed(unit.reasons for unit in units)
+
+
+def total_special_tokens(units: Iterable[UnitCounts]) -> dict[str, int]:
+    """Candidates and queries of many units that hold special tokens; nothing as of a unit."""
+    return _summed(unit.special_tokens for unit in units)
+
+
+def _summed(found: Iterable[dict[str, int]]) -> dict[str, int]:
     total: Counter[str] = Counter()
-    for unit in units:
-        total.update(unit.reasons)
+    for counts in found:
+        total.update(counts)
     return dict(sorted(total.items()))

@@ -31,7 +31,12 @@ from pipeline.execution.runs.run_folder import (
     RunFolder,
     folders_of,
 )
-from pipeline.execution.runs.unit_counts import UnitCounts, total_reasons, total_reused
+from pipeline.execution.runs.unit_counts import (
+    UnitCounts,
+    total_reasons,
+    total_reused,
+    total_special_tokens,
+)
 from pipeline.outputs.sealed import NotWholeError, refuse_damage
 from pipeline.storage.files import FILE
 from pipeline.storage.store import join, list_entries, read_versioned
@@ -78,7 +83,7 @@ def manifest_of(
     """Content of ``manifest.json``: the same for every driver that comes this far."""
     counts = [unit.counts for unit in units]
     reused = total_reused(counts)
-    content = {
+    content: dict[str, Any] = {
         "run_id": run_id,
         "fingerprint": fingerprint,
         "model": model,
@@ -90,6 +95,9 @@ def manifest_of(
         "quarantined": sum(c.quarantined for c in counts),
         "reasons": total_reasons(counts),
     }
+    special = total_special_tokens(counts)
+    if special:
+        content["special_tokens"] = special
     return content if reused is None else content | {"reused": reused}
 
 

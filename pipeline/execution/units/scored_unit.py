@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
 from pipeline.engine.scoring import Scoreable
+from pipeline.rerankers.base import Reranker
 from pipeline.sequences.sequences import Sequences
+from pipeline.tokenization.tokens import distinct_array
 
 
 def with_scores(
@@ -49,6 +51,29 @@ def reused_in(lists: CandidateLists) -> npt.NDArray[np.bool_]:
     """bool [N]: the documents whose score is known, and against which no reason stands."""
     fine = lists.documents.column(schema.REASON).is_null().to_numpy()
     return np.asarray(fine & ~np.isnan(lists.reused_scores), dtype=bool)
+
+
+def special_tokens_in(
+    lists: CandidateLists, scoreable: Scoreable, reranker: Reranker
+) -> dict[str, int]:
+    """Documents and queries that hold special tokens, where those act as such; else nothing.
+
+    Args:
+        lists: every document of a unit.
+        scoreable: what of them went through the model.
+        reranker: the model; one that takes special tokens for text finds none.
+    """
+    finder = reranker.marked_texts
+    if finder is None or not len(scoreable.documents):
+        return {}
+    read = np.unique(lists.query_of_document[scoreable.documents])
+    texts, which = distinct_array(scoreable.lists.documents.column(schema.TEXT))
+    queries, asked = distinct_array(lists.queries.column(schema.QUERY).take(pa.array(read)))
+    found = {
+        "documents": int(finder.find(texts)[which[scoreable.pairs]].sum()),
+        "queries": int(finder.find(queries)[asked].sum()),
+    }
+    return found if any(found.values()) else {}
 
 
 def with_dates(

@@ -43,6 +43,7 @@ from pipeline.execution.units import rows
 from pipeline.execution.units.model_code import model_code
 from pipeline.execution.units.scored_unit import (
     reused_in,
+    special_tokens_in,
     with_dates,
     with_scores,
     with_token_counts,
@@ -172,6 +173,7 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
         tokens=0 if sequences is None else int(sequences.offsets[-1]),
         reasons=dict(sorted(why.items())),
         parts=len(tables) - 1,
+        special_tokens=special_tokens_in(lists, scoreable, reranker),
         reused=None if job.reuse is None else int(reused_in(lists).sum()),
         query_hashes=query_hashes(lists.queries.column(schema.QUERY_ID)),
         format_files=[other.entry() for other in others],
