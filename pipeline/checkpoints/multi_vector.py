@@ -25,9 +25,9 @@ from pipeline.checkpoints.multi_vector_parts import (
     require_chain,
     skip_words,
     token_layers,
-    token_prompts,
     token_similarity,
 )
+from pipeline.checkpoints.prompts import named_prompts
 from pipeline.checkpoints.sentence_transformers_files import MODEL
 from pipeline.checkpoints.values import whole_number, yes_or_no
 from pipeline.errors import ModelError
@@ -56,7 +56,7 @@ class Side:
 
     Attributes:
         marker: text of a token behind the first one; empty where there is none.
-        prompt: text before every text.
+        prompt: text before every text; that named ``query`` or ``document``, as 6.2 takes no other.
         length: tokens at most; None: as many as the network takes.
         skips: whether tokens on the skip list give no vector.
     """
@@ -137,7 +137,7 @@ def _saved_by_pylate(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Multi
     if yes_or_no(model, "do_query_expansion", where=where, default=True):
         attended = yes_or_no(model, "attend_to_expansion_tokens", where=where, default=False)
         expansion = Expansion(length=length, cuts=True, attended=attended, token=None)
-    prompts = token_prompts(model, where)
+    prompts = named_prompts(checkpoint)
     default = model.get("default_prompt_name")
     if default is not None and prompts.get(default) != "":
         raise ModelError(
@@ -195,7 +195,7 @@ def _saved_by_library(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Mult
     unknown = sorted(set(mask) - {"skiplist_words", "skiplist_tasks", "keep_only_token_ids"})
     if unknown:
         raise ModelError(f"{masked}: unknown key '{unknown[0]}'")
-    tasks, prompts = mask.get("skiplist_tasks") or ["document"], token_prompts(model, where)
+    tasks, prompts = mask.get("skiplist_tasks") or ["document"], named_prompts(checkpoint)
     kept = mask.get("keep_only_token_ids") or []
     if not isinstance(kept, list) or any(type(number) is not int for number in kept):
         raise ModelError(f"{masked}: keep_only_token_ids {kept!r}; expected a list of ids")

@@ -123,23 +123,6 @@ def _expansion(stated: Any, where: Path) -> Expansion | None:
     )
 
 
-def token_prompts(model: Mapping[str, Any], where: Path) -> dict[str, str]:
-    """Prompts by their names; ``encode_query`` and ``encode_document`` take those of theirs.
-
-    ``passage`` and ``corpus``, which the library's documentation has beside ``document``, are never
-    taken: 6.2 makes an empty ``document`` of its own before it looks.
-
-    Raises:
-        ModelError: they are no texts.
-    """
-    named = model.get("prompts") or {}
-    if not isinstance(named, Mapping) or not all(
-        text is None or isinstance(text, str) for text in named.values()
-    ):
-        raise ModelError(f"{where}: 'prompts' is no table of texts")
-    return {str(name): text or "" for name, text in named.items()}
-
-
 def skip_words(
     table: Mapping[str, Any], where: Path, *, default: tuple[str, ...]
 ) -> tuple[str, ...]:

@@ -72,17 +72,27 @@ def _named(checkpoint: Checkpoint) -> tuple[dict[str, str], str | None]:
     Raises:
         ModelError: they are no texts, or there is none of that name.
     """
-    where = checkpoint.folder / MODEL
-    model = checkpoint.table(MODEL)
-    named = model.get("prompts") or {}
+    named = named_prompts(checkpoint)
+    default = checkpoint.table(MODEL).get("default_prompt_name")
+    if default is not None and default not in list(named):
+        raise ModelError(
+            f"{checkpoint.folder / MODEL}: default_prompt_name {default!r} is none of its prompts"
+        )
+    return {name: text for name, text in named.items() if text}, default
+
+
+def named_prompts(checkpoint: Checkpoint) -> dict[str, str]:
+    """Every prompt by its name; null is an empty one.
+
+    Raises:
+        ModelError: they are no texts.
+    """
+    named = checkpoint.table(MODEL).get("prompts") or {}
     if not isinstance(named, Mapping) or not all(
         text is None or is_text(text) for text in named.values()
     ):
-        raise ModelError(f"{where}: 'prompts' is no table of texts")
-    default = model.get("default_prompt_name")
-    if default is not None and default not in list(named):
-        raise ModelError(f"{where}: default_prompt_name {default!r} is none of its prompts")
-    return {name: text for name, text in named.items() if text}, default
+        raise ModelError(f"{checkpoint.folder / MODEL}: 'prompts' is no table of texts")
+    return {str(name): text or "" for name, text in named.items()}
 
 
 def _unclear(where: object, what: str, setting: str) -> ModelError:

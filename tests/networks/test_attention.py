@@ -145,6 +145,18 @@ def test_some_tokens_are_seen_by_nobody(lengths: list[int], data: st.DataObject)
     torch.testing.assert_close(out, written_out(query, key, value, sees), atol=1e-5, rtol=0)
 
 
+def test_a_window_beside_tokens_that_nobody_sees() -> None:
+    """Right where it holds the whole sequence, refused where places would have to be told apart."""
+    query, key, value = tensors(19, 19)
+    seen = torch.tensor([0, 1, *range(7, 19)])
+    plan = Plan(own=Segments(offsets([7, 12]), offsets([2, 12])), seen=seen)
+    sees = visible([7, 12], window=7) & torch.isin(torch.arange(19), seen)
+    out = attend(query, key, value, plan, window=7)
+    torch.testing.assert_close(out, written_out(query, key, value, sees), atol=1e-5, rtol=0)
+    with pytest.raises(NotImplementedError, match="more queries than keys"):
+        attend(query, key, value, plan, window=6)
+
+
 def test_neighbours_of_equal_length_are_one_run() -> None:
     edges = offsets([9, 9, 9, 4, 9])
     runs = Segments(edges, edges).runs

@@ -299,3 +299,16 @@ def test_a_broken_vector_breaks_its_own_document_only() -> None:
         lists=np.array([0, 2]),
     )
     assert np.isnan(scores).tolist() == [False, True]
+
+
+def test_a_document_without_vectors_is_below_all_others() -> None:
+    vectors = -np.ones((3, 2), dtype=np.float32)
+    vectors[0] = 1
+    scores = maxsim.max_similarity(
+        vectors,
+        np.array([0, 1, 1, 3]),
+        queries=np.array([0]),
+        documents=np.array([1, 2, 1]),
+        lists=np.array([0, 3]),
+    )
+    assert scores.tolist() == [-1e9, -2.0, -1e9]
