@@ -81,7 +81,8 @@ def names() -> list[str]:
     """Every card's name: those that are shipped, and those of ``RERANK_MODELS``.
 
     Raises:
-        ConfigurationError: one of yours has the name of one that is shipped.
+        ConfigurationError: one of yours has the name of one that is shipped, or
+            ``RERANK_MODELS`` names no folder.
     """
     return sorted(_files())
 
@@ -138,6 +139,10 @@ def _files() -> dict[str, Path]:
     """The file of every card by its name."""
     found = {path.stem: path for path in conf_path("models").glob("*.yaml")}
     folder = os.environ.get(MODELS)
+    if folder and not Path(folder).is_dir():
+        raise ConfigurationError(
+            f"{MODELS}: no folder '{folder}'; expected one with model cards (NAME.yaml)"
+        )
     for path in sorted(Path(folder).glob("*.yaml")) if folder else ():
         if path.stem in found:
             raise ConfigurationError(
@@ -174,7 +179,7 @@ def resolve(model: ModelConfig) -> ModelConfig:
         return _at_a_place(model)
     own_weights = model.weights is not None and model.weights != card.weights
     return ModelConfig(
-        name=model.name if _is_card_file(model.name) else card.name,
+        name=_lasting_name(model.name, card),
         family=model.family or card.family,
         weights=model.weights or card.weights,
         revision=model.revision if own_weights else model.revision or card.revision,
@@ -186,6 +191,13 @@ def resolve(model: ModelConfig) -> ModelConfig:
         digest=model.digest if own_weights else model.digest or card.digest,
         settings={**card.settings, **model.settings},
     )
+
+
+def _lasting_name(name: str, card: Card) -> str:
+    """A card's name where every machine has it, else its file, whatever the environment says."""
+    if _is_card_file(name) or card.name in shipped():
+        return name if _is_card_file(name) else card.name
+    return str(_files()[card.name])
 
 
 def _at_a_place(model: ModelConfig) -> ModelConfig:

@@ -52,11 +52,14 @@ def refuse_paths_of_this_machine(config: JobConfig, *, uploaded: bool) -> None:
     """Refuse relative paths: a job runs elsewhere, in a folder that is removed with it.
 
     Raises:
-        ConfigurationError: a path is relative; the input's may be, where a folder is ``uploaded``.
+        ConfigurationError: a path is relative; those of the input and of a model card may be,
+            where a folder is ``uploaded``.
     """
     named = [("output.path", config.output.path)]
     if not uploaded:
         named += [("input.path", path) for path in config.input.path]
+        name = config.model.name
+        named += [("model.name", name)] if name is not None and name.endswith(".yaml") else []
     for setting, path in named:
         if "://" not in path and not Path(path).is_absolute():
             raise ConfigurationError(

@@ -7,7 +7,8 @@ from datetime import date
 
 import pytest
 
-from pipeline.cluster.job_request import command_line, job_environment
+from pipeline.cluster.job_request import command_line, job_environment, refuse_paths_of_this_machine
+from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError
 
 
@@ -56,3 +57,16 @@ def test_the_command_line_is_quoted_for_a_shell() -> None:
 def test_a_refresh_is_sent_with_its_night() -> None:
     line = command_line("python", "job.yaml", [], module="jobs.refresh", night=date(2026, 1, 31))
     assert line == "python -m jobs.refresh -c job.yaml --date 2026-01-31"
+
+
+def test_a_card_of_this_machine_is_sent_with_its_folder_or_not_at_all() -> None:
+    job = JobConfig.model_validate(
+        {
+            "model": {"name": "rerank-models/mine.yaml"},
+            "input": {"path": "s3://bucket/in"},
+            "output": {"path": "s3://bucket/out"},
+        }
+    )
+    with pytest.raises(ConfigurationError, match=r"'model\.name': .* is relative"):
+        refuse_paths_of_this_machine(job, uploaded=False)
+    refuse_paths_of_this_machine(job, uploaded=True)

@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 
 from pipeline.api import load
 from pipeline.checkpoints import cards
+from pipeline.checkpoints.naming import settled
 from pipeline.cli import app
+from pipeline.config import ModelConfig
 from pipeline.errors import ConfigurationError, ModelError
 from tests.makers import long_table, write
 
@@ -121,6 +123,13 @@ def test_a_folder_of_cards(card: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "mine" in {one["name"] for one in json.loads(rerank("models", "--json").output)}
     assert load("mine").score("a", ["b"]).dtype == np.float32
     assert rerank("plan", "-c", job(tmp_path, "mine")).exit_code == 0
+    section = settled(ModelConfig(name="mine"))
+    monkeypatch.delenv(cards.MODELS)
+    assert settled(section) == section  # what a run keeps does not need the environment
+    monkeypatch.setenv(cards.MODELS, str(tmp_path / "absent"))
+    with pytest.raises(ConfigurationError, match="RERANK_MODELS: no folder"):
+        cards.names()
+    monkeypatch.setenv(cards.MODELS, str(card.parent))
     shutil.copy(card, card.parent / "lexical.yaml")
     with pytest.raises(ConfigurationError, match=r"lexical.*is the name of a card that is shipped"):
         cards.names()
