@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from pipeline import schema
 from pipeline.config import InputConfig, JobConfig
-from pipeline.errors import InputContractError
 from pipeline.inspection.attached import lists_of, with_referred
 from pipeline.inspection.contents import content_facts
 from pipeline.inspection.files import Refusal
@@ -85,11 +84,8 @@ def reference_facts(
     source = sources.candidates
     if source is None:
         return {"input": nothing_read(config)}
-    try:
-        read = read_candidates(source, sample=sample)
-    except InputContractError as error:
-        refusals.append(Refusal(path="", message=str(error)))
-        return {"input": _input(config, source, None)}
+    read = read_candidates(source, sample=sample)
+    refusals += [Refusal(path="", message=message) for message in read.damage]
     rows = pa.concat_tables(read.sample) if read.sample else source.schema.empty_table()
     beside: dict[str, Any] = {}
     for role, name, content, asked, missing in (
@@ -151,11 +147,8 @@ def _referred(
     if source is None:
         return None
     wanted = key_text(rows.column(name)).unique().drop_null()
-    try:
-        found = read_referred(source, name, content, wanted)
-    except InputContractError as error:
-        refusals.append(Refusal(path="", message=str(error)))
-        return None
+    found = read_referred(source, name, content, wanted)
+    refusals += [Refusal(path="", message=message) for message in found.damage]
     if found.differing is not None:
         told = (
             f"input.{role}: id {found.differing!r} stands twice with different contents"
@@ -212,6 +205,6 @@ def _missing(beside: dict[str, Any]) -> list[str]:
                 f"{what} that input.{role} does not have: {found['missing_ids']:,}, to which "
                 f"{found['missing_references']:,} {whose} refer; they would not be scored"
             )
-        if not found["whole"]:
+        if not found["whole"] and not found["damaged"]:
             told.append(f"input.{role} is too large to be looked through for what is missing")
     return told

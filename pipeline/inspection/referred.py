@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.hashes import Hashes, stable_hashes
-from pipeline.inspection.referring import hashes_of, key_text, shards_to_read
+from pipeline.inspection.referring import hashes_of, key_text, readable, shards_to_read
 from pipeline.inspection.tables import table_facts
-from pipeline.sources.source import Source, read_shard
+from pipeline.sources.source import Source
 
 _MOST_EXAMPLES: Final = 3
 
@@ -27,6 +27,7 @@ class Referred:
         rows: how many it has.
         whole: whether all of it was read.
         found: rows with one of the ids that were asked for, the first one of each.
+        damage: what a run would stop at; the rows before it count, and those of other shards.
         differing: an id that stands there with two contents; None: there is none.
         differ: how many do.
     """
@@ -35,6 +36,7 @@ class Referred:
     rows: int
     whole: bool
     found: pa.Table
+    damage: list[str]
     differing: str | None
     differ: int
 
@@ -56,6 +58,7 @@ class Referred:
             "rows": self.rows,
             "tables": table_facts(source),
             "whole": self.whole,
+            "damaged": bool(self.damage),
             "repeated": self.rows - len(self.ids),
             "missing_references": references,
             "missing_ids": ids,
@@ -70,17 +73,15 @@ def read_referred(source: Source, name: str, content: list[str], wanted: pa.Arra
         name: our name of its ids.
         content: our names of what must be the same wherever an id stands again.
         wanted: ids as text whose rows are kept.
-
-    Raises:
-        InputContractError: what a run would stop at.
     """
     kept: list[pa.Table] = []
+    damage: list[str] = []
     ids: list[Hashes] = []
     contents: list[Hashes] = []
     shards, whole = shards_to_read(source)
     texts = [one for one in content if one in source.schema.names]
     for shard in shards:
-        for table in read_shard(source, shard, columns=[name, *texts, schema.REASON]):
+        for table in readable(source, shard, damage, columns=[name, *texts, schema.REASON]):
             keys = key_text(table.column(name))
             table = table.append_column("_key", keys).filter(pc.is_valid(keys))
             ids.append(hashes_of(table.column("_key").combine_chunks()))
@@ -92,8 +93,9 @@ def read_referred(source: Source, name: str, content: list[str], wanted: pa.Arra
     return Referred(
         ids=np.unique(flat),
         rows=len(flat),
-        whole=whole,
+        whole=whole and not damage,
         found=_first_of_each(kept, source, name, texts),
+        damage=damage,
         differing=_named(source, name, int(doubtful[0])) if len(doubtful) else None,
         differ=len(doubtful),
     )
@@ -126,7 +128,7 @@ def _first_of_each(kept: list[pa.Table], source: Source, name: str, texts: list[
 def _named(source: Source, name: str, wanted: int) -> str:
     """The id that has a hash."""
     for shard in shards_to_read(source)[0]:
-        for table in read_shard(source, shard, columns=[name]):
+        for table in readable(source, shard, [], columns=[name]):
             keys = key_text(table.column(name)).drop_null()
             places = np.flatnonzero(hashes_of(keys) == np.uint64(wanted))
             if len(places):

@@ -6,6 +6,7 @@ documents they refer to, and a sample of rows with everything that the file says
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +19,7 @@ from pipeline import schema
 from pipeline.candidates.grouping import run_starts
 from pipeline.candidates.id_runs import RunCheck, Runs
 from pipeline.candidates.order import Checked, Example, Kind, Order, Place
+from pipeline.errors import InputContractError
 from pipeline.hashes import Hashes, stable_hashes
 from pipeline.sources.source import Shard, Source, read_shard
 from pipeline.sources.tables import FILE, ROW
@@ -43,6 +45,7 @@ class Candidates:
         queries: hashes of the ids of queries, one for each run.
         sample: rows as they were read.
         sample_whole: whether the sample is all rows.
+        damage: what a run would stop at; the rows before it count, and those of other shards.
     """
 
     rows: int = 0
@@ -53,6 +56,7 @@ class Candidates:
     queries: list[Hashes] = field(default_factory=list)
     sample: list[pa.Table] = field(default_factory=list)
     sample_whole: bool = True
+    damage: list[str] = field(default_factory=list)
 
 
 def shards_to_read(source: Source) -> tuple[list[Shard], bool]:
@@ -64,15 +68,30 @@ def shards_to_read(source: Source) -> tuple[list[Shard], bool]:
     return shards[::step], False
 
 
+def readable(
+    source: Source, shard: Shard, damage: list[str], *, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The rows of a shard up to where a run would stop.
+
+    Args:
+        source: what the shard is of.
+        shard: of it.
+        damage: takes what a run would say there, each sentence once.
+        columns: our names to read; None: all.
+    """
+    try:
+        yield from read_shard(source, shard, columns=columns)
+    except InputContractError as error:
+        if str(error) not in damage:
+            damage.append(str(error))
+
+
 def read_candidates(source: Source, *, sample: int) -> Candidates:
     """Read them.
 
     Args:
         source: of the candidates.
         sample: rows that are kept.
-
-    Raises:
-        InputContractError: what a run would stop at.
     """
     shards, whole = shards_to_read(source)
     found = Candidates(whole=whole)
@@ -82,7 +101,7 @@ def read_candidates(source: Source, *, sample: int) -> Candidates:
     example: Example | None = None
     for number, shard in enumerate(shards):
         begun = False
-        for table in read_shard(source, shard):
+        for table in readable(source, shard, found.damage):
             runs = _runs(table, found.rows)
             for query_id, row in check.add(runs):
                 if example is None:
@@ -98,7 +117,9 @@ def read_candidates(source: Source, *, sample: int) -> Candidates:
                 found.sample.append(table)
                 if found.rows > sample:
                     found.sample, found.sample_whole = [], False
-    if not found.sample_whole:
+    found.whole = whole = whole and not found.damage
+    found.sample_whole = found.sample_whole and whole
+    if found.rows > sample:
         # Of one shard alone the first rows are all that is kept.
         found.sample = spots
     checked: Checked = "all" if whole else "sample"
@@ -140,7 +161,7 @@ def _example(
     """The two places of a query that comes again; None where only its hash did."""
     done = 0
     for shard in shards:
-        for other in read_shard(source, shard):
+        for other in readable(source, shard, []):
             ids = other.column(schema.QUERY_ID)
             found = pc.index(ids, pa.scalar(query_id, ids.type)).as_py()
             if found >= 0 and done + found < row:

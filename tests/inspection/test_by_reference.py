@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,37 @@ def test_an_id_with_two_contents_is_refused_and_the_rest_is_told(tmp_path: Path)
     assert "id 'd1' stands twice with different contents" in refusal["message"]
     assert facts["corpus"]["repeated"] == 2
     assert facts["candidates"]["count"] == len(ROWS)
+
+
+@pytest.mark.parametrize("role", ["corpus", "queries", "path"])
+def test_what_stands_before_damage_is_told_beside_it(role: str, tmp_path: Path) -> None:
+    """A file that is cut off after more than is looked at to tell what it is."""
+    config = as_trec(tmp_path)
+    plain = tmp_path / {"corpus": "corpus.tsv", "queries": "queries.tsv", "path": "run.trec"}[role]
+    more = {
+        "corpus": [f"d{n}\t{secrets.token_hex(40)}" for n in range(100, 70_000)],
+        "queries": [f"q{n}\t{secrets.token_hex(40)}" for n in range(1_000, 70_000)],
+        "path": [f"q{n} Q0 d{n % 7} 1 {n}.5 {secrets.token_hex(40)}" for n in range(1_000, 70_000)],
+    }[role]
+    packed = gzip.compress((plain.read_text() + "\n".join(more)).encode())
+    (tmp_path / "cut.gz").write_bytes(packed[: -len(packed) // 10])
+    update = {role: (f"{tmp_path}/cut.gz",)}
+    facts = inspect(
+        config.model_copy(update={"input": config.input.model_copy(update=update)}), sample=50
+    )
+    assert not facts["starts"]
+    [refusal] = facts["refusals"]
+    assert "cut.gz: the compressed file is cut off" in refusal["message"]
+    for name in ("corpus", "queries_source"):
+        damaged = name.partition("_")[0] == role
+        assert (facts[name]["whole"], facts[name]["damaged"]) == (not damaged, damaged)
+        assert facts[name]["rows"] > 5 + 10_000 * damaged
+        assert (facts[name]["missing_ids"] is None) == damaged
+    assert (facts["candidates"]["count"] is None) == (role == "path")
+    assert facts["input"]["rows"] >= len(ROWS) + 10_000 * (role == "path")
+    assert facts["contents"]["texts"]["characters"]["count"] > 0
+    assert not any("too large" in warning for warning in facts["warnings"])
+    assert any("cut off" in line for line in inspection_lines(facts))
 
 
 def test_ids_alone_without_their_texts_are_refused(tmp_path: Path) -> None:
