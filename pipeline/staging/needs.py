@@ -6,7 +6,7 @@ from typing import Final
 
 from pipeline.config import InputConfig
 from pipeline.errors import NotFoundError
-from pipeline.storage.lance_tables import lance_table
+from pipeline.storage.lance_tables import is_lance_table
 from pipeline.storage.store import is_folder, list_files, open_input
 
 #: Folder of all copies below the folder of runs, whose name no run and no reader of data takes.
@@ -30,7 +30,7 @@ def reads_as_it_is(config: InputConfig) -> bool:
 
 def _is_parquet(path: str) -> bool:
     """Whether what a path names is Parquet, or at least called so: then it is read as that."""
-    if lance_table(path) is not None:
+    if is_lance_table(path):
         return False
     try:
         files = list_files(path)

@@ -86,6 +86,13 @@ class Fragment:
     deleted: int
 
 
+def is_lance_table(path: str) -> bool:
+    """Whether a path is the folder of a table, by the names in it."""
+    if not is_folder(path):
+        return False
+    return any(map(_MANIFEST.fullmatch, list_names(join(_place(path), _VERSIONS))))
+
+
 def lance_table(path: str) -> LanceTable | None:
     """The newest version of the table in a folder; None where the folder is none of a table.
 
@@ -93,12 +100,9 @@ def lance_table(path: str) -> LanceTable | None:
         InputContractError: it is damaged, or has files outside of its folder.
         ConfigurationError: the extra is not installed, or the library has no access to the store.
     """
-    if not is_folder(path):
+    if not is_lance_table(path):
         return None
     folder = _place(path)
-    names = [name for name in list_names(join(folder, _VERSIONS)) if _MANIFEST.fullmatch(name)]
-    if not names:
-        return None
     dataset = _opened(folder)
     with _explained(folder):
         number, fragments = dataset.version, dataset.get_fragments()
@@ -180,11 +184,7 @@ def lance_batches(
 
 
 def _place(path: str) -> str:
-    """The folder as the library takes it.
-
-    Raises:
-        ConfigurationError: it lies in a store that the library is given no access to.
-    """
+    """The folder as the library takes it."""
     scheme, separator, rest = path.rstrip("/").partition("://")
     if not separator or scheme in ("file", "local"):
         return absolute(rest if separator else path.rstrip("/"))
