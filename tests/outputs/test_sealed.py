@@ -54,7 +54,15 @@ def test_only_counts_are_read_as_counts(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"parts": -1}, {"queries": "1"}, {"reasons": []}, {"query_hashes": 5}, {"more": 1}]
+    "change",
+    [
+        {"parts": -1},
+        {"queries": "1"},
+        {"reasons": []},
+        {"special_tokens": {"queries": -1}},
+        {"query_hashes": 5},
+        {"more": 1},
+    ],
 )
 def test_counts_of_another_form_are_refused(change: dict[str, object]) -> None:
     whole = UnitCounts(unit="u", queries=1, documents=2, tokens=3)
