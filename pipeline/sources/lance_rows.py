@@ -20,7 +20,13 @@ from pipeline.sources.conditions import Conditions, columns_of
 from pipeline.sources.parquet_rows import check_filter, column_rows
 from pipeline.sources.raw_rows import RawRows
 from pipeline.sources.roles import Role, RoleColumns, map_role
-from pipeline.storage.lance_tables import Fragment, LanceTable, lance_batches, lance_content
+from pipeline.storage.lance_tables import (
+    Fragment,
+    LanceTable,
+    explained,
+    lance_batches,
+    lance_content,
+)
 from pipeline.storage.parquet.arrow_schema import DECLARED_KEY, stored_type
 from pipeline.storage.parquet.columns import uuid_columns
 from pipeline.storage.parquet.limits import refuse_expansion
@@ -75,7 +81,8 @@ def open_lance(
             cannot be read.
     """
     fields, fragments = lance_content(table)
-    declared = pa.schema([_field(field) for field in fields])
+    with explained(table.path):
+        declared = pa.schema([_field(field) for field in fields])
     arrow = pa.schema([field.with_type(stored_type(field.type)) for field in declared])
     columns = map_role(
         role, arrow, path=table.path, config=config, pass_through=pass_through,

@@ -24,6 +24,7 @@ import pyarrow as pa
 from pipeline.errors import ConfigurationError, InputContractError, RerankError, StorageError
 from pipeline.extras import library
 from pipeline.storage.files import FileIdentity
+from pipeline.storage.lance_files import refuse_damaged_data, refuse_damaged_deletions
 from pipeline.storage.store import (
     absolute,
     exists,
@@ -104,7 +105,7 @@ def lance_table(path: str) -> LanceTable | None:
         return None
     folder = _place(path)
     dataset = _opened(folder)
-    with _explained(folder):
+    with explained(folder):
         number, fragments = dataset.version, dataset.get_fragments()
         files = [file for fragment in fragments for file in fragment.metadata.files]
         elsewhere = list(dataset.base_paths().values())
@@ -133,10 +134,13 @@ def lance_content(table: LanceTable) -> tuple[list[Any], tuple[Fragment, ...]]:
         InputContractError: the version is no longer what it was, or damaged.
     """
     dataset = _opened(table.path, table)
-    with _explained(table.path):
+    with explained(table.path):
+        fragments = dataset.get_fragments()
+        for deletions in filter(None, (one.deletion_file() for one in fragments)):
+            refuse_damaged_deletions(join(table.path, deletions))
         return dataset.lance_schema.fields(), tuple(
             Fragment(number=one.fragment_id, rows=one.count_rows(), deleted=one.num_deletions)
-            for one in dataset.get_fragments()
+            for one in fragments
         )
 
 
@@ -167,8 +171,10 @@ def lance_batches(
         if lower >= upper:
             continue
         given = dataset.get_fragment(fragment.number)
+        for file, size in _files(table.path, given).items():
+            refuse_damaged_data(file, size)
         found = 0
-        with _explained(table.path, given):
+        with explained(table.path, given):
             batches = given.to_batches(
                 columns=list(columns), offset=lower, limit=upper - lower, batch_size=at_once,
                 batch_readahead=_AHEAD,
@@ -178,7 +184,7 @@ def lance_batches(
                 yield batch
         if found != upper - lower:
             raise InputContractError(
-                f"{_files(table.path, given)}: {found:,} rows where the table's manifest has "
+                f"{_named(table.path, given)}: {found:,} rows where the table's manifest has "
                 f"{upper - lower:,}; copy or write the table again"
             )
 
@@ -209,7 +215,7 @@ def _opened(folder: str, table: LanceTable | None = None) -> Any:
     # Said when a program is started later, such as Ray's: a fork that another program replaces.
     warnings.filterwarnings("ignore", message="lance is not fork-safe")
     http = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    with _explained(folder):
+    with explained(folder):
         return lance.dataset(
             folder, version=None if table is None else table.number,
             storage_options={"allow_http": "true"} if http else None,
@@ -241,8 +247,13 @@ def _refuse_changed(table: LanceTable) -> None:
 
 
 @contextmanager
-def _explained(folder: str, fragment: Any = None) -> Iterator[None]:
-    """What the library raises, as ours; a fault of a file is one of its fragment's files."""
+def explained(folder: str, fragment: Any = None) -> Iterator[None]:
+    """What the library raises, as ours; a fault of a file is one of its fragment's files.
+
+    Raises:
+        InputContractError: names the table, or the files.
+        StorageError: the store failed.
+    """
     try:
         yield
     except RerankError:
@@ -251,7 +262,7 @@ def _explained(folder: str, fragment: Any = None) -> Iterator[None]:
         # A panic of the library's own code is no Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        where = folder if fragment is None else _files(folder, fragment)
+        where = folder if fragment is None else _named(folder, fragment)
         told = _OWN_CODE.sub("", str(error).split("\n")[0])
         if "Generic S3 error" in told:
             raise StorageError(f"{where}: the store failed while Lance read it ({told})") from None
@@ -261,13 +272,14 @@ def _explained(folder: str, fragment: Any = None) -> Iterator[None]:
         ) from None
 
 
-def _files(folder: str, fragment: Any) -> str:
-    """The data files of a fragment; of several those that are not as long as they should be."""
-    files = {
-        join(folder, "data", file.path): file.file_size_bytes for file in fragment.data_files()
-    }
-    wrong = [
-        path for path, size in files.items()
-        if not exists(path) or (size is not None and identify(path).size != size)
-    ]  # fmt: skip
-    return ", ".join(wrong or files)
+def _files(folder: str, fragment: Any) -> dict[str, int | None]:
+    """Paths of a fragment's data files, each with the length that the manifest has."""
+    files = fragment.data_files()
+    return {join(folder, "data", file.path): file.file_size_bytes for file in files}
+
+
+def _named(folder: str, fragment: Any) -> str:
+    """The files of a fragment, for messages."""
+    deletions = fragment.deletion_file()
+    beside = [] if deletions is None else [join(folder, deletions)]
+    return ", ".join([*_files(folder, fragment), *beside])
