@@ -29,6 +29,9 @@ N_TOKENS: Final = "n_tokens"
 TRUNCATED: Final = "truncated"
 CONTENT_KEY: Final = "content_key"
 SCORED_AT: Final = "scored_at"
+FUSED_SCORE: Final = "fused_score"
+FUSED_RANK: Final = "fused_rank"
+CALIBRATED_SCORE: Final = "calibrated_score"
 CHANGE: Final = "change"
 PREVIOUS_RANK: Final = "previous_rank"
 PREVIOUS_SCORE: Final = "previous_score"
@@ -81,6 +84,10 @@ RANKED_COLUMNS: Final = (
 
 #: Columns that describe the cost of one candidate, written with ``output.token_counts``.
 TOKEN_COLUMNS: Final = (N_TOKENS, TRUNCATED)
+
+#: Columns that ``output.fusion`` and ``output.calibration`` add.
+FUSION_COLUMNS: Final = (FUSED_SCORE, FUSED_RANK)
+ADDED_COLUMNS: Final = (*FUSION_COLUMNS, CALIBRATED_SCORE)
 
 #: A content key, see :mod:`pipeline.candidates.content_keys`.
 CONTENT_KEY_BYTES: Final = 16

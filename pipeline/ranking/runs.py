@@ -48,7 +48,7 @@ class Run:
 
 def ranked_run(table: pa.Table, name: str) -> Run:
     """The reranked order (column ``rank``) of a ranked output; see :func:`first_stage_run`."""
-    return _run_by(table, schema.RANK, name)
+    return ranked_by(table, schema.RANK, name)
 
 
 def first_stage_run(table: pa.Table, name: str) -> Run:
@@ -62,7 +62,7 @@ def first_stage_run(table: pa.Table, name: str) -> Run:
     Raises:
         InputContractError: a column is missing or holds nulls, or a document is twice in a query.
     """
-    return _run_by(table, schema.FIRST_STAGE_RANK, name)
+    return ranked_by(table, schema.FIRST_STAGE_RANK, name)
 
 
 def named_once(table: pa.Table) -> pa.Table:
@@ -142,7 +142,8 @@ def _number(text: str) -> float:
         return math.nan
 
 
-def _run_by(table: pa.Table, rank: str, name: str) -> Run:
+def ranked_by(table: pa.Table, rank: str, name: str) -> Run:
+    """The order of the column ``rank``; see :func:`first_stage_run`."""
     wanted = [schema.QUERY_ID, schema.DOC_ID, rank]
     missing = [column for column in wanted if column not in table.column_names]
     if missing:
