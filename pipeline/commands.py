@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import jobs.bench
+import jobs.calibrate
 import jobs.compare
 import jobs.demo
 import jobs.diff
@@ -51,6 +52,7 @@ app.command("feed")(jobs.feed.feed)
 app.command("gc")(jobs.gc.gc)
 app.command("evaluate")(jobs.evaluate.evaluate_run)
 app.command("compare")(jobs.compare.compare)
+app.command("calibrate")(jobs.calibrate.calibrate)
 app.command("diff")(jobs.diff.diff)
 app.command("distill")(jobs.distill.distill_runs)
 app.command("export")(jobs.export.export)

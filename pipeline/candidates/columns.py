@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import pyarrow as pa
 
@@ -19,6 +19,14 @@ from pipeline.candidates.layouts import Layout, candidate_fields, candidates_col
 from pipeline.candidates.named_columns import Level, NamedColumns
 from pipeline.candidates.partitions import Partitions, with_partitions
 from pipeline.errors import ConfigurationError, InputContractError
+
+#: Names that no column of an input can have in the output.
+_OWN: Final = (
+    *schema.RANKED_COLUMNS,
+    *schema.TOKEN_COLUMNS,
+    *schema.ADDED_COLUMNS,
+    schema.REUSED_SCORE,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +195,7 @@ def _text_columns(
 def _passed(wanted: Sequence[str], outer: NamedColumns, inner: NamedColumns) -> dict[str, Level]:
     passed: dict[str, Level] = {}
     for name in wanted:
-        if name in (*schema.RANKED_COLUMNS, *schema.TOKEN_COLUMNS, schema.REUSED_SCORE):
+        if name in _OWN:
             raise ConfigurationError(
                 f"output.columns: '{name}' is written by the pipeline itself; remove it"
             )

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Names, Settings
 from pipeline.config.conditions import refuse_malformed
+from pipeline.config.fusion import FusionConfig
 from pipeline.config.images import ImagesConfig
 
 #: The format that every run has: a unit's Parquet file is its commit record.
@@ -181,6 +182,16 @@ class OutputConfig(Settings):
     )
     token_counts: bool = Field(
         False, description="Also write n_tokens and truncated of every scored candidate."
+    )
+    fusion: FusionConfig | None = Field(
+        None,
+        description="Also write fused_score and fused_rank, which the first stage has a share in.",
+    )
+    calibration: str | None = Field(
+        None,
+        min_length=1,
+        description="File that `rerank calibrate` wrote for this model; also write "
+        "calibrated_score, the probability of relevance by it.",
     )
     file_mib: float = Field(
         256.0, gt=0, description="Size in memory past which a unit's rows go into several files."

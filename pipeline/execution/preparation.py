@@ -18,6 +18,7 @@ from pipeline.checkpoints.naming import settled
 from pipeline.config import JobConfig, load_config
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
+from pipeline.execution.calibrated_scores import FoundCalibration, found_calibration
 from pipeline.execution.reused_scores import (
     FindTable,
     found_table,
@@ -55,6 +56,7 @@ class Prepared:
         begun: when planning began, by :func:`time.time`.
         staged: the copy that is read in place of the input; None: the input itself is.
         reuse: the table of scores that are taken from an earlier run; None: none is.
+        calibration: makes probabilities of scores; None: none are written.
         allow_code: modules outside this package that the user allows to be imported; never
             written down, so that a run's folder cannot say it.
     """
@@ -68,15 +70,19 @@ class Prepared:
     begun: float
     staged: StagedInput | None = None
     reuse: ReuseTable | None = None
+    calibration: FoundCalibration | None = None
     allow_code: frozenset[str] = frozenset()
 
     def description(self) -> dict[str, Any]:
         """Content of ``run.json``."""
         staged = {} if self.staged is None else {"staging": self.staged.described()}
         reuse = {} if self.reuse is None else {"reuse": self.reuse.described()}
+        known = self.calibration
+        calibration = {} if known is None else {"calibration": {"sha256": known.digest}}
         return (
             staged
             | reuse
+            | calibration
             | {
                 "run_id": self.plan.run_id,
                 "fingerprint": self.plan.fingerprint,
@@ -126,6 +132,7 @@ def prepare(
     config = config.model_copy(update={"model": settled(config.model)})
     reranker = build_reranker(config.model, images=config.input.images, allow_code=allow_code)
     model = model_identity(config, reranker)
+    calibration = found_calibration(config, model)
     with ExitStack() as ending:
         source, staged = opened(config, staying or ending, copy_id=copy_id, stage=stage)
     table = None if reuse is None else found_table(reuse, source, model, reranker)
@@ -135,7 +142,12 @@ def prepare(
         source,
         documents=size.documents,
         first=size.first,
-        fingerprint=fingerprint(config, model, reuse=None if table is None else table.table_id),
+        fingerprint=fingerprint(
+            config,
+            model,
+            reuse=None if table is None else table.table_id,
+            calibration=None if calibration is None else calibration.digest,
+        ),
         limit=config.limit,
     )
     folder = RunFolder(join(absolute(config.output.path), plan.run_id))
@@ -149,6 +161,7 @@ def prepare(
         begun=begun,
         staged=staged,
         reuse=table,
+        calibration=calibration,
         allow_code=allow_code,
     )
 
@@ -258,6 +271,8 @@ def _refuse_changed(folder: RunFolder, described: dict[str, Any], prepared: Prep
     files = sorted(n for n in before.keys() | after.keys() if before.get(n) != after.get(n))
     if files:
         changed[changed.index("model.files")] = f"model.files ({', '.join(files)})"
+    if described.get("calibration") != now.get("calibration"):
+        changed.append("the file of output.calibration")
     raise ConfigurationError(
         f"{folder.path}: cannot be resumed, for the scores would change; different now: "
         f"{', '.join(changed)}. Start the job anew, which makes a run of its own"

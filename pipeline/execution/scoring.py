@@ -123,6 +123,7 @@ def _job(session: Session, todo: Sequence[Unit]) -> Job:
         model=prepared.model,
         epoch=session.lease.epoch,
         reuse=prepared.reuse,
+        calibration=None if prepared.calibration is None else prepared.calibration.calibration,
         superseded=contents(
             prepared.folder, {unit.name for unit in todo}, prepared.config.output.formats
         ),

@@ -14,6 +14,7 @@ from rich.text import Text
 from pipeline.plain_text import visible
 from pipeline.ranking.comparison import Comparison, MeasureComparison
 from pipeline.ranking.evaluation import Evaluation
+from pipeline.ranking.fusion_tuning import Tuning
 
 _TESTS = ("p\nt-test", "p\nrandom.")
 
@@ -80,6 +81,18 @@ def changes_table(row: MeasureComparison) -> Table:
             )
         table.add_section()
     return table
+
+
+def tuning_table(tuning: Tuning, measure: str, *, most: int = 8) -> Group:
+    """The best of what was tried, with the mean over the queries that were tuned on."""
+    table = _table(f"Fusions by {measure} on {tuning.tuned_on} judged queries")
+    table.add_column("order", no_wrap=True)
+    table.add_column("mean", justify="right")
+    for name, mean in tuning.tried[:most]:
+        table.add_row(Text(name), f"{mean:.4f}")
+    rest = len(tuning.tried) - most
+    below = f"and {rest} that are no better; " if rest > 0 else ""
+    return Group(table, Text(f"{below}below: the judged queries that were not tuned on"))
 
 
 def as_json(

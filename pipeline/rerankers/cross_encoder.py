@@ -31,7 +31,7 @@ from pipeline.checkpoints.heads import (
 )
 from pipeline.checkpoints.prompts import query_prompt
 from pipeline.checkpoints.sentence_transformers_files import max_seq_length, transformer_file
-from pipeline.errors import ConfigurationError, ModelError
+from pipeline.errors import ModelError
 from pipeline.networks.encoders import ENCODERS, packs
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Limits, decode_pairs, encode_pairs

@@ -82,7 +82,13 @@ def score_fingerprint(model: ModelIdentity) -> str:
     return _digest(parts)
 
 
-def fingerprint(config: JobConfig, model: ModelIdentity, *, reuse: str | None = None) -> str:
+def fingerprint(
+    config: JobConfig,
+    model: ModelIdentity,
+    *,
+    reuse: str | None = None,
+    calibration: str | None = None,
+) -> str:
     """32 hex digits over everything that changes what a unit's file holds.
 
     The model, its settings and precision, how text and columns are read, the copied columns, and
@@ -95,12 +101,15 @@ def fingerprint(config: JobConfig, model: ModelIdentity, *, reuse: str | None = 
         config: the job.
         model: its model.
         reuse: id of its reuse table; None: it has none.
+        calibration: digest of the file by which scores are calibrated; None: they are not.
     """
     described = asdict(model)
     del described["name"], described["licence"], described["files"]  # the digest is of the files
     if model.images is None:  # runs without images are named as they were
         del described["images"]
-    written = config.output.model_dump(exclude={"path", "formats"})
+    written = config.output.model_dump(exclude={"path", "formats", "calibration"})
+    if config.output.fusion is None:  # runs without fusion are named as they were
+        del written["fusion"]
     parts: dict[str, Any] = {
         "model": described,
         "text": [config.input.text_columns, config.input.text_separator],
@@ -117,6 +126,8 @@ def fingerprint(config: JobConfig, model: ModelIdentity, *, reuse: str | None = 
             exclude={"dtype", "memory_fraction", "min_overlap"}
         )
         parts["threads"] = config.replicas.num_cpus
+    if calibration is not None:
+        parts["calibration"] = calibration
     if reuse is not None:
         parts["reuse"] = reuse
     return _digest(parts)

@@ -48,7 +48,9 @@ from pipeline.execution.units.scored_unit import (
     with_scores,
     with_token_counts,
 )
-from pipeline.outputs.ranked_unit import cut_rows, rank_unit
+from pipeline.outputs.added_columns import with_calibration, with_fusion
+from pipeline.outputs.ranked_unit import RankedUnit, cut_rows, rank_unit
+from pipeline.ranking.calibration import Calibration
 from pipeline.rerankers.base import Reranker
 from pipeline.sequences.arrays import pack_arrays, unpack_arrays
 from pipeline.sequences.sequences import Sequences
@@ -70,6 +72,7 @@ class Job:
         model: identity of the model.
         epoch: of the driver's lease; 0 without one.
         reuse: the scores of an earlier run that may be taken; None: every document is scored.
+        calibration: makes probabilities of scores; None: none are written.
         superseded: for paths of files that are to be replaced though they are whole the sha256 of
             their content, see :func:`pipeline.execution.runs.unit_files.put_file`.
         allow_code: modules outside this package that the user allows workers to import.
@@ -84,6 +87,7 @@ class Job:
     model: ModelIdentity
     epoch: int
     reuse: ReuseTable | None = None
+    calibration: Calibration | None = None
     superseded: Mapping[str, str] = field(default_factory=dict)
     allow_code: frozenset[str] = frozenset()
 
@@ -157,7 +161,7 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
     if job.reuse is not None:
         scored = with_dates(scored, scores, job.reuse.date)
         columns = (*columns, *schema.REUSE_COLUMNS)
-    ranked = rank_unit(unit, scored, scores, columns=columns)
+    ranked = _with_added(rank_unit(unit, scored, scores, columns=columns), job)
     tables = cut_rows(ranked.ranked, most_bytes=int(job.config.output.file_mib * 2**20))
     why = reasons.counts(scored.documents.column(schema.REASON))
     if len(lists.empty):
@@ -185,6 +189,15 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
     }
     stats = rows.added(rows.statistics(batch), events)
     return rows.committed(counts.to_metadata(), stats)
+
+
+def _with_added(ranked: RankedUnit, job: Job) -> RankedUnit:
+    table = ranked.ranked
+    if job.config.output.fusion is not None:
+        table = with_fusion(table, job.config.output.fusion)
+    if job.calibration is not None:
+        table = with_calibration(table, job.calibration)
+    return replace(ranked, ranked=table)
 
 
 def pack_readouts(batch: pa.Table, sequences: Sequences, readouts: Readouts) -> pa.Table:
@@ -261,10 +274,22 @@ def _metadata(job: Job, unit: str) -> dict[str, str]:
         "revision": job.model.revision,
         "weights_sha256": job.model.digest,
         "score_scale": job.model.score_scale,
+        **_added_metadata(job),
         "fingerprint": job.fingerprint,
         "schema_version": str(schema.SCHEMA_VERSION),
         "version": pipeline.__version__,
     }
+
+
+def _added_metadata(job: Job) -> dict[str, str]:
+    """How the columns beside the scores were made."""
+    fusion = job.config.output.fusion
+    added = {} if fusion is None else {"fusion": fusion.model_dump_json()}
+    if job.calibration is not None:
+        added["calibration"] = job.calibration.model_dump_json(
+            exclude_none=True, exclude={"points"}
+        )
+    return added
 
 
 def _lists(batch: pa.Table) -> CandidateLists:
