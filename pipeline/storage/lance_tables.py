@@ -56,7 +56,7 @@ _BATCH_ROWS: Final = 8192
 _AHEAD: Final = 2
 
 #: Where the library's messages begin to say which line of its own code they are from.
-_OWN_CODE: Final = re.compile(r",? /(?:home|rustc|root|usr)/\S+")
+_OWN_CODE: Final = re.compile(r",? /\S+\.rs:\d+:\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
