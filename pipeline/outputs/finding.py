@@ -14,7 +14,7 @@ from pipeline.outputs.base import Sink
 from pipeline.plugins import file_names, only_class
 
 #: Files of the folder that are no sinks.
-_OTHERS: Final = frozenset({"finding", "ranked_unit", "sealed"})
+_OTHERS: Final = frozenset({"added_columns", "finding", "ranked_unit", "sealed"})
 
 
 def names() -> list[str]:

@@ -129,7 +129,7 @@ def test_quality_of_two_pairs_by_hand() -> None:
 
 def test_what_cannot_be_fitted_is_refused_with_the_reason() -> None:
     scores, relevant = drawn(1.0, 0.0, pairs=400)
-    with pytest.raises(InputContractError, match="12 judged pairs .* at least 10 of either"):
+    with pytest.raises(InputContractError, match=r"12 judged pairs .* at least 10 of either"):
         fit("platt", scores[:12], relevant[:12])
     with pytest.raises(InputContractError, match="less often relevant"):
         fit("platt", -scores, relevant)

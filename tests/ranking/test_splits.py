@@ -30,5 +30,5 @@ def test_the_share_is_about_what_was_asked_for_and_the_seed_draws_others() -> No
 
 
 def test_too_few_queries_are_refused() -> None:
-    with pytest.raises(InputContractError, match="8 judged queries .* at least 5 of either"):
+    with pytest.raises(InputContractError, match=r"8 judged queries .* at least 5 of either"):
         split(QUERIES[:8], share=0.5, seed=0)
