@@ -34,6 +34,7 @@ CHECKPOINTS = {
     "listwise_generation": "qwen3-reranker-tiny",
     "pairwise": "qwen3-reranker-tiny", "qwen3_reranker": "qwen3-reranker-tiny",
     "qwen3_vl_reranker": "qwen3-vl-reranker-tiny",
+    "token_logit": "zerank-tiny",
 }  # fmt: skip
 
 #: Families that need none, or come with one.

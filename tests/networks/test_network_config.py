@@ -177,6 +177,7 @@ CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "pairwise": chat,
     "qwen3_reranker": golden("qwen3-reranker-tiny"),
     "qwen3_vl_reranker": golden("qwen3-vl-reranker-tiny"),
+    "token_logit": golden("zerank-tiny"),
 }
 
 

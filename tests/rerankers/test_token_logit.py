@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -163,20 +164,38 @@ def test_two_tokens_and_one(tmp_path: Path) -> None:
 
 
 AWKWARD = st.text(alphabet=st.sampled_from("ab .,?!'\n\r\t\u3000\u0301é漢🙂<>|"), max_size=30)
+#: One text with both texts between the same special tokens, the query first, as a checkpoint of
+#: Qwen3-Reranker in sentence-transformers' layout has it.
+QWEN = (
+    "<|im_start|>user\n<Instruct>: Find\n<Query>: {query}\n<Document>: {document}<|im_end|>\n"
+    "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+)
 
 
 @settings(max_examples=60)
 @given(query=AWKWARD, document=AWKWARD)
 def test_one_text_is_tokenised_as_a_whole(query: str, document: str) -> None:
-    for name, template in (
-        ("zerank-tiny", ZERANK["template"]),
-        ("ctxl-rerank-tiny", CTXL["template"]),
-    ):
-        reranker = RANKERS.setdefault(name, load(name)).engine.reranker
-        rendered = template.replace("{query}", "\0").replace("{document}", document)
-        text = rendered.replace("\0", query)
+    for template in (ZERANK["template"], CTXL["template"], QWEN):
+        asked = {"template": template, "true_token": "Yes"}
+        if template not in RANKERS:
+            RANKERS[template] = load("zerank-tiny", family="token_logit", **asked)
+        reranker = RANKERS[template].engine.reranker
+        before, between, after = re.split(r"\{query\}|\{document\}", template)
+        first, second = (document, query) if template == CTXL["template"] else (query, document)
+        text = f"{before}{first}{between}{second}{after}"
         sequences = reranker.encode(CandidateLists.from_texts(query, [document])).unshared()
         assert sequences.token_ids.tolist() == reranker.tokenizer.words([text]).token_ids.tolist()
+
+
+def test_a_query_before_its_document_is_shared() -> None:
+    asked = {"template": QWEN, "true_token": "Yes"}
+    reranker = load("zerank-tiny", family="token_logit", **asked).engine.reranker
+    lists = CandidateLists.from_texts("what helps dry skin", ["a cream", "no", ""])
+    sequences = reranker.encode(lists)
+    text = reranker.tokenizer.library.decode(  # type: ignore[attr-defined]
+        sequences.token_ids[sequences.offsets[3] :].tolist(), skip_special_tokens=False
+    )
+    assert text == QWEN.partition(" {document}")[0].replace("{query}", "what helps dry skin")
 
 
 RANKERS: dict[str, Any] = {}
