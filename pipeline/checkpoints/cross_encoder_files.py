@@ -143,8 +143,10 @@ def applied_activation(
         given: whether the settings say so themselves, whatever the checkpoint says.
 
     Raises:
-        ModelError: the checkpoint names one that is not understood, and nothing else is given.
+        ModelError: the checkpoint names one that is not understood, and nothing else is given; or
+            it is no cross-encoder.
     """
+    model_file(checkpoint, "CrossEncoder")
     if given and asked != "checkpoint":
         return "sigmoid" if asked == "sigmoid" else "none"
     stated = stated_activation(checkpoint, labels=labels)

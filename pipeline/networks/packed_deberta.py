@@ -146,20 +146,19 @@ class Distances:
         self.longest = longest if longest > 0 else config.max_position_embeddings
         self.buckets = getattr(config, "position_buckets", -1)
         self.span = self.buckets if self.buckets > 0 else self.longest
-        self._tables: dict[tuple[int, torch.device], DistanceTable] = {}
+        self._rows_of: dict[int, Int64s] = {}
 
     def table(self, width: int, device: torch.device) -> DistanceTable:
-        """For sequences of up to ``width`` tokens; made once."""
-        key = (width, device)
-        if key not in self._tables:
-            rows = self._rows(width)
-            first, last = int(rows[0]), int(rows[-1])
-            place = np.arange(width)
-            index = rows[place[:, None] - place[None, :] + width - 1] - first
-            self._tables[key] = DistanceTable(
-                used=slice(first, last + 1), index=to_device(index, device)
-            )
-        return self._tables[key]
+        """For sequences of up to ``width`` tokens."""
+        if width not in self._rows_of:
+            self._rows_of[width] = self._rows(width)
+        rows = self._rows_of[width]
+        first, last = int(rows[0]), int(rows[-1])
+        place = torch.arange(width, device=device)
+        between = place[:, None] - place[None, :] + (width - 1)
+        return DistanceTable(
+            used=slice(first, last + 1), index=to_device(rows - first, device)[between]
+        )
 
     def _rows(self, width: int) -> Int64s:
         """int64 [2 width - 1]: the row of each distance from ``1 - width`` to ``width - 1``.

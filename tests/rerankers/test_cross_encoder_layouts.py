@@ -88,6 +88,17 @@ def two_labels() -> Any:
     return model
 
 
+def projected() -> Any:
+    """The shortest chain: the mean of all tokens, and one row."""
+    from sentence_transformers import CrossEncoder as Library
+    from sentence_transformers.sentence_transformer import modules
+
+    torch.manual_seed(9)
+    body = modules.Transformer(str(GOLDENS / BERT))
+    row = modules.Dense(48, 1, activation_function=None, module_output_name="scores")
+    return Library(modules=[body, modules.Pooling(48, "mean"), row], device="cpu")
+
+
 def chained(pooling: Any = "cls", *, labels: int = 1) -> Any:
     """An Ettin reranker's modules behind a body; the norm has a bias that is not zero."""
     from sentence_transformers import CrossEncoder as Library
@@ -133,6 +144,7 @@ SAVED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
         lambda: plain(keep_in_fp32_modules=["0.model.classifier"]), {}, "logit",
     ),
     "chain": (chained, {}, "logit"),
+    "chain of one row": (projected, {}, "probability"),
     "chain, mean": (lambda: chained("mean"), {}, "logit"),
     "chain, lasttoken": (lambda: chained("lasttoken"), {}, "logit"),
     "chain, several": (lambda: chained(["cls", "max", "weightedmean"]), {}, "logit"),
@@ -276,6 +288,34 @@ def test_lengths_are_the_library_s_and_never_more_than_there_are_positions(
     change(folder, "sentence_bert_config.json", max_seq_length=8000)
     assert limits(folder) == 512
     assert limits(folder, max_length=17) == 17
+
+
+def test_texts_are_lowercased_where_the_library_does(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(saved("identity"), tmp_path / "model"))
+    change(folder, "tokenizer.json", normalizer=None)
+    change(folder, "tokenizer_config.json", do_lower_case=None)
+    shouted = [document.upper() for document in DOCUMENTS[:2]]
+    assert (
+        ours(folder).score(QUERY, shouted).tolist()
+        != ours(folder).score(QUERY, [document.lower() for document in DOCUMENTS[:2]]).tolist()
+    )
+    change(folder, "sentence_bert_config.json", do_lower_case=True)
+    ranker = ours(folder)
+    np.testing.assert_array_equal(
+        ranker.score(QUERY, shouted),
+        ranker.score(QUERY.lower(), [document.lower() for document in shouted]),
+    )
+
+
+def test_another_kind_of_model_is_refused_whatever_is_set(
+    saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(saved("identity"), tmp_path / "model"))
+    change(folder, MODEL, model_type="SparseEncoder")
+    with pytest.raises(ModelError, match="model_type 'SparseEncoder'"):
+        ours(folder, activation="none")
 
 
 def test_a_padding_section_of_the_tokenizer_has_no_effect(
