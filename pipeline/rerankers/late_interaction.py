@@ -29,7 +29,8 @@ from pipeline.checkpoints.sentence_transformers_files import max_seq_length, tra
 from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.networks.colbert_ai import colbert_ai_layout
-from pipeline.networks.encoder_bodies import PACKABLE, reserved_positions
+from pipeline.networks.encoder_bodies import reserved_positions
+from pipeline.networks.encoders import packs
 from pipeline.networks.maxsim import max_similarity
 from pipeline.prompts.colbert import Metadata, colbert_ai_tokenizer, multi_vector_tokenizer
 from pipeline.prompts.token_vectors import Lengths
@@ -125,20 +126,21 @@ class LateInteraction(WeightedReranker):
             filled = query if made.expansion.cuts else min(filled, query)
         document = self._length("document", made.document.length or whole)
         self.lengths = Lengths(query=query, filled=filled, document=document)
-        self.can_pack = self.config.get("model_type") in PACKABLE and not self._fills_beyond_sight()
+        self.can_pack = packs(self.config) and self._packs_fillings()
 
-    def _fills_beyond_sight(self) -> bool:
-        """Whether tokens that fill a query are too far from its text for windowed layers.
+    def _packs_fillings(self) -> bool:
+        """Whether packed attention can leave out what fills a query, where nobody attends to it.
 
-        Packed attention leaves out the keys that nobody attends to, and then a query and a key of
-        one number are the same token only where a window holds the whole query.
+        DeBERTa's has no way to. A windowed layer's can where its window holds the whole query: its
+        keys are numbered without those that are left out.
         """
         expansion = self.described and self.described.expansion
-        if not expansion or expansion.attended or self.config.get("model_type") != "modernbert":
-            return False
+        kind = self.config.get("model_type")
+        if not expansion or expansion.attended or kind not in ("deberta-v2", "modernbert"):
+            return True
         where = self.checkpoint.folder / "config.json"
         sight = whole_number(self.config, "local_attention", where=where, default=128) // 2
-        return self.lengths.filled > sight + 1
+        return kind == "modernbert" and self.lengths.filled <= sight + 1
 
     def _length(self, side: str, published: int) -> int:
         """Tokens of a query or document: as asked, else as published."""

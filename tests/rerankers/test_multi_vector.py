@@ -126,22 +126,29 @@ def test_a_pylate_checkpoint_that_the_library_saves_again(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("kind", ["xlm-roberta", "distilbert"])
-def test_other_bodies(tmp_path: Path, kind: str) -> None:
-    """One that runs packed, and one that transformers runs padded."""
+@pytest.mark.parametrize(
+    ("kind", "packed"),
+    [("xlm-roberta", True), ("electra", True), ("distilbert", False), ("deberta-v2", False)],
+)
+def test_other_bodies(tmp_path: Path, kind: str, packed: bool) -> None:
+    """DeBERTa runs packed elsewhere, and here where nothing fills queries unseen."""
     import torch
     from transformers import AutoConfig, AutoModel
 
     sizes = {"vocab_size": 1402, "max_position_embeddings": 66, "pad_token_id": 0}
     sizes |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    sizes |= {"intermediate_size": 48, "hidden_dim": 48}
+    sizes |= {"intermediate_size": 48, "hidden_dim": 48, "embedding_size": 32}
+    sizes |= {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8}
     torch.manual_seed(5)
     body = AutoModel.from_config(AutoConfig.for_model(kind, **sizes))
     for parameter in body.parameters():
         parameter.data += torch.randn_like(parameter) * 0.1
     folder = Path(shutil.copytree(PYLATE, tmp_path / "model"))
     body.save_pretrained(folder)
-    assert agree(folder).engine.reranker.packed == (kind == "xlm-roberta")
+    assert agree(folder).engine.reranker.packed == packed
+    if kind == "deberta-v2":
+        seen = changed(folder, tmp_path / "seen", **{MODEL: {"attend_to_expansion_tokens": True}})
+        assert agree(seen).engine.reranker.packed
 
 
 def test_a_marker_is_a_token_where_special_tokens_are_text() -> None:
