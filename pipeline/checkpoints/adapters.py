@@ -29,6 +29,8 @@ def with_base(model: ModelConfig) -> ModelConfig:
     """
     place = str(model.weights)
     if hub.is_hub_id(place):
+        if model.family is not None and hub.is_commit(model.revision):
+            return model  # whole, as a card's and one that was settled: no hub is asked
         model, alone = _at_a_hub(model)
     else:
         alone = not place.startswith("package:") and _alone(place)
