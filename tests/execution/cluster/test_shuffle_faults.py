@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from pipeline.cluster import ray_tasks
 from pipeline.config import JobConfig
@@ -53,6 +54,7 @@ def found_at(cluster: Cluster, driver: Driver, task: str) -> psutil.Process:
     raise AssertionError(f"no sign of {task}: {driver.errors}")
 
 
+@pytest.mark.nightly
 def test_the_copy_is_the_same_whoever_dies_in_the_shuffle(
     start: Callable[..., Cluster], drivers: Drivers, tmp_path: Path
 ) -> None:
