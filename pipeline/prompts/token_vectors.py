@@ -22,7 +22,6 @@ from pipeline.tokenization.tokens import Template, TextTokenizer, TokenArena, di
 if TYPE_CHECKING:
     from pipeline.candidates.lists import CandidateLists
     from pipeline.sequences.arrays import Int32s, Int64s
-    from pipeline.tokenization.marked_texts import MarkedTexts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +96,6 @@ class TokenVectorTokenizer:
         single = texts.template(pair=False)
         self.query = _marked(single, query.marker, parts=2)
         self.document = _marked(single, document.marker, parts=1)
-
-    @property
-    def marked_texts(self) -> MarkedTexts | None:
-        """Finds texts in which special tokens act as such; None where every text is text."""
-        return self.texts.marked_texts
 
     def encode(self, lists: CandidateLists, lengths: Lengths) -> Sequences:
         """One sequence per distinct query, then one per distinct document.

@@ -85,9 +85,11 @@ class Reranker(ABC):
     def marked_texts(self) -> MarkedTexts | None:
         """Finds texts in which special tokens act as such; None where every text is text.
 
-        By what families keep as ``tokenizer`` where they have the setting ``special_tokens``.
+        By what families keep as ``tokenizer``, which tokenises texts or has what does as ``texts``.
         """
-        found: MarkedTexts | None = getattr(getattr(self, "tokenizer", None), "marked_texts", None)
+        tokenizer = getattr(self, "tokenizer", None)
+        texts = getattr(tokenizer, "texts", tokenizer)
+        found: MarkedTexts | None = getattr(texts, "marked_texts", None)
         return found
 
     @abstractmethod

@@ -261,6 +261,9 @@ def test_no_text_steers_the_prompt_where_special_tokens_are_text(
         == template.tolist()
     )
     assert controls("upstream", query, hostile).sum() > template.sum()
+    counted, text = (make(special_tokens=s).engine.reranker for s in ("upstream", "text"))
+    assert counted.marked_texts.find(pa.array(["a text", hostile[0]])).tolist() == [False, True]
+    assert text.marked_texts is None
 
 
 def test_texts_without_special_tokens_are_the_same_to_both(
