@@ -65,7 +65,8 @@ def made(folder: Path, files: dict[str, Any]) -> Checkpoint:
 
 
 def modules(*kinds: str) -> list[dict[str, Any]]:
-    return [{"idx": n, "name": str(n), "path": "", "type": kind} for n, kind in enumerate(kinds)]
+    paths = ["", *(f"{n}_Module" for n in range(1, len(kinds)))]
+    return [{"path": path, "type": kind} for path, kind in zip(paths, kinds, strict=True)]
 
 
 ST = "sentence_transformers.models."

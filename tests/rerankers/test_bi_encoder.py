@@ -112,7 +112,6 @@ def agree(folder: Path, scale: str | None = None) -> None:
         (["mean"], {"steps": ("Dense Tanh",)}, "cosine"),
         (["mean"], {"steps": ("Normalize",), "similarity_fn_name": "dot"}, "cosine"),
         (["max"], {"similarity_fn_name": "euclidean"}, "euclidean"),
-        (["cls", "mean"], {"body": GOLDENS / "mxbai-rerank-tiny"}, "cosine"),
         (["lasttoken"], {"similarity_fn_name": "manhattan"}, "manhattan"),
         (["mean_sqrt_len_tokens", "cls"], {"similarity_fn_name": "dot"}, "dot"),
         (["mean"], {"steps": ("+Dense GELU", "LayerNorm", "+Dense Identity")}, "cosine"),
