@@ -137,9 +137,8 @@ def _saved_by_pylate(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Multi
     if yes_or_no(model, "do_query_expansion", where=where, default=True):
         attended = yes_or_no(model, "attend_to_expansion_tokens", where=where, default=False)
         expansion = Expansion(length=length, cuts=True, attended=attended, token=None)
-    prompts = named_prompts(checkpoint)
-    default = model.get("default_prompt_name")
-    if default is not None and prompts.get(default) != "":
+    prompts, default = named_prompts(checkpoint)
+    if default in prompts:
         raise ModelError(
             f"{where}: default_prompt_name {default!r}, which PyLate puts before every text and "
             "sentence-transformers before none; set it to null, and the prompts 'query' and "
@@ -195,7 +194,7 @@ def _saved_by_library(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> Mult
     unknown = sorted(set(mask) - {"skiplist_words", "skiplist_tasks", "keep_only_token_ids"})
     if unknown:
         raise ModelError(f"{masked}: unknown key '{unknown[0]}'")
-    tasks, prompts = mask.get("skiplist_tasks") or ["document"], named_prompts(checkpoint)
+    tasks, (prompts, _) = mask.get("skiplist_tasks") or ["document"], named_prompts(checkpoint)
     kept = mask.get("keep_only_token_ids") or []
     if not isinstance(kept, list) or any(type(number) is not int for number in kept):
         raise ModelError(f"{masked}: keep_only_token_ids {kept!r}; expected a list of ids")

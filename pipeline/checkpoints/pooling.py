@@ -66,9 +66,9 @@ def pooling(checkpoint: Checkpoint, module: Module) -> Pooling:
         )
     old = "word_embedding_dimension"
     key = old if old in config else "embedding_dimension"
-    hidden = checkpoint.config.get("hidden_size")
+    size = checkpoint.config.get("hidden_size")
     return Pooling(
         modes=modes,
-        width=whole_number(config, key, where=where, default=hidden),
+        width=whole_number(config, key, where=where, default=size),
         include_prompt=yes_or_no(config, "include_prompt", where=where, default=True),
     )

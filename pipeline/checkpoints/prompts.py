@@ -31,7 +31,7 @@ def prompts(checkpoint: Checkpoint, *, query: str | None, document: str | None) 
         ModelError: the checkpoint has prompts and does not say which of them these are.
     """
     where = checkpoint.folder / MODEL
-    found, default = _named(checkpoint)
+    found, default = named_prompts(checkpoint)
     # The library's plain encode() takes the default for both sides, its encode_query() for neither.
     for_all = default if default in found.keys() - {"query", *_DOCUMENT_PROMPTS} else None
     if query is None:
@@ -60,39 +60,29 @@ def query_prompt(checkpoint: Checkpoint, *, given: str | None) -> str:
     Raises:
         ModelError: the prompts are no texts, or the default is none of them.
     """
-    found, default = _named(checkpoint)
+    found, default = named_prompts(checkpoint)
     if given is not None:
         return given
     return "" if default is None else found.get(default, "")
 
 
-def _named(checkpoint: Checkpoint) -> tuple[dict[str, str], str | None]:
+def named_prompts(checkpoint: Checkpoint) -> tuple[dict[str, str], str | None]:
     """The prompts that are not empty, and the name of the default one.
 
     Raises:
         ModelError: they are no texts, or there is none of that name.
     """
-    named = named_prompts(checkpoint)
-    default = checkpoint.table(MODEL).get("default_prompt_name")
-    if default is not None and default not in list(named):
-        raise ModelError(
-            f"{checkpoint.folder / MODEL}: default_prompt_name {default!r} is none of its prompts"
-        )
-    return {name: text for name, text in named.items() if text}, default
-
-
-def named_prompts(checkpoint: Checkpoint) -> dict[str, str]:
-    """Every prompt by its name; null is an empty one.
-
-    Raises:
-        ModelError: they are no texts.
-    """
-    named = checkpoint.table(MODEL).get("prompts") or {}
+    where = checkpoint.folder / MODEL
+    model = checkpoint.table(MODEL)
+    named = model.get("prompts") or {}
     if not isinstance(named, Mapping) or not all(
         text is None or is_text(text) for text in named.values()
     ):
-        raise ModelError(f"{checkpoint.folder / MODEL}: 'prompts' is no table of texts")
-    return {str(name): text or "" for name, text in named.items()}
+        raise ModelError(f"{where}: 'prompts' is no table of texts")
+    default = model.get("default_prompt_name")
+    if default is not None and default not in list(named):
+        raise ModelError(f"{where}: default_prompt_name {default!r} is none of its prompts")
+    return {name: text for name, text in named.items() if text}, default
 
 
 def _unclear(where: object, what: str, setting: str) -> ModelError:
