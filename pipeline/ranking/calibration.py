@@ -109,7 +109,8 @@ def fitted(
     if min(positives, pairs - positives) < LEAST:
         raise InputContractError(
             f"{pairs:,} judged pairs have a score, {positives:,} of them relevant (grade {grade} "
-            f"or more); a calibration takes at least {LEAST} of either kind"
+            f"or more); a calibration takes at least {LEAST} of either kind. Where judgements name "
+            "relevant documents only, count the others as irrelevant (--unjudged irrelevant)"
         )
     about = {
         "method": method, "score_scale": score_scale, "model": model, "relevant": grade,
@@ -173,8 +174,9 @@ def _platt(scores: Floats, relevant: npt.NDArray[np.bool_]) -> tuple[float, floa
     slope, intercept = _optimise().minimize(loss, start, jac=True, method="L-BFGS-B").x
     if slope <= 0:
         raise InputContractError(
-            "higher scores are less often relevant in these judgements, so no calibration keeps "
-            "the order; are these judgements of this run, and is its order right?"
+            "among the judged pairs, higher scores are less often relevant, so no calibration keeps "
+            "the order; are these judgements of this run? Where they name hardly any documents but "
+            "relevant ones, count the others as irrelevant (--unjudged irrelevant)"
         )
     return float(slope / spread), float(intercept - slope * centre / spread)
 
