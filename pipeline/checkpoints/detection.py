@@ -216,6 +216,14 @@ def _not_sure(checkpoint: Checkpoint, kind: str) -> ModelError:
             f"{where}: no family runs this network; the nearest is cross_encoder, which runs "
             f"{', '.join(_CLASSIFIERS)}"
         )
+    named = [one.rpartition(".")[2] for one in _modules(checkpoint)]
+    if named:
+        return ModelError(
+            f"{checkpoint.folder / MODULES}: modules {', '.join(named)}, of which no family makes a "
+            "score; the nearest are bi_encoder (Transformer, Pooling, ...), cross_encoder (the same "
+            "with a Dense that writes scores) and late_interaction (Transformer, Dense, "
+            f"MultiVectorMask); {_SET}"
+        )
     return ModelError(
         f"{where}: a network without a head, and no {MODULES} that says how it is used; the "
         f"nearest families are bi_encoder (one vector a text), late_interaction (one a token) and "

@@ -88,6 +88,8 @@ class LayerNorm:
 def modules(checkpoint: Checkpoint) -> tuple[Module, ...]:
     """Every module in order; none where there is no ``modules.json``. Classes may repeat.
 
+    Dropout is left out: it does nothing but in training.
+
     Raises:
         ModelError: a module of other packages, arguments, a folder elsewhere or used twice.
     """
@@ -105,7 +107,7 @@ def modules(checkpoint: Checkpoint) -> tuple[Module, ...]:
                 f"{where}: module {one.kind} in '{one.folder}', where another is; expected the "
                 "Transformer and every other module once, each in a folder of its own"
             )
-    return found
+    return tuple(one for one in found if one.kind != "Dropout")
 
 
 def _module(one: Mapping[str, Any], where: Path) -> Module:

@@ -101,6 +101,11 @@ MODEL = "config_sentence_transformers.json"
             {"config_sentence_transformers.json": {"model_type": "CrossEncoder"}},
             "a CrossEncoder on ModernBertModel.*nearest is cross_encoder",
         ),
+        (
+            "BertModel",
+            {"modules.json": modules(ST + "Transformer", ST + "WeightedLayerPooling")},
+            "modules.json: modules Transformer, WeightedLayerPooling, .*nearest are bi_encoder",
+        ),
     ],
 )
 def test_what_is_not_sure_is_refused(

@@ -42,6 +42,7 @@ def random_parts() -> list[Any]:
     return [
         modules.Dense(48, 20, bias=False, activation_function=torch.nn.GELU()),
         norm,
+        modules.Dropout(0.5),
         modules.Dense(20, 20, activation_function=torch.nn.SiLU(), use_residual=True),
         modules.Dense(20, 3, use_residual=True, module_output_name="scores"),
     ]
