@@ -219,9 +219,9 @@ def _not_sure(checkpoint: Checkpoint, kind: str) -> ModelError:
     named = [one.rpartition(".")[2] for one in _modules(checkpoint)]
     if named:
         return ModelError(
-            f"{checkpoint.folder / MODULES}: modules {', '.join(named)}, of which no family makes a "
-            "score; the nearest are bi_encoder (Transformer, Pooling, ...), cross_encoder (the same "
-            "with a Dense that writes scores) and late_interaction (Transformer, Dense, "
+            f"{checkpoint.folder / MODULES}: modules {', '.join(named)}, of which no family makes "
+            "a score; the nearest are bi_encoder (Transformer, Pooling, ...), cross_encoder (the "
+            "same with a Dense that writes scores) and late_interaction (Transformer, Dense, "
             f"MultiVectorMask); {_SET}"
         )
     return ModelError(

@@ -174,9 +174,9 @@ def _platt(scores: Floats, relevant: npt.NDArray[np.bool_]) -> tuple[float, floa
     slope, intercept = _optimise().minimize(loss, start, jac=True, method="L-BFGS-B").x
     if slope <= 0:
         raise InputContractError(
-            "among the judged pairs, higher scores are less often relevant, so no calibration keeps "
-            "the order; are these judgements of this run? Where they name hardly any documents but "
-            "relevant ones, count the others as irrelevant (--unjudged irrelevant)"
+            "among the judged pairs, higher scores are less often relevant, so no calibration "
+            "keeps the order; are these judgements of this run? Where they name hardly any "
+            "documents but relevant ones, count the others as irrelevant (--unjudged irrelevant)"
         )
     return float(slope / spread), float(intercept - slope * centre / spread)
 
