@@ -105,8 +105,7 @@ def evaluate_run(
         if to_json:
             typer.echo(json.dumps(as_json(evaluations, comparisons), indent=2))
             return
-        if not comparisons:
-            console.print(evaluation_table(evaluations))
+        console.print(evaluation_table(evaluations))
         for comparison in comparisons:
             console.print(_comparison(comparison))
             if changes and comparison is comparisons[0]:

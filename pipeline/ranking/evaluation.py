@@ -22,6 +22,8 @@ class Evaluation:
         means: mean over all judged queries, by measure.
         missing: judged queries for which the run has no document; each counts as 0 in the means.
         unjudged: number of the run's queries without judgements; they count nowhere.
+        blank: number of its judged queries of whose documents none is judged.
+        judged_at_10: mean share of judged documents among the first ten of its judged queries.
     """
 
     run: str
@@ -30,6 +32,8 @@ class Evaluation:
     means: Mapping[str, float]
     missing: tuple[str, ...]
     unjudged: int
+    blank: int
+    judged_at_10: float
 
     @property
     def queries(self) -> int:
@@ -77,7 +81,16 @@ def evaluate(
         means={name: mean(values) for name, values in per_query.items()},
         missing=tuple(sorted(qrels.keys() - held)),
         unjudged=len(held) - len(judged),
+        blank=sum(qrels[query].keys().isdisjoint(run.rankings[query]) for query in judged),
+        judged_at_10=math.fsum(_judged_share(run.rankings[q], qrels[q]) for q in judged)
+        / len(judged),
     )
+
+
+def _judged_share(ranking: Sequence[str], judged: Mapping[str, int]) -> float:
+    """Of the first ten documents; of a list that is shorter, of all."""
+    first = ranking[:10]
+    return sum(document in judged for document in first) / len(first)
 
 
 def refuse_other_ids(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.plain_text import visible
-from pipeline.ranking.comparison import Comparison, MeasureComparison
+from pipeline.ranking.comparison import Comparison, MeasureComparison, bootstrap_interval
 from pipeline.ranking.evaluation import Evaluation
 from pipeline.ranking.fusion_tuning import Tuning
 
@@ -22,8 +22,9 @@ _TESTS = ("p\nt-test", "p\nrandom.")
 def evaluation_table(evaluations: Sequence[Evaluation]) -> Group:
     """Means by measure (rows) and run (columns).
 
-    The lines below say how many queries were judged, how many of them a run does not hold (they
-    count as 0), and how many of its queries are not judged (they count nowhere).
+    Below each mean is its 95 % bootstrap interval. The lines below say how many queries were
+    judged, how many of them a run does not hold (they count as 0), how many of its queries are not
+    judged (they count nowhere), and how much of what it ranks first is judged at all.
 
     Args:
         evaluations: at least one; all of the same measures and judgements.
@@ -34,7 +35,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Group:
     for name in names:
         table.add_column(Text(visible(name)), justify="right")
     for measure in evaluations[0].measures:
-        table.add_row(Text(measure), *(f"{each.means[measure]:.4f}" for each in evaluations))
+        table.add_row(Text(measure), *(_with_interval(each, measure) for each in evaluations))
     return Group(table, _coverage(evaluations))
 
 
@@ -65,6 +66,12 @@ def comparison_table(
             _p(row.p_randomization),
         )
     return Group(table, Text(f"{comparison.queries} judged queries; p two-sided, paired by query"))
+
+
+def _with_interval(evaluation: Evaluation, measure: str) -> str:
+    interval = bootstrap_interval(list(evaluation.per_query[measure].values()))
+    mean = f"{evaluation.means[measure]:.4f}"
+    return mean if interval is None else f"{mean}\n{interval[0]:.3f} - {interval[1]:.3f}"
 
 
 def changes_table(row: MeasureComparison) -> Table:
@@ -101,9 +108,11 @@ def as_json(
     """What the tables show, unrounded, for ``--json``; keys are stable and None is null.
 
     Returns:
-        ``evaluations``: a list of run, queries, missing_queries, unjudged_queries and means (by
-        measure). ``comparisons``: a list of baseline, other, queries and measures (by measure, the
-        other fields of :class:`~pipeline.ranking.comparison.MeasureComparison`).
+        ``evaluations``: a list of run, queries, missing_queries, unjudged_queries,
+        lists_without_judged, judged_at_10, means and intervals of them (by measure; 95 %, null
+        with fewer than two queries). ``comparisons``: a list of baseline, other, queries and
+        measures (by measure, the other fields of
+        :class:`~pipeline.ranking.comparison.MeasureComparison`).
     """
     return {
         "evaluations": [
@@ -112,7 +121,14 @@ def as_json(
                 "queries": each.queries,
                 "missing_queries": list(each.missing),
                 "unjudged_queries": each.unjudged,
+                "lists_without_judged": each.blank,
+                "judged_at_10": each.judged_at_10,
                 "means": dict(each.means),
+                "intervals": {
+                    name: interval and list(interval)
+                    for name, values in each.per_query.items()
+                    for interval in [bootstrap_interval(list(values.values()))]
+                },
             }
             for each in evaluations
         ],
@@ -150,6 +166,9 @@ def _coverage(evaluations: Sequence[Evaluation]) -> Text:
             lines.append(f"{each.run}: {len(each.missing)} judged queries not in it, counted as 0")
         if each.unjudged:
             lines.append(f"{each.run}: {each.unjudged} queries without judgements left out")
+        if each.blank:
+            lines.append(f"{each.run}: {each.blank} lists without any judged document")
+        lines.append(f"{each.run}: {each.judged_at_10:.1%} of the first ten documents are judged")
     return Text("\n".join(map(visible, lines)))
 
 

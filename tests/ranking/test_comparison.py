@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pipeline.errors import ConfigurationError
-from pipeline.ranking.comparison import Comparison, compare
+from pipeline.ranking.comparison import Comparison, bootstrap_interval, compare
 from pipeline.ranking.evaluation import Evaluation
 
 
@@ -23,6 +23,8 @@ def evaluation(run: str = "x", **values: float) -> Evaluation:
         means={"RR": mean},
         missing=(),
         unjudged=0,
+        blank=0,
+        judged_at_10=1.0,
     )
 
 
@@ -120,3 +122,13 @@ def test_examples_are_limited() -> None:
 def test_only_like_is_compared_with_like() -> None:
     with pytest.raises(ConfigurationError, match="'old' and 'new' were evaluated with different"):
         compare(evaluation("old", a=1.0), evaluation("new", b=1.0))
+
+
+def test_the_bootstrap_interval_is_that_of_many_values_by_student_and_stays_within_few() -> None:
+    values = np.random.default_rng(2).normal(0.4, 0.3, 900)
+    low, high = bootstrap_interval(values.tolist()) or (0.0, 0.0)
+    half = 1.96 * values.std(ddof=1) / 30
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.002)
+    assert bootstrap_interval([0.0, 1.0]) == (0.0, 1.0)
+    assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
+    assert bootstrap_interval([0.5]) is None

@@ -99,6 +99,14 @@ def test_missing_queries_count_as_zero_and_unjudged_ones_not_at_all() -> None:
     assert result.means["RR@10"] == result.means["nDCG@10"] == 0.25
 
 
+def test_how_much_of_what_is_ranked_first_is_judged() -> None:
+    qrels = {"q1": {"a": 1, "b": 0}, "q2": {"z": 1}, "q3": {"c": 2}}
+    long = ["a", *(f"x{number}" for number in range(9)), "b"]
+    result = evaluate(Run("x", {"q1": long, "q2": ["a"], "q4": ["a"]}), qrels, ["RR@10"])
+    assert result.blank == 1
+    assert result.judged_at_10 == pytest.approx((1 / 10 + 0) / 2)
+
+
 def test_ids_that_never_match_are_an_error() -> None:
     with pytest.raises(InputContractError, match=r"none of its 1 queries is judged.*'q1'.*'1'"):
         evaluate(Run("x", {"1": ["a"]}), {"q1": {"a": 1}}, ["RR"])

@@ -19,6 +19,8 @@ def evaluation(run: str, values: list[float]) -> Evaluation:
         means={"RR": float(np.mean(values))},
         missing=(),
         unjudged=0,
+        blank=0,
+        judged_at_10=1.0,
     )
 
 

@@ -47,6 +47,15 @@ def test_evaluations_side_by_side(evaluations: tuple[Evaluation, Evaluation]) ->
     assert "mean over 4 judged queries" in printed
     assert "mini[lm]: 1 judged queries not in it, counted as 0" in printed
     assert "BM25: 1 queries without judgements left out" in printed
+    assert "BM25: 50.0% of the first ten documents are judged" in printed
+    assert "0.125 - 0.875 0.250 - 1.000" in printed
+    assert not any("without any judged" in line for line in printed)
+
+
+def test_lists_that_nobody_judged_are_told() -> None:
+    run = Run("x", {"q1": ["a", "b"], "q3": ["b"]})
+    printed = printed_lines(evaluation_table([evaluate(run, QRELS, ["RR@10"])]))
+    assert "x: 1 lists without any judged document" in printed
 
 
 def test_comparison(comparison: Comparison) -> None:
@@ -94,7 +103,10 @@ def test_json_is_plain_and_its_keys_are_stable(
         "queries": 4,
         "missing_queries": ["q4"],
         "unjudged_queries": 1,
+        "lists_without_judged": 0,
+        "judged_at_10": 0.5,
         "means": {"RR@10": 0.5, "R@100": 0.75},
+        "intervals": {"RR@10": [0.125, 0.875], "R@100": [0.25, 1.0]},
     }
     (compared,) = result["comparisons"]
     assert list(compared) == ["baseline", "other", "queries", "measures"]
