@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Final
 
 from pipeline.cluster.access import answers, refuse_open_cluster, secure_local_ray
 from pipeline.cluster.cleanup_process import KEEP
@@ -19,12 +21,13 @@ from pipeline.cluster.ray_address import (
 from pipeline.cluster.ray_start import (
     BELOW_BASE,
     RayJob,
+    RayTooSlowError,
     join,
     quiet,
     start,
     stderr_held_back,
 )
-from pipeline.cluster.ray_watch import JoinedLook, RayWatch, head_silent_s, local_look
+from pipeline.cluster.ray_watch import JoinedLook, LocalLook, RayWatch, head_silent_s
 from pipeline.cluster.session_folder import (
     CleanupProcess,
     SessionFolder,
@@ -35,6 +38,12 @@ from pipeline.errors import (
     RunFailedError,
     TerminatedError,
 )
+
+logger = logging.getLogger("pipeline")
+
+#: Starts of Ray before it is given up: on a busy machine its processes may take longer to load than
+#: Ray waits for them.
+STARTS: Final = 3
 
 #: The last line of a traceback, as Ray quotes it.
 _EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b.*: ")
@@ -77,21 +86,41 @@ def ray_session(config: RayJob, *, on_exit: Callable[[], None] | None = None) ->
 
 @contextmanager
 def _local(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]:
-    """A Ray of our own in a folder of our own; its logs are kept when it failed."""
+    """A Ray of our own, started again where its processes were too slow to come up."""
+    with ExitStack() as staying:
+        for left in reversed(range(STARTS)):
+            try:
+                staying.enter_context(_started(config, on_exit))
+                break
+            except RayTooSlowError:
+                if not left:
+                    raise
+                logger.warning("Ray's processes did not come up in time; they are started again")
+        yield
+
+
+@contextmanager
+def _started(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[None]:
+    """A Ray in a folder of its own; its logs are kept when it failed."""
     folder = SessionFolder(base_for_sockets(BELOW_BASE))
     hint = f"; Ray's logs are kept in {folder.path}"
-    failed = False
+    watch, failed, up = None, False, False
     try:
         watch = RayWatch(
-            local_look, hint=hint, on_exit=[on_exit, lambda: folder.say(keep_logs=True)]
+            LocalLook(), hint=hint, on_exit=[on_exit, lambda: folder.say(keep_logs=True)]
         )
         with _watched(watch):
             with stderr_held_back(folder.path), folder.marking():
                 start(config, folder.path)
+            up = True
             quiet()
             yield
     except BaseException as error:
         failed = isinstance(error, Exception) and not isinstance(error, TerminatedError)
+        lost = watch is not None and watch.lost is not None
+        if lost and not up and isinstance(error, RunFailedError):
+            # A raylet gives its own helpers 30 seconds, and dies where they need longer.
+            raise RayTooSlowError(str(error)) from None
         raise
     finally:
         folder.close(keep_logs=failed)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from pipeline.cluster.cleanup_process import end_processes
 from pipeline.config import RayConfig, ReplicasConfig
 from pipeline.errors import (
     ConfigurationError,
@@ -19,8 +18,6 @@ from pipeline.errors import (
     RerankError,
     RunFailedError,
 )
-
-logger = logging.getLogger("pipeline")
 
 #: Ray's folder within the one that is ours.
 _RAYS_OWN: Final = "r"
@@ -34,11 +31,7 @@ BELOW_BASE: Final = len(
 #: small machine takes far longer than its default of 30 minutes.
 _NO_PROGRESS_S = 6 * 3600
 
-#: Starts of Ray before it is given up. Ray itself waits 30 seconds for its processes, which a busy
-#: machine may need for loading them.
-_STARTS: Final = 3
-
-#: How Ray says so (ray/_private/node.py).
+#: How Ray says that its processes took longer than 30 seconds (ray/_private/node.py).
 _TOO_SLOW: Final = "timed out during startup"
 
 #: Ray declares a node dead that answers late because the machine is busy or swaps, and then ends
@@ -48,6 +41,10 @@ _PATIENT: Final = {"health_check_failure_threshold": 1000}
 #: Replicas that die in a row before one of them starts (killed for memory, or with their node)
 #: before the run gives up. A model that cannot be loaded is reported at once, by its own message.
 _DEATHS_AT_START = 4
+
+
+class RayTooSlowError(RunFailedError):
+    """Ray's processes did not come up in the time that Ray gives them; they may next time."""
 
 
 class RayJob(Protocol):
@@ -81,53 +78,44 @@ def stderr_held_back(folder: str) -> Iterator[None]:
 
 
 def start(config: RayJob, folder: str) -> None:
-    """Start Ray below ``folder``; again where its processes were too slow.
+    """Start Ray below ``folder``.
 
     Raises:
         ConfigurationError: Ray refuses the size of its object store.
+        RayTooSlowError: its processes did not come up in time.
         RunFailedError: it does not start.
     """
-    memory = config.ray.object_store_gib
-    for left in reversed(range(_STARTS)):
-        try:
-            _start_once(config, folder)
-        except RerankError:
-            raise
-        except Exception as error:  # Ray raises plain Exception when its processes do not come up
-            if left and _TOO_SLOW in str(error):
-                logger.warning("Ray's processes did not come up in time; they are started again")
-                end_processes(folder, spared=os.getpid())
-                continue
-            if isinstance(error, ValueError) and "object store" in str(error).lower():
-                raise ConfigurationError(
-                    f"ray.object_store_gib: Ray refuses {memory or 'its default'} on this machine "
-                    f"({_first_line(error)})"
-                ) from None
-            raise RunFailedError(
-                f"Ray did not start on this machine ({_first_line(error)}). Where the machine was "
-                "only busy, run the same command again; else see Ray's logs, which are kept in "
-                f"{folder}, or set ray.mode to in_process"
-            ) from None
-        return
-
-
-def _start_once(config: RayJob, folder: str) -> None:
     import ray
 
     memory = config.ray.object_store_gib
-    ray.init(
-        # Without this, Ray would join whatever cluster was started last on this machine.
-        address="local",
-        num_cpus=_logical_cpus(config),
-        num_gpus=None if config.replicas.num_gpus else 0,
-        include_dashboard=False,
-        object_store_memory=None if memory is None else int(memory * 2**30),
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        # Ray opens this folder to everybody; the one around it is ours alone.
-        _temp_dir=f"{folder}/{_RAYS_OWN}",
-        _system_config=_PATIENT,
-    )
+    try:
+        ray.init(
+            # Without this, Ray would join whatever cluster was started last on this machine.
+            address="local",
+            num_cpus=_logical_cpus(config),
+            num_gpus=None if config.replicas.num_gpus else 0,
+            include_dashboard=False,
+            object_store_memory=None if memory is None else int(memory * 2**30),
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            # Ray opens this folder to everybody; the one around it is ours alone.
+            _temp_dir=f"{folder}/{_RAYS_OWN}",
+            _system_config=_PATIENT,
+        )
+    except RerankError:
+        raise
+    except Exception as error:  # Ray raises plain Exception when its processes do not come up
+        if isinstance(error, ValueError) and "object store" in str(error).lower():
+            raise ConfigurationError(
+                f"ray.object_store_gib: Ray refuses {memory or 'its default'} on this machine "
+                f"({_first_line(error)})"
+            ) from None
+        kind = RayTooSlowError if _TOO_SLOW in str(error) else RunFailedError
+        raise kind(
+            f"Ray did not start on this machine ({_first_line(error)}). Where the machine was only "
+            f"busy, run the same command again; else see Ray's logs, which are kept in {folder}, "
+            "or set ray.mode to in_process"
+        ) from None
 
 
 def join(address: str) -> None:

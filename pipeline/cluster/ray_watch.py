@@ -154,19 +154,29 @@ class RayWatch:
         os._exit(int(ExitCode.FAILED))
 
 
-def local_look() -> str | None:
-    """What died of the Ray that this process started or is starting."""
-    node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
-    if node is None:
-        return _dead_child()
-    try:
-        dead = {name: process.returncode for name, process in node.dead_processes()}
-    except RuntimeError:  # Ray adds or removes one at this moment
+class LocalLook:
+    """Looks whether the Ray lives that this process starts or has started.
+
+    Children that were dead before, such as those of a start that failed, are left out of account.
+    """
+
+    def __init__(self) -> None:
+        self._dead_before = frozenset(_dead_children())
+
+    def __call__(self) -> str | None:
+        """What died."""
+        node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
+        if node is None:  # Ray itself keeps no account yet
+            names = [n for pid, n in _dead_children().items() if pid not in self._dead_before]
+            return next((f"{n}, {_VITAL[n]}, died while Ray was starting" for n in names), None)
+        try:
+            dead = {name: process.returncode for name, process in node.dead_processes()}
+        except RuntimeError:  # Ray adds or removes one at this moment
+            return None
+        for name, role in _VITAL.items():
+            if name in dead:
+                return f"{name}, {role}, {_ending(dead[name])}"
         return None
-    for name, role in _VITAL.items():
-        if name in dead:
-            return f"{name}, {role}, {_ending(dead[name])}"
-    return None
 
 
 class JoinedLook:
@@ -228,17 +238,17 @@ def _listens(path: str) -> bool:
     return True
 
 
-def _dead_child() -> str | None:
-    """A vital process that died before Ray itself keeps an account of it."""
-    me = str(os.getpid())
+def _dead_children() -> dict[int, str]:
+    """Vital processes of ours that are dead and that nobody has asked for their end, by number."""
+    me, found = str(os.getpid()), {}
     for path in Path("/proc").glob("[0-9]*/stat"):  # none where this is no Linux
         try:
             title, _, rest = path.read_text().partition(" (")[2].rpartition(") ")
         except OSError:
             continue
         if rest.split()[:2] == ["Z", me] and title in _VITAL:
-            return f"{title}, {_VITAL[title]}, died while Ray was starting"
-    return None
+            found[int(path.parent.name)] = title
+    return found
 
 
 def _ending(code: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from ray._private import node
 
 from pipeline.cluster import ray_start
 from pipeline.cluster.cleanup_process import VARIABLE
+from pipeline.cluster.ray_session import STARTS, ray_session
 from pipeline.config import RayConfig, ReplicasConfig
 from pipeline.errors import RunFailedError
 
@@ -29,13 +32,47 @@ class Job:
     replicas = ReplicasConfig()
 
 
+class Starts:
+    """In place of ``ray.init``: starts that fail, each of which leaves a process running.
+
+    Attributes:
+        fails: what the start of this number, from 0, does.
+        folders: that were given.
+        left: processes that were left running, and whether they ran at the next start.
+    """
+
+    def __init__(self, fails: Callable[[int], None]) -> None:
+        self.fails = fails
+        self.folders: list[Path] = []
+        self.left: list[subprocess.Popen[bytes]] = []
+        self.beside: list[bool] = []
+
+    def init(self, **options: Any) -> None:
+        self.beside.append(any(process.poll() is None for process in self.left))
+        self.folders.append(Path(options["_temp_dir"]).parent)
+        marked = {**os.environ, VARIABLE: str(self.folders[-1])}
+        self.left.append(subprocess.Popen(["sleep", "600"], env=marked))
+        self.fails(len(self.left) - 1)
+
+
 @pytest.fixture
-def left_behind(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of Ray's that a start which failed has left running."""
-    marked = {**os.environ, VARIABLE: str(tmp_path)}
-    with subprocess.Popen(["sleep", "600"], env=marked) as process:
-        yield process
-        process.kill()
+def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Starts]:
+    def made(fails: Callable[[int], None]) -> Starts:
+        starts = Starts(fails)
+        monkeypatch.setattr(ray, "init", starts.init)
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setenv("RAY_TMPDIR", f"/tmp/rr-{os.getpid()}-{os.urandom(3).hex()}")
+        return starts
+
+    return made
+
+
+def late(text: str, *, times: int) -> Callable[[int], None]:
+    def fail(number: int) -> None:
+        if number < times:
+            raise Exception(text)
+
+    return fail
 
 
 def test_ray_says_so_as_it_did() -> None:
@@ -43,45 +80,44 @@ def test_ray_says_so_as_it_did() -> None:
 
 
 def test_a_slow_start_is_made_again_once_its_processes_are_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_behind: subprocess.Popen[bytes]
+    failing: Callable[..., Starts],
 ) -> None:
-    asked: list[bool] = []
-
-    def init(**_: Any) -> None:
-        asked.append(left_behind.poll() is None)
-        if len(asked) == 1:
-            raise Exception(LATE)
-
-    monkeypatch.setattr(ray, "init", init)
-    ray_start.start(Job(), str(tmp_path))
-    assert asked == [True, False]
+    starts = failing(late(LATE, times=1))
+    with ray_session(Job()):
+        assert starts.folders[1].is_dir()
+        assert not starts.folders[0].joinpath("r").exists()
+    assert starts.beside == [False, False]
+    assert all(process.wait(20) for process in starts.left)
 
 
-def test_a_start_that_is_always_late_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_start_that_is_always_late_is_given_up(failing: Callable[..., Starts]) -> None:
+    starts = failing(late(LATE, times=STARTS))
+    with pytest.raises(RunFailedError, match=r"did not start .* in_process"), ray_session(Job()):
+        pass
+    assert starts.beside == [False] * STARTS
+
+
+def test_what_waiting_does_not_mend_is_told_at_once(failing: Callable[..., Starts]) -> None:
+    starts = failing(late("no space left on device", times=1))
+    with pytest.raises(RunFailedError, match="no space left"), ray_session(Job()):
+        pass
+    assert len(starts.folders) == 1
+
+
+def test_a_raylet_that_gave_its_helpers_up_is_started_again(
+    failing: Callable[..., Starts], tmp_path: Path
 ) -> None:
-    asked: list[Any] = []
+    """It ends itself, as a child of this process, before Ray says anything; it stays a zombie."""
+    raylet = Path(shutil.copy("/bin/false", tmp_path / "raylet"))
+    dead: list[subprocess.Popen[bytes]] = []
 
-    def init(**options: Any) -> None:
-        asked.append(options)
-        raise Exception(LATE)
+    def fail(number: int) -> None:
+        if number == 0:
+            dead.append(subprocess.Popen([raylet]))
+            time.sleep(60)  # as Ray waits; the watch interrupts it
 
-    monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(RunFailedError, match=r"did not start .* in_process"):
-        ray_start.start(Job(), str(tmp_path))
-    assert len(asked) == 3
-
-
-def test_what_waiting_does_not_mend_is_told_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-
-    def init(**options: Any) -> None:
-        asked.append(options)
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(ray, "init", init)
-    with pytest.raises(RunFailedError, match="no space left"):
-        ray_start.start(Job(), str(tmp_path))
-    assert len(asked) == 1
+    starts = failing(fail)
+    with ray_session(Job()):
+        time.sleep(1.5)  # the watch looks again
+    assert len(starts.folders) == 2
+    assert dead[0].wait() == 1
