@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeline.checkpoints.values import number
 from pipeline.errors import ModelError
+from pipeline.networks.network_config import FLASH_XLM_ROBERTA
 
 if TYPE_CHECKING:
     import torch
@@ -14,22 +15,6 @@ if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
 
 Layout = Literal["rotary", "bert"]
-
-#: What the rotary layout's config.json says about the network; the rest is about upstream's code.
-_ARCHITECTURE: Final = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "layer_norm_eps",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-)
 
 #: transformers' names of the parts that the rotary layout calls otherwise.
 _RENAMED: Final = (
@@ -53,7 +38,7 @@ def colbert_ai_layout(checkpoint: Checkpoint) -> Layout:
     """
     config = checkpoint.config
     if config.get("position_embedding_type") == "rotary":
-        absent = [key for key in _ARCHITECTURE if key not in config]
+        absent = [key for key in FLASH_XLM_ROBERTA if key not in config]
         if absent:
             raise ModelError(
                 f"{checkpoint.folder}/config.json: no {', '.join(absent)}; is this a "
@@ -105,7 +90,7 @@ def load_colbert_ai(
         base = number(checkpoint.config, "rotary_emb_base", where=where, default=10_000.0)
         rope = {"rope_type": "default", "rope_theta": base}
         config = network_config(
-            checkpoint.config, kind=kind, where=where, known=_ARCHITECTURE, rope_parameters=rope
+            checkpoint.config, kind=kind, where=where, known=FLASH_XLM_ROBERTA, rope_parameters=rope
         )
     else:
         kind = "bert"

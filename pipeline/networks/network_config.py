@@ -75,6 +75,23 @@ _SETTABLE: Final = frozenset(
     {"model_type", "num_labels", "per_layer_config", "rope_scaling", "sliding_window"}
 )
 
+#: What the config.json of jina's flash XLM-RoBERTa says about the network; the rest is about
+#: upstream's own code.
+FLASH_XLM_ROBERTA: Final = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "layer_norm_eps",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+)
+
 #: Where the libraries that quantise weights say so.
 _QUANTISED: Final = ("quantization_config", "quantization", "compression_config")
 

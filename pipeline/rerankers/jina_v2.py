@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from pipeline.checkpoints.heads import require_one_label
 from pipeline.errors import ModelError
+from pipeline.networks.network_config import FLASH_XLM_ROBERTA
 from pipeline.prompts.long_documents import AggregateSettings, LongDocuments
 from pipeline.prompts.pairs import Activation, Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.base import WeightedReranker
@@ -36,22 +37,6 @@ if TYPE_CHECKING:
 
     from pipeline.candidates.lists import CandidateLists
     from pipeline.checkpoints.checkpoint import Checkpoint
-
-#: What config.json says about the network; the rest is about upstream's own code.
-_ARCHITECTURE: Final = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "layer_norm_eps",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-)
 
 #: Published configurations do not all say it.
 _HEAD: Final[dict[str, Any]] = {"num_labels": 1}
@@ -143,7 +128,7 @@ class JinaV2(WeightedReranker):
             self.config,
             kind="xlm-roberta",
             where=self.checkpoint.folder / "config.json",
-            known=_ARCHITECTURE,
+            known=FLASH_XLM_ROBERTA,
             **_HEAD,
         )
         self.network = build(
@@ -207,7 +192,7 @@ def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
             f"{where}: position_embedding_type '{positions}'; the jina_v2 family has absolute "
             "positions (alibi is jina_v1, rotary is late_interaction)"
         )
-    absent = [key for key in (*_ARCHITECTURE[:8], "pad_token_id") if key not in config]
+    absent = [key for key in (*FLASH_XLM_ROBERTA[:8], "pad_token_id") if key not in config]
     if absent:
         raise ModelError(f"{where}: no {', '.join(absent)}; is this a jina-reranker-v2 checkpoint?")
     require_one_label(checkpoint)
