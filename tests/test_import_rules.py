@@ -200,7 +200,7 @@ def test_imports_point_down_only() -> None:
     [
         ("pipeline/errors.py", "from pipeline.schema import SCORE"),
         ("pipeline/schema.py", "import pipeline.storage.store"),
-        ("pipeline/config/models.py", "from pipeline.storage import store"),
+        ("pipeline/config/job.py", "from pipeline.storage import store"),
         ("pipeline/storage/store.py", "from pipeline import candidates"),
         ("pipeline/storage/store.py", "from ..candidates.lists import CandidateLists"),
         ("pipeline/storage/store.py", "from pipeline.cluster import access"),

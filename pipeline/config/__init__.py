@@ -5,21 +5,20 @@ from __future__ import annotations
 from pipeline.config.base import Settings
 from pipeline.config.distill import DistillConfig
 from pipeline.config.images import ImagesConfig
-from pipeline.config.loading import load_config, to_yaml
-from pipeline.config.models import (
+from pipeline.config.input import InputConfig
+from pipeline.config.job import (
     EngineConfig,
-    InputConfig,
     JobConfig,
     LeaseConfig,
-    ModelConfig,
-    OutputConfig,
     ProgressConfig,
     QuarantineConfig,
-    RayConfig,
-    ReplicasConfig,
     StorageConfig,
     UnitsConfig,
 )
+from pipeline.config.loading import load_config, to_yaml
+from pipeline.config.model import ModelConfig
+from pipeline.config.output import OutputConfig
+from pipeline.config.placement import RayConfig, ReplicasConfig
 from pipeline.config.refresh import RefreshConfig
 
 __all__ = [

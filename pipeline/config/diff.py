@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.config.base import Settings
-from pipeline.config.models import RayConfig
+from pipeline.config.placement import RayConfig
 
 
 class DiffConfig(Settings):

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.config.base import Names, Settings
-from pipeline.config.models import ProgressConfig, RayConfig
+from pipeline.config.job import ProgressConfig
+from pipeline.config.placement import RayConfig
 from pipeline.config.student import StudentConfig
 
 

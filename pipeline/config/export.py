@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from pipeline.config.base import Settings
-from pipeline.config.models import RayConfig
+from pipeline.config.placement import RayConfig
 
 
 class ExportConfig(Settings):

@@ -11,7 +11,7 @@ from pipeline.config.base import Settings
 from pipeline.config.dates import names_date, with_date
 from pipeline.config.feeds import FeedConfig
 from pipeline.config.gates import GatesConfig
-from pipeline.config.models import JobConfig
+from pipeline.config.job import JobConfig
 
 #: Publications that always stay: what serves, and what its night was built on.
 LEAST_KEPT: Final = 2

@@ -34,7 +34,7 @@ from typing import Any
 
 from pipeline import failpoints
 from pipeline.candidates.planning import PLAN_SCHEMA, Plan
-from pipeline.config.models import PARQUET
+from pipeline.config.output import PARQUET
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution.runs import records
 from pipeline.execution.runs.format_files import KEY
