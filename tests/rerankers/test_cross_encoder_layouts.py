@@ -144,7 +144,7 @@ SAVED: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
         lambda: plain(keep_in_fp32_modules=["0.model.classifier"]), {}, "logit",
     ),
     "chain": (chained, {}, "logit"),
-    "chain of one row": (projected, {}, "probability"),
+    "chain of one row": (projected, {}, "logit"),
     "chain, mean": (lambda: chained("mean"), {}, "logit"),
     "chain, lasttoken": (lambda: chained("lasttoken"), {}, "logit"),
     "chain, several": (lambda: chained(["cls", "max", "weightedmean"]), {}, "logit"),

@@ -191,8 +191,12 @@ def test_qwen3_reranker_converted_to_one_label(
     The prompt is the one that docs/checkpoints.md shows.
     """
     folder = converted(goldens, tmp_path / "model")
-    [shown] = re.findall(r"```yaml\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
-    documented = yaml.safe_load(shown)["model"]["settings"]
+    shown = re.findall(r"```yaml\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+    [documented] = [
+        model["settings"]
+        for model in (yaml.safe_load(block)["model"] for block in shown)
+        if "Qwen3-Reranker" in model.get("name", "")
+    ]
     assert documented["instruction"] == INSTRUCTION
     apart = documented["template"]
     assert (apart[0], apart[-1]) == (PREFIX, SUFFIX)

@@ -41,7 +41,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
         (cache_root, ["~/.cache/rerank-pipeline", "RERANK_CACHE", "user id {uid}"]),
         (lambda: absolute("~/out"), ["'~/out'", "give the whole path"]),
         (lambda: absolute_path("~nobody-of-that-name/x"), ["~nobody-of-that-name/x"]),
-        (lambda: AdaptedCheckpoint.of(Checkpoint(Path("/")), "~/a"), ["settings.adapter: '~/a'"]),
+        (lambda: AdaptedCheckpoint.of(Checkpoint(Path("/")), "~/a"), ["model.adapter: '~/a'"]),
         (protect_token_file, ["RAY_AUTH_TOKEN_PATH", "user id {uid}"]),
     ],
     ids=range(8),
