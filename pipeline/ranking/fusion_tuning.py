@@ -12,6 +12,7 @@ from pipeline import schema
 from pipeline.config.fusion import FusionConfig
 from pipeline.ranking.evaluation import Evaluation, evaluate
 from pipeline.ranking.fusion import fused_ranks, fused_scores, lists_of
+from pipeline.ranking.judged_pairs import of_queries
 from pipeline.ranking.runs import Run, first_stage_run, ranked_by, ranked_run
 from pipeline.ranking.splits import split
 
@@ -67,6 +68,7 @@ def tune(
     held = set(table.column(schema.QUERY_ID).cast(pa.string()).unique().to_pylist())
     parts = split((q for q in qrels if q in held), share=share, seed=seed)
     dev, test = ({q: qrels[q] for q in part} for part in parts)
+    table = of_queries(table, [*dev, *test])
     first, reranked = first_stage_run(table, "first stage"), ranked_run(table, "reranked")
     alone = [(one.name, _mean(one, dev, tuned_by)) for one in (first, reranked)]
     means = [(config, _mean(fused_run(table, config), dev, tuned_by)) for config in grid(table)]
