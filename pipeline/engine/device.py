@@ -37,6 +37,13 @@ def best_device_kind() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def device_name(device: torch.device) -> str:
+    """What a device is called: ``cpu``, or the name that its driver gives a GPU."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def dtype_name(asked: str, kind: str) -> str:
     """The precision of the network's body: bfloat16 on GPU and float32 on CPU unless asked.
 

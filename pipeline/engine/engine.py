@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.engine.batches import BatchesDone
 from pipeline.engine.packing import gather, packed_batches, padded_batches
 from pipeline.engine.rounds import (
     LaunchedRound,
@@ -112,23 +113,34 @@ class Engine:
         done = self.score(sequences, lambda: lists)
         return done.sequences, done.readouts
 
-    def score(self, sequences: Sequences, lists: Callable[[], CandidateLists]) -> ScoredUnit:
+    @property
+    def several_rounds(self) -> bool:
+        """Whether the family may ask for a further round once it has seen the readouts of one."""
+        return type(self.reranker).next_round is not Reranker.next_round
+
+    def score(
+        self,
+        sequences: Sequences,
+        lists: Callable[[], CandidateLists],
+        *,
+        batches: BatchesDone | None = None,
+    ) -> ScoredUnit:
         """Score a unit, through as many rounds as its family asks for.
 
         Args:
             sequences: the first round's.
             lists: gives what was encoded; called only for families of several rounds.
+            batches: told of each batch, for whoever watches the unit.
         """
         counted = Statistics(units=1)
-        several = type(self.reranker).next_round is not Reranker.next_round
         while True:
             if not self.share_prefixes:
                 sequences = sequences.unshared()
-            launched = self.launch(self.prepare(sequences, counted), counted)
+            launched = self.launch(self.prepare(sequences, counted), counted, batches)
             readouts = self.collect(launched, counted)
             readouts = self.rescore_non_finite(sequences, readouts, counted)
             following = None
-            if several:
+            if self.several_rounds:
                 following = self.reranker.next_round(lists(), sequences, readouts.values)
             if following is None:
                 break
@@ -151,7 +163,9 @@ class Engine:
         counted.prepare_s += time.perf_counter() - began
         return PreparedRound(sequences=sequences, token_budget=budget, pending=pending[::-1])
 
-    def launch(self, prepared: PreparedRound, counted: Statistics) -> LaunchedRound:
+    def launch(
+        self, prepared: PreparedRound, counted: Statistics, batches: BatchesDone | None = None
+    ) -> LaunchedRound:
         """Queue a round's forward passes and the one copy of what they give, in one turn.
 
         Waits for the turn, and not for the device: another round is queued behind this one before
@@ -164,7 +178,7 @@ class Engine:
             if self.token_budget < prepared.token_budget:  # another unit has learned meanwhile
                 prepared = self.prepare(prepared.sequences, Statistics())
             with Stopwatch(self.device) as watch:
-                done, too_large = self._forward_all(prepared, counted)
+                done, too_large = self._forward_all(prepared, counted, batches)
                 rows = to_host(torch.cat([values for _, values in done])) if done else None
             counted.launch_s += time.perf_counter() - began
         counted.too_large += len(too_large)
@@ -227,7 +241,7 @@ class Engine:
         return self._twin
 
     def _forward_all(
-        self, prepared: PreparedRound, counted: Statistics
+        self, prepared: PreparedRound, counted: Statistics, batches: BatchesDone | None
     ) -> tuple[list[tuple[npt.NDArray[np.int64], torch.Tensor]], list[int]]:
         """Leaves and readouts of each batch, on the device, and the leaves that do not fit."""
         done: list[tuple[npt.NDArray[np.int64], torch.Tensor]] = []
@@ -237,9 +251,12 @@ class Engine:
             leaves, batch = pending.pop()
             if batch is None:
                 batch = gather(prepared.sequences, leaves, self.device)
-            values = self._forward(batch, counted)
+            with Stopwatch(self.device) as watch:
+                values = self._forward(batch, counted)
             if values is not None:
                 done.append((leaves, values))
+                if batches is not None:
+                    batches.add(watch, sequences=len(leaves), tokens=len(batch.token_ids))
             elif len(leaves) == 1:
                 too_large.append(int(leaves[0]))
             else:

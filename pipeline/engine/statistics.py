@@ -99,6 +99,13 @@ class Stopwatch:
         event.record(torch.cuda.current_stream(self.device))
         self._marks.append(event)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the device is through with the block; does not wait for it."""
+        if self.device.type != "cuda":
+            return len(self._marks) == 2
+        return len(self._marks) == 2 and bool(self._marks[1].query())
+
     def wait(self) -> float:
         """Seconds between the two ends of the block, once the device is through with it."""
         first, last = self._marks
