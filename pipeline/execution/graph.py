@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.execution.units.replica import Replica, units_at_once
+from pipeline.execution.units.replica_reports import Send
 from pipeline.execution.units.stages import Job
 from pipeline.execution.units.unit_tasks import commit_unit, encode_unit
 
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 _FOR_EVER = -1
 
 
-def status_rows(job: Job) -> ray.data.Dataset:
+def status_rows(job: Job, send: Send) -> ray.data.Dataset:
     """One row per unit of ``job``, each a small status once its file is committed.
 
     A batch is always one row and a row is one unit. Reading and encoding is a CPU task, score is an
     actor pool with one model replica per actor, commit is a CPU task again. The row's payload
     travels through the object store; only status rows reach the driver.
+
+    Args:
+        job: the job.
+        send: takes the reports of a replica, in its process.
     """
     import ray
 
@@ -52,11 +57,15 @@ def status_rows(job: Job) -> ray.data.Dataset:
     with warnings.catch_warnings():
         # Retries have no named parameter in Ray 2.60; the generic ones are deprecated.
         warnings.filterwarnings("ignore", message=".*ray_remote_args.*is deprecated")
-        return _graph(job, pool, one_unit, task)
+        return _graph(job, send, pool, one_unit, task)
 
 
 def _graph(
-    job: Job, pool: ray.data.ActorPoolStrategy, one_unit: dict[str, Any], task: dict[str, Any]
+    job: Job,
+    send: Send,
+    pool: ray.data.ActorPoolStrategy,
+    one_unit: dict[str, Any],
+    task: dict[str, Any],
 ) -> ray.data.Dataset:
     import ray
 
@@ -67,7 +76,7 @@ def _graph(
         .map_batches(
             Replica,
             fn_constructor_args=(job,),
-            fn_constructor_kwargs={"slots": units_at_once(job.config)},
+            fn_constructor_kwargs={"slots": units_at_once(job.config), "send": send},
             compute=pool,
             num_gpus=replicas.num_gpus or None,
             num_cpus=replicas.num_cpus,

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.candidates.reading import split_query_error
 from pipeline.candidates.reasons import OF_QUERIES
 from pipeline.errors import QuarantineError, RunFailedError
+from pipeline.execution.live.snapshot import MODEL_RAISED, STORE_RETRIED, UNIT_SUSPECTED
 from pipeline.execution.placement import Place
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
@@ -66,7 +67,7 @@ class Ledger:
         self._different: list[str] = []
         self._repaired: list[str] = []
         self._agreement: dict[str, float] | None = None
-        self._failures = 0
+        self._failures = self._raised = self._set_aside = 0
         counters.take()  # what happened before this session is not its own
         self._cpu_before = time.process_time()
 
@@ -124,6 +125,10 @@ class Ledger:
         """
         self.suspects[suspect.unit] = suspect
         self._failures += suspect.failures
+        if suspect.failures > 1:
+            self._set_aside += 1
+        else:
+            self._raised += 1
         last = suspect.stderr_tail.rstrip().rpartition("\n")[2]
         logger.warning("unit %s: set aside, %d failures: %s", suspect.unit, suspect.failures, last)
         if self._failures > self._limits.max_crashes:
@@ -145,17 +150,13 @@ class Ledger:
         if documents and quarantined / documents > self._limits.max_error_rate:
             raise self._too_many(path, counts, documents, "max_error_rate")
 
-    def shown(self) -> dict[str, Any]:
-        """The counters that the lease carries, for ``rerank status``."""
-        progress = self.progress
+    def retries(self) -> dict[str, int]:
+        """What was tried again in this session, as far as the rows of units tell."""
+        store = self._totals.get(rows.STORAGE, {})
         return {
-            "units": progress.units,
-            "units_done": progress.units_done,
-            "failed": len(self.suspects),
-            "documents": progress.documents,
-            "reused": progress.reused,
-            "documents_per_s": round(progress.documents_per_s, 1),
-            "left_s": None if progress.left_s is None else round(progress.left_s),
+            MODEL_RAISED: self._raised,
+            UNIT_SUSPECTED: self._set_aside,
+            STORE_RETRIED: int(sum(n for event, n in store.items() if "retries" in event)),
         }
 
     def report(self) -> dict[str, Any]:

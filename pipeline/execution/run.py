@@ -10,6 +10,7 @@ from pipeline.candidates.reasons import NO_CANDIDATES
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig
 from pipeline.errors import InputContractError, RunFailedError
+from pipeline.execution.live.snapshot import CHECK, PUBLICATION
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.placement import looks_small, place_of
 from pipeline.execution.preparation import Prepared
@@ -117,12 +118,14 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
             f"{folder.path}: {len(missing)} of {len(plan.units)} units are not committed, e.g. "
             f"{min(missing)}; run the same command again to resume"
         )
+    session.monitor.phase(CHECK)
     units, damaged = check_units(folder, plan.run_id, names)
     if damaged:
         [(first, [why, *_]), *_] = damaged.items()
         logger.warning("%d damaged units are scored again, e.g. %s: %s", len(damaged), first, why)
         again = [unit for unit in plan.units if unit.name in damaged]
         score(session, again)
+        session.monitor.phase(CHECK)
         units, still = check_units(folder, plan.run_id, names)
         if still:
             raise error_of(folder, [problem for found in still.values() for problem in found])
@@ -134,6 +137,7 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
     _refuse_lost_rows(prepared, manifest)
     _refuse_empty(prepared, manifest)
     ledger.refuse_too_many_errors(f"{folder.path}/quarantine")
+    session.monitor.phase(PUBLICATION)
     publish(folder, manifest, session.lease, repair=repair)
     attempts.forget(folder.path)
     ledger.warn_if_units_are_long()

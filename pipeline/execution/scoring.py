@@ -10,8 +10,8 @@ from typing import Any
 from pipeline.candidates.planning import Unit
 from pipeline.execution import startup
 from pipeline.execution.isolation import isolate
+from pipeline.execution.live.snapshot import LAST_UNITS, SUSPECTS, UNITS, WORKERS
 from pipeline.execution.placement import place_of
-from pipeline.execution.progress import Reporter, reporter
 from pipeline.execution.runs import attempts
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.execution.runs.verification import contents
@@ -39,23 +39,25 @@ def score(session: Session, todo: Sequence[Unit]) -> None:
     place = place_of(config, prepared.size, todo, prepared.plan.documents)
     ledger.place = place
     job = _job(session, todo)
-    with (
-        open_workers(place, config, session.termination) as workers,
-        reporter(ledger.progress, config.progress.interval_s) as report,
-    ):
+    replicas = session.measuring.replicas
+    replicas.wanted = min(config.replicas.most, len(todo)) if place == "cluster" else 1
+    session.monitor.phase(WORKERS)
+    with open_workers(place, config, session.termination, replicas.take) as workers:
         ledger.startup.reached(startup.WORKERS)
-        _stream(session, workers.rows(job), report)
-        _isolate_suspects(session, workers, job, report)
+        session.monitor.phase(UNITS)
+        _stream(session, workers.rows(job))
+        _isolate_suspects(session, workers, job)
 
 
-def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter) -> None:
+def _stream(session: Session, coming: Iterator[dict[str, Any]]) -> None:
     """Take rows until there are no more, or after SIGTERM until the units in progress are done."""
     waiting: set[str] | None = None
     with closing(coming):  # type: ignore[type-var]
         for row in coming:
-            unit = _count_row(session, row, report)
+            unit = _count_row(session, row)
             if session.termination.requested:
                 if waiting is None:
+                    session.monitor.phase(LAST_UNITS)
                     waiting = _being_scored(session.prepared.folder.path)
                 waiting.discard(unit)
                 if not waiting:
@@ -63,7 +65,7 @@ def _stream(session: Session, coming: Iterator[dict[str, Any]], report: Reporter
     session.termination.check()
 
 
-def _count_row(session: Session, row: dict[str, Any], report: Reporter) -> str:
+def _count_row(session: Session, row: dict[str, Any]) -> str:
     """Count one row; returns the name of its unit."""
     if session.lease.lost:
         session.lease.fence()  # raises, with the reason
@@ -83,16 +85,16 @@ def _count_row(session: Session, row: dict[str, Any], report: Reporter) -> str:
     session.ledger.startup.reached(startup.COMMITTED)
     session.ledger.note(counts.unit, stats)
     session.ledger.add(counts)
-    report.update(session.ledger.progress)
     return counts.unit
 
 
-def _isolate_suspects(session: Session, workers: Workers, job: Job, report: Reporter) -> None:
+def _isolate_suspects(session: Session, workers: Workers, job: Job) -> None:
     """Finish the units that were set aside, one after the other, each in a process of its own."""
     limits, ledger = session.prepared.config.quarantine, session.ledger
     suspects = [n for n, unit in enumerate(job.units) if unit.name in ledger.suspects]
     if not suspects:
         return
+    session.monitor.phase(SUSPECTS)
     with closing(workers.isolated(job)) as worker:
         for number in suspects:
             session.termination.check()
@@ -104,7 +106,7 @@ def _isolate_suspects(session: Session, workers: Workers, job: Job, report: Repo
                 note=ledger.note_store_events,
             )
             [row] = done.to_pylist()
-            _count_row(session, row, report)
+            _count_row(session, row)
 
 
 def _being_scored(folder: str) -> set[str]:

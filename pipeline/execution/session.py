@@ -12,6 +12,9 @@ from pipeline import failpoints
 from pipeline.errors import ConfigurationError, RerankError
 from pipeline.execution import startup
 from pipeline.execution.ledger import Ledger
+from pipeline.execution.live.monitor import Monitor
+from pipeline.execution.live.snapshot import DONE, STOPPED
+from pipeline.execution.measuring import Measuring
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.runs import records
 from pipeline.execution.runs.lease import Lease, NoLease, take
@@ -32,12 +35,16 @@ class Session:
         lease: the right to drive it.
         termination: whether the driver was asked to stop.
         ledger: what it knows of the units.
+        measuring: what its replicas report, and how snapshots are made.
+        monitor: hands snapshots to whoever shows or sends them.
     """
 
     prepared: Prepared
     lease: Lease | NoLease
     termination: Termination
     ledger: Ledger
+    measuring: Measuring
+    monitor: Monitor
 
 
 @contextmanager
@@ -50,27 +57,45 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
     """
     ledger = Ledger(prepared)
     ledger.startup.reached(startup.PLANNED)
-    lease = _lease(prepared, ledger, repair)
-    ledger.startup.reached(startup.LEASED)
-    termination = Termination(
-        grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=lease.release
-    )
-    session = Session(prepared=prepared, lease=lease, termination=termination, ledger=ledger)
-    started, state = time.time(), "published"
+    measuring = Measuring(ledger, num_gpus=prepared.config.replicas.num_gpus)
+    monitor = Monitor(measuring.snapshot)
+    with monitor.running():
+        lease = _lease(prepared, monitor, repair)
+        measuring.renewals = lambda: lease.renewals
+        ledger.startup.reached(startup.LEASED)
+        termination = Termination(
+            grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=lease.release
+        )
+        session = Session(
+            prepared=prepared,
+            lease=lease,
+            termination=termination,
+            ledger=ledger,
+            measuring=measuring,
+            monitor=monitor,
+        )
+        yield from _leased(session)
+
+
+def _leased(session: Session) -> Iterator[Session]:
+    """The session, until the body ends; then its report, and the lease given back."""
+    started, state, phase = time.time(), "published", DONE
     try:
-        with termination.watched():
+        with session.termination.watched():
             try:
                 yield session
             except BaseException as error:
-                state = type(error).__name__
+                state, phase = type(error).__name__, STOPPED
                 raise
             finally:
+                session.monitor.phase(phase)
+                session.monitor.look()
                 _report(session, started=started, state=state)
     finally:
-        lease.release()
+        session.lease.release()
 
 
-def _lease(prepared: Prepared, ledger: Ledger, repair: bool) -> Lease | NoLease:
+def _lease(prepared: Prepared, monitor: Monitor, repair: bool) -> Lease | NoLease:
     """The run's lease, on a store that can keep one.
 
     Raises:
@@ -81,7 +106,7 @@ def _lease(prepared: Prepared, ledger: Ledger, repair: bool) -> Lease | NoLease:
     config, folder = prepared.config.lease, prepared.folder
     abilities = probe(folder.path.rpartition("/")[0])
     if abilities.create and abilities.replace:
-        return take(folder.path, ttl_s=config.ttl_s, progress=ledger.shown, repair=repair)
+        return take(folder.path, ttl_s=config.ttl_s, progress=monitor.shown, repair=repair)
     if config.unsafe_store == "refuse":
         raise ConfigurationError(
             f"{folder.path}: this store does not do what a run relies on ({abilities.detail}), so "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from pipeline.execution.runs.attempts import MOST
 from pipeline.execution.termination import Termination
 from pipeline.execution.units.isolated_workers import IsolatedActor, IsolatedProcess
 from pipeline.execution.units.replica import Replica
+from pipeline.execution.units.replica_reports import Send
 from pipeline.execution.units.stages import Job
 from pipeline.execution.units.unit_tasks import commit_unit, encode_unit
 
@@ -32,10 +33,19 @@ class Workers(Protocol):
 
 
 @contextmanager
-def open_workers(place: Place, config: JobConfig, termination: Termination) -> Iterator[Workers]:
-    """The workers of a place, while the body runs."""
+def open_workers(
+    place: Place, config: JobConfig, termination: Termination, take: Send
+) -> Iterator[Workers]:
+    """The workers of a place, while the body runs.
+
+    Args:
+        place: where.
+        config: the job.
+        termination: of the session.
+        take: takes the reports of replicas, in any thread.
+    """
     if place != "cluster":
-        yield _InProcess() if place == "in_process" else _OneProcess()
+        yield _InProcess(take) if place == "in_process" else _OneProcess(take)
         return
     from pipeline.cluster.ray_session import ray_session
 
@@ -48,30 +58,43 @@ def open_workers(place: Place, config: JobConfig, termination: Termination) -> I
                 termination.check()
             raise
         termination.listen()
-        yield _OnRay()
+        yield _OnRay(stack.enter_context(_reports_on_ray(take)))
+
+
+def _reports_on_ray(take: Send) -> AbstractContextManager[Send]:
+    from pipeline.execution.live.ray_reports import reports
+
+    return reports(take)
 
 
 class _InProcess:
+    def __init__(self, take: Send) -> None:
+        self._take = take
+
     def rows(self, job: Job) -> Iterator[dict[str, Any]]:
         """One unit after the other, in this process."""
-        replica = Replica(job)
-        for number in range(len(job.units)):
-            encoded = encode_unit(pa.table({"id": [number]}), job=job)
-            yield from commit_unit(replica(encoded), job=job).to_pylist()
+        replica = Replica(job, send=self._take)
+        with closing(replica.reporter):
+            for number in range(len(job.units)):
+                encoded = encode_unit(pa.table({"id": [number]}), job=job)
+                yield from commit_unit(replica(encoded), job=job).to_pylist()
 
     def isolated(self, job: Job) -> IsolatedWorker:
-        return IsolatedProcess(job)
+        return IsolatedProcess(job, self._take)
 
 
 class _OneProcess:
+    def __init__(self, take: Send) -> None:
+        self._take = take
+
     def rows(self, job: Job) -> Iterator[dict[str, Any]]:
         """One unit after the other, in a child process that is replaced when it dies."""
-        with closing(IsolatedProcess(job)) as worker:
+        with closing(IsolatedProcess(job, self._take)) as worker:
             for number in range(len(job.units)):
                 yield from _finished(worker, number).to_pylist()
 
     def isolated(self, job: Job) -> IsolatedWorker:
-        return IsolatedProcess(job)
+        return IsolatedProcess(job, self._take)
 
 
 def _finished(worker: IsolatedProcess, number: int) -> pa.Table:
@@ -93,12 +116,15 @@ def _finished(worker: IsolatedProcess, number: int) -> pa.Table:
 
 
 class _OnRay:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
     def rows(self, job: Job) -> Iterator[dict[str, Any]]:
         """Rows as soon as their unit is committed; ``iter_rows`` would hold back hundreds."""
         from pipeline.cluster.ray_session import explain
         from pipeline.execution.graph import status_rows
 
-        batches: Any = status_rows(job).iter_batches(
+        batches: Any = status_rows(job, self._send).iter_batches(
             batch_size=None, prefetch_batches=0, batch_format="pyarrow"
         )
         with closing(iter(batches)) as coming:
@@ -114,4 +140,4 @@ class _OnRay:
                 yield from batch.to_pylist()
 
     def isolated(self, job: Job) -> IsolatedWorker:
-        return IsolatedActor(job)
+        return IsolatedActor(job, self._send)

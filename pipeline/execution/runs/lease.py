@@ -138,6 +138,11 @@ class Lease:
         return self._holder.epoch
 
     @property
+    def renewals(self) -> int:
+        """How often this owner has renewed it."""
+        return self._holder.beat
+
+    @property
     def lost(self) -> bool:
         """Whether a renewal found another owner, or no lease."""
         return self._lost is not None
@@ -226,6 +231,7 @@ class NoLease:
 
     epoch = 0
     lost = False
+    renewals = 0
 
     def fence(self) -> None:
         """Nothing to check."""

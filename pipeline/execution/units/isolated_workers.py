@@ -7,7 +7,10 @@ import multiprocessing.forkserver
 import os
 import socket
 import sys
+import threading
+import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +21,7 @@ from pipeline.cluster import cleanup_process
 from pipeline.cluster.session_folder import SessionFolder, temporary_base
 from pipeline.execution.runs.attempts import stderr_path, stderr_tail
 from pipeline.execution.units.replica import IsolatedReplica
+from pipeline.execution.units.replica_reports import ReplicaReport, Send
 from pipeline.execution.units.stages import Job
 from pipeline.execution.units.unit_tasks import commit_unit, encode_unit
 
@@ -48,11 +52,18 @@ class IsolatedProcess:
 
     It belongs to a session folder, where its standard error goes, so that neither it nor processes
     that the model's code starts outlive this one.
+
+    Args:
+        job: the job.
+        take: takes the reports that the child sends while it is at work.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, take: Send) -> None:
         self.stderr_tail = ""
         self._job = job
+        self._take = take
+        self._name = uuid.uuid4().hex
+        self._last: ReplicaReport | None = None
         self._child: Any = None
         self._pipe: Connection | None = None
         self._stderr = Path()
@@ -87,6 +98,9 @@ class IsolatedProcess:
             self._child.kill()
             self._child.join()
             self._child = None
+            if self._last is not None:
+                self._take(replace(self._last, units={}, ended=True))
+                self._last = None
 
     def _call(self, method: str, *arguments: object) -> Any:
         if self._child is None:
@@ -94,7 +108,10 @@ class IsolatedProcess:
         assert self._pipe is not None
         try:
             self._pipe.send((method, arguments))
-            return self._pipe.recv()
+            while isinstance(answer := self._pipe.recv(), ReplicaReport):
+                self._last = answer
+                self._take(answer)
+            return answer
         except (EOFError, ConnectionError):
             self.stderr_tail = stderr_tail(str(self._stderr), socket.gethostname())
             self._end_child()
@@ -108,23 +125,32 @@ class IsolatedProcess:
         prepare_processes(network=bool(self._job.model.digest))
         context = multiprocessing.get_context("forkserver")
         self._pipe, theirs = context.Pipe()
-        self._child = context.Process(target=_serve, args=(self._job, theirs, self._stderr))
+        self._child = context.Process(
+            target=_serve, args=(self._job, self._name, theirs, self._stderr)
+        )
         self._child.start()
         theirs.close()
 
 
-def _serve(job: Job, pipe: Connection, stderr: Path) -> None:
+def _serve(job: Job, name: str, pipe: Connection, stderr: Path) -> None:
+    """The child: answers calls, and sends reports in between, which are of their own class."""
     os.environ[cleanup_process.VARIABLE] = str(stderr.parent)
     with stderr.open("w") as file:
         os.dup2(file.fileno(), 2)
     sys.stderr = os.fdopen(2, "w")
-    replica = _ProcessReplica(job)
+    sending = threading.Lock()  # the replica's reports come from a thread of its own
+
+    def send(message: object) -> None:
+        with sending:
+            pipe.send(message)
+
+    replica = _ProcessReplica(job, send=send, name=name)
     while True:
         try:
             method, arguments = pipe.recv()
         except EOFError:
             return
-        pipe.send(getattr(replica, method)(*arguments))
+        send(getattr(replica, method)(*arguments))
 
 
 class _ProcessReplica(IsolatedReplica):
@@ -137,11 +163,17 @@ class IsolatedActor:
     """An :class:`~pipeline.execution.isolation.IsolatedWorker` that is an actor of Ray.
 
     It takes the resources of a replica.
+
+    Args:
+        job: the job.
+        send: takes its reports, in its process.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, send: Send) -> None:
         self.stderr_tail = ""
         self._job = job
+        self._send = send
+        self._name = uuid.uuid4().hex
         self._actor: Any = None
         self._stderr = ("", "")
 
@@ -193,7 +225,7 @@ class IsolatedActor:
                 max_restarts=0,
                 max_task_retries=0,
             )
-            .remote(self._job)
+            .remote(self._job, send=self._send, name=self._name)
         )
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import time
-import uuid
 from collections.abc import Callable, Sequence
 
 import pyarrow as pa
@@ -15,7 +12,7 @@ from pipeline import failpoints
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import JobConfig
 from pipeline.engine.build import build_engine, build_reranker
-from pipeline.engine.device import device_kind, use_threads
+from pipeline.engine.device import device_kind, device_name, use_threads
 from pipeline.engine.engine import ScoredUnit
 from pipeline.errors import RerankError
 from pipeline.execution.units import rows, stages
@@ -23,6 +20,7 @@ from pipeline.execution.units.admission import Admission
 from pipeline.execution.units.device_time import DeviceTime
 from pipeline.execution.units.model_code import ModelCodeError, model_code
 from pipeline.execution.units.replica_notes import notes_of
+from pipeline.execution.units.replica_reports import ReplicaReporter, Send
 from pipeline.execution.units.stages import Job, pack_readouts, reranker_of, unpack
 from pipeline.execution.units.time_limits import time_limit
 from pipeline.execution.units.unit_tasks import score_unit, store_events_here
@@ -44,18 +42,23 @@ def units_at_once(config: JobConfig) -> int:
 class Replica:
     """One model on one device; scores one unit a call, several in threads of their own."""
 
-    def __init__(self, job: Job, *, slots: int = 1) -> None:
+    def __init__(
+        self, job: Job, *, slots: int = 1, send: Send | None = None, name: str = ""
+    ) -> None:
         """Load the model.
 
         Args:
             job: the job.
             slots: calls that may come at one time.
+            send: takes a report once a second; None: nobody wants any.
+            name: of the replica, which another process under it replaces; empty: it has none.
         """
         use_threads(job.config.replicas.num_cpus)
         set_retry_policy(job.config.storage)
         self.job = job
         self.admission = Admission(slots)
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.reporter = ReplicaReporter(send, replica=name)
+        self.name = self.reporter.process
         self.failure: RerankError | None = None
         began = time.time()
         try:
@@ -70,6 +73,8 @@ class Replica:
         except RerankError as error:
             # An actor that dies in its constructor is started again, and its reason is lost.
             self.failure = error
+        else:
+            self.reporter.ready(device_name(self.engine.device))
         self.ready = time.time()
         self.load_s = self.ready - began
         logger.debug("replica %s: network loaded and tried out in %.2f s", self.name, self.load_s)
@@ -84,8 +89,16 @@ class Replica:
             raise self.failure
         began = time.time()
         lists, sequences = unpack(batch, self.engine.reranker)
-        with model_code():
-            done = self.engine.score(sequences, lists)
+        with (
+            self.reporter.unit(
+                rows.unit_of(batch),
+                documents=rows.scoreable(batch),
+                sequences=sequences.leaves,
+                rounds=self.engine.several_rounds,
+            ) as batches,
+            model_code(),
+        ):
+            done = self.engine.score(sequences, lists, batches=batches)
             agreement = self._agreement(lists, done)
         failpoints.reached("unit.scored")
         scored = pack_readouts(batch, done.sequences, done.readouts)

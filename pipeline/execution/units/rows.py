@@ -30,6 +30,10 @@ STORAGE: Final = "storage"
 UNIT_EVENTS: Final = "unit_events"
 AGREEMENT: Final = "agreement"
 
+#: Section and name of the number of documents that the model scores of a unit.
+SCOREABLE: Final = "scoreable"
+DOCUMENTS: Final = "documents"
+
 #: Sections with a number for the replica that scored the unit, see :mod:`.device_time`.
 BEGAN: Final = "began"
 ENDED: Final = "ended"
@@ -156,6 +160,11 @@ def store_events(noted: Statistics) -> Statistics:
 def unit_of(batch: pa.Table) -> str:
     """Name of the unit of a row that is at work."""
     return str(batch.column(schema.UNIT)[0].as_py())
+
+
+def scoreable(batch: pa.Table) -> int:
+    """Documents of an encoded row that get a score from the model."""
+    return int(statistics(batch).get(SCOREABLE, {}).get(DOCUMENTS, 0))
 
 
 def raise_if_failed(found: dict[str, Any]) -> None:

@@ -128,7 +128,8 @@ def encode(batch: pa.Table, job: Job) -> pa.Table:
     with model_code():
         sequences = reranker.encode(scoreable.lists)
     failpoints.reached("unit.encoded")
-    return rows.append(batch, SEQUENCES, sequences.to_ipc())
+    scored: rows.Statistics = {rows.SCOREABLE: {rows.DOCUMENTS: len(scoreable.documents)}}
+    return rows.with_statistics(rows.append(batch, SEQUENCES, sequences.to_ipc()), scored)
 
 
 def nothing_to_score(batch: pa.Table) -> bool:

@@ -1,0 +1,91 @@
+"""A thread that takes a snapshot of a run each second and hands it to whoever wants it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from pipeline.execution.live.snapshot import LEASE, Snapshot
+
+logger = logging.getLogger("pipeline")
+
+Observer = Callable[[Snapshot], None]
+
+#: Seconds between two snapshots.
+INTERVAL_S: Final = 1.0
+
+
+class Monitor:
+    """The snapshots of one session.
+
+    Attributes:
+        latest: the last one taken.
+
+    Args:
+        measure: makes a snapshot, given what the driver waits for; called by one thread at a time.
+    """
+
+    def __init__(self, measure: Callable[[str], Snapshot]) -> None:
+        self._measure = measure
+        self._observers: list[Observer] = []
+        self._phase = LEASE
+        self._ended = threading.Event()
+        self._taking = threading.Lock()
+        self.latest = Snapshot()
+
+    def add(self, observer: Observer) -> None:
+        """Hand every further snapshot to ``observer``, in the monitor's thread.
+
+        One that raises is logged and gets no more: whatever shows a run must not stop it.
+        """
+        with self._taking:
+            self._observers.append(observer)
+
+    def phase(self, name: str) -> None:
+        """Note what the driver waits for from now on."""
+        self._phase = name
+
+    def look(self) -> Snapshot:
+        """Take a snapshot now, and hand it to the observers."""
+        with self._taking:
+            self.latest = self._measure(self._phase)
+            for observer in tuple(self._observers):
+                try:
+                    observer(self.latest)
+                except Exception as error:
+                    self._observers.remove(observer)
+                    name = getattr(observer, "__qualname__", type(observer).__name__)
+                    logger.warning(
+                        "%s is told of this run's progress no more: %s: %s",
+                        name,
+                        type(error).__name__,
+                        error,
+                    )
+            return self.latest
+
+    def shown(self) -> dict[str, Any]:
+        """The last snapshot as the lease carries it, for ``rerank status``."""
+        return self.latest.as_dict()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Take snapshots while the body runs: one at once, then one each second."""
+        self.look()
+        thread = threading.Thread(target=self._run, name="monitor", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(INTERVAL_S):
+            try:
+                self.look()
+            except Exception:  # a defect, which must not hide itself or stop the run
+                logger.exception("the run's progress is shown no more")
+                return
