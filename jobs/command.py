@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -16,14 +16,22 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 from pydantic import BaseModel
 
-from jobs.ending import guarded, told
+from jobs.ending import LOG_FORMAT, LOG_FORMAT_VARIABLE, guarded, told
 from pipeline.config import JobConfig, RefreshConfig, load_config, to_yaml
 from pipeline.engine.families import with_settings
 from pipeline.errors import ConfigurationError
-from pipeline.plain_text import redacted, visible
+from pipeline.reports.log_lines import log_to
 from pipeline.reports.terminal import Terminal
 
 T = TypeVar("T", bound=BaseModel)
+
+
+class LogForm(StrEnum):
+    """What a command writes to standard error."""
+
+    TEXT = "text"
+    JSON = "json"
+
 
 ConfigFile = Annotated[
     Path | None, typer.Option("-c", "--config", metavar="FILE", help="The job as YAML.")
@@ -57,6 +65,14 @@ Date = Annotated[
         help="The night that a refresh is of; default: today, by UTC.",
     ),
 ]
+LogFormat = Annotated[
+    LogForm,
+    typer.Option(
+        LOG_FORMAT,
+        envvar=LOG_FORMAT_VARIABLE,
+        help="What standard error is: text, or json with one object a line, progress among them.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N queries.")]
 
 #: A job file has a few kilobytes; what is larger is something else.
@@ -66,9 +82,13 @@ console = Terminal()
 
 
 @contextmanager
-def command() -> Iterator[None]:
-    """Run the body of a command; what it raises becomes one message and its exit code."""
-    _log_to_stderr()
+def command(form: LogForm = LogForm.TEXT) -> Iterator[None]:
+    """Run the body of a command; what it raises becomes one message and its exit code.
+
+    Args:
+        form: of what it writes to standard error.
+    """
+    _log_to_stderr(form)
     try:
         yield
     except typer.Exit:
@@ -181,23 +201,7 @@ def _bytes(file: Path, name: str) -> bytes:
         return opened.read(_LARGEST_FILE + 1)
 
 
-class _PlainFormatter(logging.Formatter):
-    """Log lines that hold no secret and start where a line starts."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = visible(redacted(super().format(record)), keep="\n")
-        return text.replace("\n", "\n    ")
-
-
-def _log_to_stderr() -> None:
+def _log_to_stderr(form: LogForm) -> None:
     """Our own log lines; libraries' chatter keeps to Python's default of warnings and worse."""
-    formatter = _PlainFormatter("%(asctime)s %(levelname)s %(message)s")
-    logger = logging.getLogger("pipeline")
     stream = sys.stderr if sys.stderr is not None else open(os.devnull, "w")  # noqa: PTH123, SIM115
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter)
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(_PlainFormatter("%(message)s"))
+    log_to(stream, as_json=form is LogForm.JSON)

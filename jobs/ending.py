@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import logging
 import os
 import signal
 import sys
@@ -16,10 +17,16 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from itertools import pairwise
+from typing import Any, Final, NoReturn
 
 from pipeline.errors import ConfigurationError, ExitCode, RerankError
 from pipeline.plain_text import holds_credentials, redacted, visible
+from pipeline.reports.log_lines import NAME, json_line, logs_are_json
+
+#: How a command is asked for a log that is JSON.
+LOG_FORMAT: Final = "--log-format"
+LOG_FORMAT_VARIABLE: Final = "RERANK_LOG_FORMAT"
 
 
 def run_module(name: str) -> NoReturn:
@@ -87,7 +94,12 @@ def told(error: BaseException) -> int:
 
 
 def say(message: str) -> None:
-    """One message on standard error, where there is one; further lines of it are indented."""
+    """One message on standard error, where there is one; further lines of it are indented.
+
+    An object of the log where that is JSON.
+    """
+    if _log_is_json():
+        return say_plainly(json_line("ERROR", message.strip("\n"), logger=NAME))
     shown = visible(redacted(message), keep="\n").strip("\n").replace("\n", "\n    ")
     stream = sys.stderr
     if stream is None:
@@ -97,6 +109,16 @@ def say(message: str) -> None:
         text = f"error: {shown}\n".encode(encoding, "backslashreplace").decode(encoding)
         stream.write(text)
         stream.flush()
+
+
+def _log_is_json() -> bool:
+    """Whether standard error is to hold JSON: as the log was set up, before that as was asked."""
+    if logging.getLogger(NAME).handlers:
+        return logs_are_json()
+    words = sys.argv[1:]
+    given = [after for word, after in pairwise(words) if word == LOG_FORMAT]
+    given += [word.partition("=")[2] for word in words if word.startswith(f"{LOG_FORMAT}=")]
+    return (given or [os.environ.get(LOG_FORMAT_VARIABLE, "")])[-1] == "json"
 
 
 def _of_command_line(error: BaseException) -> int | None:
@@ -115,7 +137,7 @@ def _of_command_line(error: BaseException) -> int | None:
         return int(ExitCode.CONFIGURATION)
     if "ClickException" in kinds and hasattr(error, "exit_code"):
         context = getattr(error, "ctx", None)
-        if context is not None:
+        if context is not None and not _log_is_json():
             say_plainly(context.get_usage())
         say(error.format_message())  # type: ignore[attr-defined]
         return int(error.exit_code)

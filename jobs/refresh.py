@@ -18,6 +18,8 @@ from jobs.command import (
     ConfigFile,
     Date,
     Limit,
+    LogForm,
+    LogFormat,
     Overrides,
     PrintConfig,
     allowed,
@@ -71,9 +73,10 @@ def refresh_lists(
     ] = None,
     limit: Limit = None,
     allow_code: AllowCode = None,
+    log_format: LogFormat = LogForm.TEXT,
 ) -> None:
     """Score what has changed since the last publication, publish what passes, feed what serves."""
-    with command():
+    with command(log_format):
         job = read_config(RefreshConfig, config, overrides, limit=limit)
         if print_config:
             show_config(job)

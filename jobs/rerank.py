@@ -16,6 +16,8 @@ from jobs.command import (
     AllowCode,
     ConfigFile,
     Limit,
+    LogForm,
+    LogFormat,
     Overrides,
     PrintConfig,
     Repair,
@@ -47,9 +49,10 @@ def run(
     limit: Limit = None,
     repair: Repair = False,
     allow_code: AllowCode = None,
+    log_format: LogFormat = LogForm.TEXT,
 ) -> None:
     """Rerank candidate lists; run again to resume, or to learn that all is done and whole."""
-    with command():
+    with command(log_format):
         job = read_any_job(config, overrides, limit=limit)
         if isinstance(job, RefreshConfig):
             raise ConfigurationError(

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from jobs.command import AllowCode, Overrides, Repair, allowed, command, run_job
+from jobs.command import AllowCode, LogForm, LogFormat, Overrides, Repair, allowed, command, run_job
 from jobs.rerank import show_outcome, show_plan
 from pipeline.execution.preparation import prepare_again
 from pipeline.execution.run import execute
@@ -24,9 +24,10 @@ def resume(
     overrides: Overrides = None,
     repair: Repair = False,
     allow_code: AllowCode = None,
+    log_format: LogFormat = LogForm.TEXT,
 ) -> None:
     """Go on with a run that was interrupted; --set changes what does not change its scores."""
-    with command():
+    with command(log_format):
         consent = allowed(allow_code)
         with ExitStack() as staying:
             prepared = prepare_again(

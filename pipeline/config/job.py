@@ -139,7 +139,12 @@ class StorageConfig(Settings):
 class ProgressConfig(Settings):
     """How a run reports what it does."""
 
-    interval_s: float = Field(30.0, gt=0, description="Seconds between log lines off a terminal.")
+    interval_s: float = Field(
+        10.0,
+        gt=0,
+        description="Seconds between lines of the log where progress is not drawn on a terminal; "
+        "the first batch, and what is waited for, are told of at once.",
+    )
 
 
 class JobConfig(Settings):

@@ -56,11 +56,14 @@ class Measuring:
         # Reports may be late or lost; what is committed was scored.
         scored = max(total.documents, progress.scored_now)
         tokens = max(total.tokens, progress.tokens)
+        through = progress.documents - progress.resumed_documents + begun
+        if not through:
+            self._rates.forget()  # rates are of the work, not of the wait for it
         self._rates.note(
             {
                 _SCORED: scored,
                 _TOKENS: tokens,
-                _THROUGH: progress.documents - progress.resumed_documents + begun,
+                _THROUGH: through,
                 _BUSY: total.busy_s,
                 _READY: total.ready_s,
             }
@@ -90,7 +93,7 @@ class Measuring:
             replica_seconds=replica_s,
             gpu_hours=replica_s * self._num_gpus / 3600,
             cost=None if self.cost_of is None else self.cost_of(total.seconds),
-            left_s=self._left_s(progress.documents + begun),
+            left_s=self._left_s(progress.documents_planned - progress.documents - begun),
             lease_renewals=self.renewals(),
         )
 
@@ -105,7 +108,6 @@ class Measuring:
         ready_s, _ = self._rates.grown(_READY)
         return min(1.0, busy_s / ready_s) if ready_s > 0 else None
 
-    def _left_s(self, through: int) -> float | None:
-        left = max(self._ledger.progress.documents_planned - through, 0)
+    def _left_s(self, documents: int) -> float | None:
         rate = self._rates.per_s(_THROUGH, LONG_S)
-        return left / rate if rate > 0 else None
+        return max(documents, 0) / rate if rate > 0 else None

@@ -12,6 +12,7 @@ from pipeline import failpoints
 from pipeline.errors import ConfigurationError, RerankError
 from pipeline.execution import startup
 from pipeline.execution.ledger import Ledger
+from pipeline.execution.live.display import displayed
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import DONE, STOPPED
 from pipeline.execution.measuring import Measuring
@@ -59,12 +60,18 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
     ledger.startup.reached(startup.PLANNED)
     measuring = Measuring(ledger, num_gpus=prepared.config.replicas.num_gpus)
     monitor = Monitor(measuring.snapshot)
-    with monitor.running():
+    interval_s = prepared.config.progress.interval_s
+    with displayed(monitor, interval_s) as end_display, monitor.running():
         lease = _lease(prepared, monitor, repair)
         measuring.renewals = lambda: lease.renewals
         ledger.startup.reached(startup.LEASED)
+
+        def on_exit() -> None:
+            end_display()
+            lease.release()
+
         termination = Termination(
-            grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=lease.release
+            grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=on_exit
         )
         session = Session(
             prepared=prepared,
@@ -89,7 +96,6 @@ def _leased(session: Session) -> Iterator[Session]:
                 raise
             finally:
                 session.monitor.phase(phase)
-                session.monitor.look()
                 _report(session, started=started, state=state)
     finally:
         session.lease.release()

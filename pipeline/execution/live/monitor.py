@@ -45,8 +45,12 @@ class Monitor:
             self._observers.append(observer)
 
     def phase(self, name: str) -> None:
-        """Note what the driver waits for from now on."""
+        """Note what the driver waits for from now on, and take a snapshot.
+
+        What follows may be a library's call that lets no other thread run, such as Ray's start.
+        """
         self._phase = name
+        self.look()
 
     def look(self) -> Snapshot:
         """Take a snapshot now, and hand it to the observers."""

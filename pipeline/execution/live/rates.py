@@ -33,6 +33,10 @@ class Rates:
         while len(self._seen) > 2 and self._seen[1][0] <= now - LONG_S:
             self._seen.popleft()
 
+    def forget(self) -> None:
+        """Begin anew: what was noted so far is no part of any window."""
+        self._seen.clear()
+
     def grown(self, name: str, window_s: float = SHORT_S) -> tuple[float, float]:
         """By how much a counter grew in a window that ends with the last note.
 

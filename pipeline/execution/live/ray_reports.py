@@ -66,7 +66,8 @@ def reports(take: Send) -> Iterator[Send]:
     """
     beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     options = {"num_cpus": 0, "max_restarts": -1, "max_pending_calls": _ON_THEIR_WAY}
-    actor = ray.remote(ReplicaReports).options(**options, scheduling_strategy=beside).remote()
+    kept: Any = ray.remote(ReplicaReports)
+    actor = kept.options(**options, scheduling_strategy=beside).remote()
     ended = threading.Event()
     taking = threading.Thread(target=_take_all, args=(actor, take, ended), daemon=True)
     taking.start()
