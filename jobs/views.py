@@ -25,6 +25,8 @@ from jobs.refresh import show_reuse
 from jobs.rerank import show_plan, show_staging
 from pipeline.config import RefreshConfig
 from pipeline.errors import ConfigurationError, ExitCode
+from pipeline.execution.live.snapshot import Snapshot
+from pipeline.execution.live.wording import rows
 from pipeline.execution.preparation import prepare
 from pipeline.execution.runs.listing import advice
 from pipeline.execution.runs.run_folder import RunFolder, find_run
@@ -65,7 +67,7 @@ def plan(
                 show_staging(missing.staging)
             return
         committed = set(prepared.folder.committed())
-        rows = [
+        units = [
             {
                 "unit": unit.name,
                 "start": unit.start,
@@ -81,13 +83,13 @@ def plan(
             if prepared.reuse is not None:
                 known = prepared.reuse
                 size["reuse"] = known.described() | {"why": known.why, "counts": known.counts}
-            typer.echo(json.dumps(described | size | {"units": rows}, indent=2))
+            typer.echo(json.dumps(described | size | {"units": units}, indent=2))
             return
         show_plan(prepared)
         if prepared.reuse is not None:
             show_reuse(prepared.reuse)
         table = Table("unit", "rows", "documents", "state", box=None, pad_edge=False)
-        for row in rows:
+        for row in units:
             state = "committed" if row["committed"] else "to do"
             table.add_row(
                 str(row["unit"]), f"{row['start']}-{row['stop']}", f"{row['documents']:,}", state
@@ -132,7 +134,8 @@ def status(
         if as_json:
             typer.echo(json.dumps(state, indent=2))
         else:
-            for heading, text in lines(state):
+            live = () if state["live"] is None else rows(Snapshot.from_dict(state["live"]))
+            for heading, text in lines(state, live):
                 console.say(f"{heading:<13}{text}")
         if state["problems"]:
             raise typer.Exit(int(ExitCode.MISSING))

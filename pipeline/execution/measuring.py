@@ -54,7 +54,7 @@ class Measuring:
         total = self.replicas.total(lambda unit: unit in ledger.units or unit in ledger.suspects)
         begun = sum(total.in_flight.values())
         # Reports may be late or lost; what is committed was scored.
-        scored = max(total.documents, progress.scored_now)
+        scored = max(total.documents, progress.scored_now - progress.quarantined_now)
         tokens = max(total.tokens, progress.tokens)
         through = progress.documents - progress.resumed_documents + begun
         if not through:

@@ -23,6 +23,7 @@ class Progress:
         resumed_documents: documents of units that were committed before this session.
         reused: documents whose score was taken from an earlier run.
         reused_now: those of this session's units.
+        quarantined_now: documents without a score, of this session's units.
         started: when scoring began, by :func:`time.monotonic`.
     """
 
@@ -36,6 +37,7 @@ class Progress:
     resumed_documents: int = 0
     reused: int = 0
     reused_now: int = 0
+    quarantined_now: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def add(self, counts: UnitCounts, *, resumed: bool = False) -> None:
@@ -51,6 +53,7 @@ class Progress:
             self.units_done_now += 1
             self.tokens += counts.tokens
             self.reused_now += counts.reused or 0
+            self.quarantined_now += counts.quarantined
 
     @property
     def elapsed_s(self) -> float:

@@ -15,6 +15,7 @@ from pipeline.execution.ledger import Ledger
 from pipeline.execution.live.display import displayed
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import DONE, STOPPED
+from pipeline.execution.live.timeline import Timeline
 from pipeline.execution.measuring import Measuring
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.runs import records
@@ -38,6 +39,7 @@ class Session:
         ledger: what it knows of the units.
         measuring: what its replicas report, and how snapshots are made.
         monitor: hands snapshots to whoever shows or sends them.
+        timeline: the snapshots so far, for the report.
     """
 
     prepared: Prepared
@@ -46,6 +48,7 @@ class Session:
     ledger: Ledger
     measuring: Measuring
     monitor: Monitor
+    timeline: Timeline
 
 
 @contextmanager
@@ -59,7 +62,8 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
     ledger = Ledger(prepared)
     ledger.startup.reached(startup.PLANNED)
     measuring = Measuring(ledger, num_gpus=prepared.config.replicas.num_gpus)
-    monitor = Monitor(measuring.snapshot)
+    monitor, timeline = Monitor(measuring.snapshot), Timeline()
+    monitor.add(timeline)
     interval_s = prepared.config.progress.interval_s
     with displayed(monitor, interval_s) as end_display, monitor.running():
         lease = _lease(prepared, monitor, repair)
@@ -80,6 +84,7 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
             ledger=ledger,
             measuring=measuring,
             monitor=monitor,
+            timeline=timeline,
         )
         yield from _leased(session)
 
@@ -142,6 +147,8 @@ def _report(session: Session, *, started: float, state: str) -> None:
         "ended": time.time(),
         "staging": None if staged is None else staged.report(),
         "reuse": None if reuse is None else {"why": reuse.why, "counts": reuse.counts},
+        "timeline": session.timeline.report(),
+        "last": session.monitor.latest.as_dict(),
     } | session.ledger.report()
     try:
         path = session.prepared.folder.file(REPORT)

@@ -16,14 +16,14 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import DamagedRunError
 from pipeline.execution.runs import records
-from pipeline.storage.files import FILE
+from pipeline.storage.files import FILE, Entry
 from pipeline.storage.store import create_if_absent, delete, join, list_entries
 
 FOLDER: Final = "attempts"
@@ -95,9 +95,16 @@ def attempt(folder: str, unit: str, stage: str, *, alone: bool = True) -> Iterat
         delete(path)
 
 
-def at_work(folder: str) -> list[Marker]:
-    """Attempts that have not ended, those of dead workers included; other files are ignored."""
-    names = [entry.name for entry in list_entries(join(folder, FOLDER)) if entry.kind == FILE]
+def at_work(
+    folder: str, *, entries: Callable[[str], Sequence[Entry]] = list_entries
+) -> list[Marker]:
+    """Attempts that have not ended, those of dead workers included; other files are ignored.
+
+    Args:
+        folder: the run's.
+        entries: lists a folder.
+    """
+    names = [entry.name for entry in entries(join(folder, FOLDER)) if entry.kind == FILE]
     return [marker for name in names if (marker := Marker.from_name(name)) is not None]
 
 

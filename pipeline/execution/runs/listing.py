@@ -7,8 +7,10 @@ reader that takes all files of a folder would read it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from pipeline.errors import DamagedRunError
@@ -29,6 +31,9 @@ from pipeline.storage.store import Entry, join, list_entries
 
 _FILES: Final = frozenset({RUN, PLAN, MANIFEST, REPORT, SUCCESS, lease.NAME})
 _FOLDERS: Final = (RANKED, QUARANTINE, attempts.FOLDER)
+
+#: Lists a folder, as :func:`pipeline.storage.store.list_entries` does.
+Entries = Callable[[str], Sequence[Entry]]
 
 #: How many names an error lists.
 _NAMED: Final = 10
@@ -56,11 +61,25 @@ class Problem:
         return f"{path}: {self.why}"
 
 
+def listed_once(folder: RunFolder, formats: Collection[str]) -> Entries:
+    """Lists each folder of a run once, all of them side by side.
+
+    A folder of 10,000 units is ten requests to an object store, one after the other.
+    """
+    names = ["", RANKED, QUARANTINE, attempts.FOLDER, *folders_of(formats)]
+    once = cache(list_entries)
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: once(join(folder.path, name) if name else folder.path), names))
+    return once
+
+
 def strange_names(
     folder: RunFolder,
     files: Mapping[str, int | None],
     units: Collection[str] = (),
     formats: Collection[str] = (),
+    *,
+    entries: Entries = list_entries,
 ) -> list[Problem]:
     """Everything in the folder that the run did not make.
 
@@ -69,11 +88,12 @@ def strange_names(
         files: keys of the files of committed units, such as ``ranked/unit-….parquet``.
         units: units that are not committed; any file that is named for one may be in the making.
         formats: ``output.formats`` of the run; each but Parquet has a folder of its name.
+        entries: lists a folder.
     """
     found: list[Problem] = []
     loose = frozenset(units)
     folders = {*_FOLDERS, *folders_of(formats), *(key.partition("/")[0] for key in files)}
-    for entry in _visible(folder.path):
+    for entry in _visible(entries(folder.path)):
         expected = FOLDER if entry.name in folders else FILE
         if entry.name not in _FILES and entry.name not in folders:
             found.append(_strange(folder, "", entry))
@@ -83,13 +103,13 @@ def strange_names(
         elif entry.name == attempts.FOLDER:
             found += [
                 _strange(folder, entry.name, inner)
-                for inner in _visible(join(folder.path, entry.name))
+                for inner in _visible(entries(join(folder.path, entry.name)))
                 if inner.kind != FILE or attempts.Marker.from_name(inner.name) is None
             ]
         elif entry.kind == FOLDER:
             found += [
                 _strange(folder, entry.name, inner)
-                for inner in _visible(join(folder.path, entry.name))
+                for inner in _visible(entries(join(folder.path, entry.name)))
                 if inner.kind != FILE
                 or (
                     f"{entry.name}/{inner.name}" not in files
@@ -99,17 +119,20 @@ def strange_names(
     return found
 
 
-def wrong_sizes(folder: RunFolder, files: Mapping[str, int | None]) -> list[Problem]:
+def wrong_sizes(
+    folder: RunFolder, files: Mapping[str, int | None], *, entries: Entries = list_entries
+) -> list[Problem]:
     """Files that are not there, or are not as large as they were written.
 
     Args:
         folder: the run.
         files: size in bytes by key; None: any.
+        entries: lists a folder.
     """
     sizes = {
         f"{name}/{entry.name}": entry.size
         for name in {key.partition("/")[0] for key in files}
-        for entry in list_entries(join(folder.path, name))
+        for entry in entries(join(folder.path, name))
         if entry.kind == FILE
     }
     found: list[Problem] = []
@@ -150,11 +173,9 @@ def advice(problems: list[Problem]) -> str:
     return " ".join(sentences)
 
 
-def _visible(folder: str) -> list[Entry]:
+def _visible(entries: Iterable[Entry]) -> list[Entry]:
     return [
-        entry
-        for entry in list_entries(folder)
-        if entry.name == SUCCESS or not entry.name.startswith((".", "_"))
+        entry for entry in entries if entry.name == SUCCESS or not entry.name.startswith((".", "_"))
     ]
 
 

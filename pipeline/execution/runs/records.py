@@ -210,6 +210,8 @@ class Report(Record):
     rescored_in_float32: int
     device_busy: float | None = None
     agreement: dict[str, float] | None = None
+    timeline: dict[str, list[Any]] = {}
+    last: dict[str, Any] = {}
 
 
 class LeaseRecord(Record):

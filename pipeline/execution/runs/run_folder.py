@@ -27,7 +27,7 @@ the unit (pipeline.execution.runs.format_files). Other names are not the run's, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +45,7 @@ from pipeline.execution.runs.run_files import (
     replace_damaged,
 )
 from pipeline.execution.runs.unit_counts import UnitCounts, total_reasons
-from pipeline.storage.files import FILE, FOLDER
+from pipeline.storage.files import FILE, FOLDER, Entry
 from pipeline.storage.store import (
     absolute,
     create_if_absent,
@@ -212,9 +212,13 @@ class RunFolder:
             raise records.damaged(path, "it holds other columns than a plan")
         return Plan.from_table(table, run_id=run_id, fingerprint=fingerprint)
 
-    def committed(self) -> list[str]:
-        """Names of the units whose ranked file is there."""
-        names = [e.name for e in list_entries(join(self.path, RANKED)) if e.kind == FILE]
+    def committed(self, *, entries: Callable[[str], Sequence[Entry]] = list_entries) -> list[str]:
+        """Names of the units whose ranked file is there.
+
+        Args:
+            entries: lists a folder.
+        """
+        names = [e.name for e in entries(join(self.path, RANKED)) if e.kind == FILE]
         return [
             unit
             for name in names

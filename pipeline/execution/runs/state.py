@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Final
 
 from pipeline.candidates.planning import Plan
 from pipeline.execution.runs import records
 from pipeline.execution.runs.attempts import at_work
 from pipeline.execution.runs.lease import RELEASED, Holder, read_holder
-from pipeline.execution.runs.listing import Problem, strange_names, wrong_sizes
+from pipeline.execution.runs.listing import (
+    Entries,
+    Problem,
+    listed_once,
+    strange_names,
+    wrong_sizes,
+)
 from pipeline.execution.runs.ranked_reader import published_manifest
 from pipeline.execution.runs.run_folder import MANIFEST, RunFolder
 from pipeline.execution.runs.unit_counts import (
@@ -22,6 +28,10 @@ from pipeline.execution.runs.unit_counts import (
 )
 from pipeline.execution.runs.verification import formats_of
 
+#: Units past which those of a run that is not published are not looked at one by one: footers are
+#: a request each to an object store, and its driver has counted them.
+_MANY: Final = 1_000
+
 
 def run_state(folder: RunFolder) -> dict[str, Any]:
     """The state of a run as plain data.
@@ -29,19 +39,24 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
     The lease's age is by this machine's clock against its holder's, for people to look at; whether
     a driver lives is decided by watching the lease, which takes a while and is not done here.
     ``problems`` holds what a listing and the footers show of it; see
-    :func:`pipeline.execution.runs.verification.audit` for the rest.
+    :func:`pipeline.execution.runs.verification.audit` for the rest. Of a run of very many units
+    that is not published the counts are those that its driver wrote into the lease, and
+    ``counted_at`` says when; no file of a unit is looked at then. ``live`` is the driver's last
+    snapshot (:class:`pipeline.execution.live.snapshot.Snapshot`), None where none is at work.
 
     Raises:
         NotFoundError: this is no run folder.
         DamagedRunError: a record that the state is made from is damaged; names it.
     """
     described, plan = folder.describe(), folder.plan()
-    committed = set(folder.committed())
     finished, holder = folder.finished(), read_holder(folder.path)
-    counts, problems = (_published if finished else _unpublished)(folder, plan, committed)
-    begun = {marker.unit for marker in at_work(folder.path)} - committed
-    reasons = total_reasons(counts)
-    shown = {} if holder is None else holder.progress
+    snapshot = {} if holder is None else holder.progress
+    counted = (
+        _by_driver(snapshot)
+        if len(plan.units) > _MANY and not finished and snapshot.get("units_done")
+        else _by_files(folder, plan, formats_of(described), finished)
+    )
+    at_work = holder is not None and holder.state != RELEASED and not finished
     return {
         "folder": folder.path,
         "run_id": described["run_id"],
@@ -49,25 +64,57 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         "finished": finished,
         "model": described["model"]["name"],
         "units": len(plan.units),
+        "units_failed": 0 if finished else int(snapshot.get("units_suspected", 0)),
+        "planned": plan.documents,
+        **counted,
+        "documents_per_s": None if finished else snapshot.get("documents_per_s"),
+        "live": snapshot if at_work and snapshot else None,
+        "lease": None if holder is None else _lease(holder),
+        "report": folder.report(),
+    }
+
+
+def _by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """What a driver has counted; the queries and special tokens of units are not among it."""
+    return {
+        "units_committed": snapshot["units_done"],
+        "units_in_flight": snapshot["units_in_flight"],
+        "queries": None,
+        "documents": snapshot["documents"],
+        "reused": snapshot["reused"] or None,
+        "quarantined": sum(snapshot["quarantined"].values()),
+        "reasons": snapshot["quarantined"],
+        "special_tokens": {},
+        "counted_at": snapshot["time"],
+        "problems": [],
+    }
+
+
+def _by_files(
+    folder: RunFolder, plan: Plan, formats: Collection[str], finished: bool
+) -> dict[str, Any]:
+    """What the files of the units say."""
+    entries = listed_once(folder, formats)
+    committed = set(folder.committed(entries=entries))
+    make = _published if finished else _unpublished
+    counts, problems = make(folder, plan, committed, formats, entries)
+    begun = {marker.unit for marker in at_work(folder.path, entries=entries)} - committed
+    return {
         "units_committed": len(counts),
         "units_in_flight": len(begun),
-        "units_failed": 0 if finished else int(shown.get("failed", 0)),
-        "planned": plan.documents,
         "queries": sum(unit.queries for unit in counts),
         "documents": sum(unit.documents for unit in counts),
         "reused": total_reused(counts),
-        "documents_per_s": None if finished else shown.get("documents_per_s"),
         "quarantined": sum(unit.quarantined for unit in counts),
-        "reasons": reasons,
+        "reasons": total_reasons(counts),
         "special_tokens": total_special_tokens(counts),
-        "lease": None if holder is None else _lease(holder),
-        "report": folder.report(),
+        "counted_at": None,
         "problems": [asdict(problem) for problem in problems],
     }
 
 
 def _published(
-    folder: RunFolder, plan: Plan, _: set[str]
+    folder: RunFolder, plan: Plan, _: set[str], formats: Collection[str], entries: Entries
 ) -> tuple[list[UnitCounts], list[Problem]]:
     """By the manifest, which is sealed, and a listing."""
     manifest = published_manifest(folder)
@@ -79,12 +126,12 @@ def _published(
     if [unit.unit for unit in units] != [unit.name for unit in plan.units]:
         raise records.damaged(folder.file(MANIFEST), "it lists other units than plan.parquet")
     files = {file["key"]: file["size"] for unit in manifest["units"] for file in unit["files"]}
-    formats = formats_of(folder.describe())
-    return units, wrong_sizes(folder, files) + strange_names(folder, files, formats=formats)
+    wrong = wrong_sizes(folder, files, entries=entries)
+    return units, wrong + strange_names(folder, files, formats=formats, entries=entries)
 
 
 def _unpublished(
-    folder: RunFolder, plan: Plan, committed: set[str]
+    folder: RunFolder, plan: Plan, committed: set[str], formats: Collection[str], entries: Entries
 ) -> tuple[list[UnitCounts], list[Problem]]:
     """By the footers of the units' files."""
     names = [unit.name for unit in plan.units if unit.name in committed]
@@ -95,14 +142,19 @@ def _unpublished(
         for name, counts in found.items()
         if counts is None
     ]
-    strange = strange_names(
-        folder, {}, [unit.name for unit in plan.units], formats_of(folder.describe())
-    )
+    planned = [unit.name for unit in plan.units]
+    strange = strange_names(folder, {}, planned, formats, entries=entries)
     return [counts for counts in found.values() if counts is not None], damaged + strange
 
 
-def lines(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Headings and texts for a terminal."""
+def lines(state: dict[str, Any], live: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, str]]:
+    """Headings and texts for a terminal.
+
+    Args:
+        state: the state.
+        live: headings and texts of the driver's last snapshot; those of which the state knows
+            more are left out.
+    """
     yield "run", state["folder"]
     yield "state", state["state"]
     for problem in state["problems"]:
@@ -116,8 +168,10 @@ def lines(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "documents", f"{state['documents']:,} of about {state['planned']:,}"
     if state["reused"] is not None:
         yield "reused", f"{state['reused']:,} scores of an earlier run"
-    if state["documents_per_s"] is not None:
-        yield "speed", f"{state['documents_per_s']:,.0f} documents/s"
+    if state["counted_at"] is not None:
+        age_s = max(0.0, time.time() - state["counted_at"])
+        yield "counted", f"by its driver, {age_s:.0f} s ago; --check looks at the units' files"
+    yield from (row for row in live if row[0] not in _KNOWN)
     yield "quarantined", f"{state['quarantined']:,}"
     for reason, number in state["reasons"].items():
         yield "", f"{reason}: {number:,}"
@@ -128,6 +182,10 @@ def lines(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "driver", f"{lease['holder']}, {lease['state']}, renewed {lease['age_s']:.0f} s ago"
     if state["report"]:
         yield from _report_lines(state["report"])
+
+
+#: Rows of a snapshot that a state has as well, by the files themselves.
+_KNOWN: Final = frozenset({"units", "documents", "quarantined"})
 
 
 def told_of_special_tokens(found: dict[str, int]) -> str:
