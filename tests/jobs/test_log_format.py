@@ -53,10 +53,10 @@ def test_progress_and_how_it_ends_are_objects(job: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "environment"),
-    [(["--log-format=json"], {}), (["--log-format", "json"], {}), ([], "json"), (["no"], "text")],
+    [(["--log-format=json"], None), (["--log-format", "text"], "json")],
 )
 def test_a_command_line_that_cannot_be_read_is_told_in_the_form_that_it_asks_for(
-    words: list[str], environment: Any
+    words: list[str], environment: str | None
 ) -> None:
     given = {"RERANK_LOG_FORMAT": environment} if environment else {}
     done = subprocess.run(
@@ -64,7 +64,7 @@ def test_a_command_line_that_cannot_be_read_is_told_in_the_form_that_it_asks_for
         cwd=ROOT, env=os.environ | given, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2
-    if environment == "text":
+    if "text" in words:
         assert done.stderr.splitlines()[-1].startswith("error: ")
         return
     [error] = objects(done.stderr)

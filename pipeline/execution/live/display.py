@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from pipeline.execution.live.dashboard import Dashboard
 from pipeline.execution.live.lines import Lines
 from pipeline.execution.live.monitor import Monitor
 from pipeline.reports.log_lines import logs_are_json
@@ -30,6 +29,8 @@ def displayed(monitor: Monitor, interval_s: float) -> Iterator[Callable[[], None
         monitor.add(Lines(interval_s))
         yield _nothing
         return
+    from pipeline.execution.live.dashboard import Dashboard
+
     dashboard = Dashboard(console)
     with dashboard.shown():
         monitor.add(dashboard)

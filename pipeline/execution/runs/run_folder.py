@@ -27,7 +27,7 @@ the unit (pipeline.execution.runs.format_files). Other names are not the run's, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -190,14 +190,17 @@ class RunFolder:
             )
         return description
 
-    def plan(self) -> Plan:
+    def plan(self, described: Mapping[str, Any] | None = None) -> Plan:
         """The plan that the run was started with.
+
+        Args:
+            described: what :meth:`describe` gave; None: it is read.
 
         Raises:
             NotFoundError: this is no run folder.
             DamagedRunError: ``run.json`` or ``plan.parquet`` is gone, damaged or of another run.
         """
-        described = self.describe()
+        described = self.describe() if described is None else described
         return self._plan(described["run_id"], described["fingerprint"])
 
     def _plan(self, run_id: str, fingerprint: str) -> Plan:

@@ -48,7 +48,8 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         NotFoundError: this is no run folder.
         DamagedRunError: a record that the state is made from is damaged; names it.
     """
-    described, plan = folder.describe(), folder.plan()
+    described = folder.describe()
+    plan = folder.plan(described)
     finished, holder = folder.finished(), read_holder(folder.path)
     snapshot = {} if holder is None else holder.progress
     counted = (

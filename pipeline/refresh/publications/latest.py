@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from os import PathLike, fspath
-
-import pyarrow.dataset as ds
+from typing import TYPE_CHECKING
 
 from pipeline.errors import NotFoundError
 from pipeline.execution.runs.run_folder import RANKED, RunFolder
 from pipeline.refresh.publications.reading import current, root_of, run_of
 from pipeline.refresh.publications.record import FOLDER, Publication
-from pipeline.storage.parquet.dataset import dataset_of
 from pipeline.storage.store import join
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 
 def latest(path: str | PathLike[str]) -> ds.Dataset:
@@ -28,6 +29,8 @@ def latest(path: str | PathLike[str]) -> ds.Dataset:
         NotFoundError: nothing was published there.
         DamagedRunError: the current publication is damaged, or its run is not what was published.
     """
+    from pipeline.storage.parquet.dataset import dataset_of  # brings pandas along where it can
+
     root = root_of(fspath(path))
     return dataset_of(ranked_files(run_of(root, required(root))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -11,7 +12,6 @@ import sys
 import termios
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.control import strip_control_codes
@@ -73,39 +73,26 @@ def test_log_lines_pass_above_and_the_last_picture_stays(monkeypatch: pytest.Mon
     assert stream.getvalue() == text, "nothing is drawn any more"
 
 
-def test_a_run_on_a_terminal_draws_and_one_without_writes_lines(tmp_path: Path) -> None:
+def test_a_run_on_a_terminal_draws_in_place(tmp_path: Path) -> None:
     path = write(tmp_path / "in.parquet", long_table(queries=4))
+    job = JobConfig.model_validate(lexical_job(path, str(tmp_path / "out")))
     code = (
         "import sys; from pipeline.config import JobConfig; from jobs.command import command\n"
         "from pipeline.execution.preparation import prepare\n"
         "from pipeline.execution.run import execute\n"
         "with command(): execute(prepare(JobConfig.model_validate_json(sys.argv[1])))"
     )
-
-    def run(output: str, terminal: bool) -> str:
-        job: Any = JobConfig.model_validate(lexical_job(path, str(tmp_path / output)))
-        words = [sys.executable, "-c", code, job.model_dump_json()]
-        if not terminal:
-            done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
-            assert done.returncode == 0, done.stderr
-            return done.stderr
-        ours, theirs = pty.openpty()
-        termios.tcsetwinsize(theirs, (40, 80))
-        environment = os.environ | {"TERM": "xterm"}
-        driver = subprocess.Popen(words, cwd=ROOT, stderr=theirs, env=environment)
-        os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                seen += (part := os.read(ours, 65536))
-            except OSError:  # the other end is closed
-                break
-            if not part:
-                break
-        assert driver.wait() == 0
-        return strip_control_codes(seen.decode())
-
-    assert "waiting for  nothing, it is done" in run("drawn", terminal=True)
-    lines = run("lines", terminal=False)
-    assert "INFO units" in lines
-    assert "waiting for  " not in lines
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 80))
+    environment = os.environ | {"TERM": "xterm"}
+    words = [sys.executable, "-c", code, job.model_dump_json()]
+    driver = subprocess.Popen(words, cwd=ROOT, stderr=theirs, env=environment)
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # as a terminal's end is told of
+        while part := os.read(ours, 65536):
+            seen += part
+    os.close(ours)
+    assert driver.wait() == 0
+    assert "waiting for  nothing, it is done" in strip_control_codes(seen.decode())
+    assert b"\x1b[?25h" in seen
