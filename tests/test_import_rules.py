@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.hashes",
         "pipeline.plugins",
         "pipeline.extras",
+        "pipeline.machine",
     ),
     ("pipeline.config",),
     ("pipeline.storage",),
@@ -99,6 +100,7 @@ OWNERS = {
     "aiobotocore": ("pipeline.storage",),
     "botocore": ("pipeline.storage",),
     "pyarrow.fs": ("pipeline.storage",),
+    "pynvml": ("pipeline.machine",),
 }
 
 # What a checkout has and an installed package has not.

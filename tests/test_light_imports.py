@@ -15,6 +15,7 @@ LIGHT_ROOMS = (
     "schema",
     "resources",
     "hashes",
+    "machine",
     "plugins",
     "config",
     "storage",
