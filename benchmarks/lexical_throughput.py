@@ -91,7 +91,7 @@ def measure(rows: int, *, replicas: int) -> Measurement:
                 "input": {"path": str(source)},
                 "output": {"path": str(Path(temporary, "out"))},
                 "units": {"documents": 10_000},
-                "replicas": {"min": replicas},
+                "replicas": {"min": replicas, "num_cpus": 1},
                 "progress": {"interval_s": 3600},
             }
         )

@@ -74,7 +74,6 @@ def _job(candidates: str, runs: str, model: str) -> JobConfig:
             f"input.path={candidates}",
             f"output.path={runs}",
             "output.columns=[title]",
-            "replicas.num_cpus=2",
             "progress.interval_s=10",
         ],
     )

@@ -124,6 +124,9 @@ def show_plan(prepared: Prepared) -> None:
     )
     console.say(f"plan       {len(plan.units)} units, about {plan.documents:,} documents")
     console.say(f"units      up to {prepared.size.documents:,} documents: {prepared.size.reason}")
+    console.say(f"replicas   {prepared.placement}")
+    for warning in prepared.placement.warnings:
+        console.say(f"warning    {warning}")
     console.say(f"{FOLDER_LINE}{prepared.folder.path}")
 
 

@@ -85,6 +85,7 @@ OWNERS = {
     "sentence_transformers": ("pipeline.distillation.student",),
     "ray": (
         "pipeline.cluster.job_server",
+        "pipeline.cluster.nodes",
         "pipeline.cluster.ray_start",
         "pipeline.cluster.ray_tasks",
         "pipeline.cluster.ray_watch",

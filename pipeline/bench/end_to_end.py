@@ -166,7 +166,7 @@ def _threads() -> int:
 
 
 def _job(prepared: Prepared, folder: Path, documents: int | None, threads: int) -> JobConfig:
-    gpus = {"num_gpus": 1} if prepared.options.device == "cuda" else {}
+    gpus = 1 if prepared.options.device == "cuda" else 0
     return JobConfig.model_validate(
         {
             "model": prepared.subject.model.model_dump(),
@@ -177,7 +177,7 @@ def _job(prepared: Prepared, folder: Path, documents: int | None, threads: int) 
                 "dtype": prepared.subject.dtype,
                 "packing": "padded" if prepared.engine.name == "padded" else "packed",
             },
-            "replicas": {"num_cpus": threads, **gpus},
+            "replicas": {"min": 1, "num_cpus": threads, "num_gpus": gpus},
             "ray": {"mode": "cluster"},
             "progress": {"interval_s": 3600},
         }

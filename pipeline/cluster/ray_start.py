@@ -18,6 +18,7 @@ from pipeline.errors import (
     RerankError,
     RunFailedError,
 )
+from pipeline.machine import cpus
 
 #: Ray's folder within the one that is ours.
 _RAYS_OWN: Final = "r"
@@ -37,6 +38,10 @@ _TOO_SLOW: Final = "timed out during startup"
 #: Ray declares a node dead that answers late because the machine is busy or swaps, and then ends
 #: the driver. Where there is only one node, its process shows whether it lives.
 _PATIENT: Final = {"health_check_failure_threshold": 1000}
+
+#: Replicas on CPU that one task can read, encode and commit for: it takes a tenth of the time that
+#: scoring takes with the smallest networks, and less with others.
+_REPLICAS_PER_TASK: Final = 8
 
 #: Replicas that die in a row before one of them starts (killed for memory, or with their node)
 #: before the run gives up. A model that cannot be loaded is reported at once, by its own message.
@@ -92,7 +97,7 @@ def start(config: RayJob, folder: str) -> None:
         ray.init(
             # Without this, Ray would join whatever cluster was started last on this machine.
             address="local",
-            num_cpus=_logical_cpus(config),
+            num_cpus=logical_cpus(config),
             num_gpus=None if config.replicas.num_gpus else 0,
             include_dashboard=False,
             object_store_memory=None if memory is None else int(memory * 2**30),
@@ -140,10 +145,20 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _logical_cpus(config: RayJob) -> int:
-    """Slots of a local Ray: at least every replica and two tasks, or the run could never start."""
-    needed = config.replicas.most * config.replicas.num_cpus + 2 * config.ray.read_cpus
-    return max(os.cpu_count() or 1, math.ceil(needed))
+def logical_cpus(config: RayJob) -> int:
+    """CPU slots of a local Ray: this machine's CPUs, and room for tasks beside all replicas.
+
+    Replicas that are as many as there are CPUs leave no slot for the tasks that read, encode and
+    commit for them, and Ray would wait for ever. Two tasks more keep up with eight replicas; that
+    is as much as they oversubscribe the machine, and only while they run.
+    """
+    replicas, here = config.replicas, cpus()
+    if replicas.given_most is None or replicas.num_cpus == "auto":  # to be chosen, within these
+        taken = float(here)
+    else:
+        taken = replicas.given_most * replicas.num_cpus
+    tasks = max(2, math.ceil(here / _REPLICAS_PER_TASK)) * config.ray.read_cpus
+    return max(here, math.ceil(taken + tasks))
 
 
 def quiet() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipeline.bench.machine import load_average, machine, versions
@@ -18,6 +18,7 @@ from pipeline.comparison.warnings import warnings_of
 from pipeline.config import JobConfig
 from pipeline.engine.device import device_kind, use_threads
 from pipeline.errors import ConfigurationError
+from pipeline.execution.node_search import in_this_process
 from pipeline.ranking.measures import parse_measures
 from pipeline.storage.policy import set_retry_policy
 
@@ -59,6 +60,7 @@ def compare_models(asked: Asked) -> dict[str, Any]:
         RerankError: whatever a run of one of the models would be refused for.
     """
     set_retry_policy(asked.job.storage)
+    asked = replace(asked, job=in_this_process(asked.job))
     labels = [model.label for model in asked.models]
     if asked.baseline not in (FIRST_STAGE, *labels):
         raise ConfigurationError(
@@ -71,7 +73,7 @@ def compare_models(asked: Asked) -> dict[str, Any]:
     sample = draw(asked.job, count=asked.sample, seed=asked.seed, qrels=asked.qrels)
     if asked.qrels is not None:  # ids that do not match are noticed before anything is scored
         quality(Orders.of(sample.lists, {}), sample.query_ids, asked.qrels, asked.measures)
-    use_threads(asked.job.replicas.num_cpus)
+    use_threads(asked.job.replicas.cpus)
     models = [model.loaded() for model in checked]
     load_before = load_average()
     shown, _ = sample.lists.scoreable()
@@ -88,7 +90,7 @@ def _report(
     asked: Asked, sample: Sample, models: Sequence[LoadedModel], measured: Sequence[Measured],
     orders: Orders, found: Quality | None, load_before: list[float],
 ) -> dict[str, Any]:  # fmt: skip
-    device = device_kind(asked.job.replicas.num_gpus)
+    device = device_kind(asked.job.replicas.gpus)
     pairs = _pairs(orders, found)
     orders_of = {} if found is None else {name: found.of(name) for name in orders.ranks}
     for name, described in orders_of.items():

@@ -67,7 +67,7 @@ class CheckedModel:
             engine = build_engine(
                 self.reranker,
                 self.config.engine,
-                device_kind(self.config.replicas.num_gpus),
+                device_kind(self.config.replicas.gpus),
                 rebuild=lambda files: _built(self.config, self.allow_code, files),
             )
         seconds = time.perf_counter() - began

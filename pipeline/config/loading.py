@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 import reprlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final, TypeVar, get_args, get_origin
@@ -21,6 +22,9 @@ from pipeline.plain_text import visible
 T = TypeVar("T", bound=BaseModel)
 
 _MOST_PROBLEMS: Final = 8
+
+#: How pydantic calls a type of a value with several.
+_TYPE: Final = re.compile(r"constrained-(int|float)|literal\[.*\]")
 
 
 def load_config(
@@ -59,7 +63,7 @@ def validate(model: type[T], data: Mapping[str, Any], *, source: str = "", prefi
         return model.model_validate(dict(data))
     except ValidationError as error:
         where = f"{source}: " if source else ""
-        problems = [_describe(model, problem, prefix) for problem in error.errors()]
+        problems = [_describe(model, problem, prefix) for problem in _one_a_key(error.errors())]
         more = f"; and {len(problems) - _MOST_PROBLEMS} more" if problems[_MOST_PROBLEMS:] else ""
         raise ConfigurationError(where + "; ".join(problems[:_MOST_PROBLEMS]) + more) from None
 
@@ -165,6 +169,25 @@ def _may_hold_keys(kind: Any) -> bool:
         or (isinstance(taken, type) and issubclass(taken, BaseModel))
         for taken in alternatives(kind)
     )
+
+
+def _one_a_key(problems: Sequence[Any]) -> list[Any]:
+    """The problems, those of one value with several types as one: each type that it is not.
+
+    pydantic puts the type behind the key, e.g. ``replicas.min.constrained-int``.
+    """
+    found: dict[tuple[Any, ...], Any] = {}
+    for problem in problems:
+        *key, last = problem["loc"] or (None,)
+        if not (isinstance(last, str) and _TYPE.fullmatch(last)):
+            found[problem["loc"]] = problem
+            continue
+        before = found.get(tuple(key))
+        message = problem["msg"]
+        if before is not None:
+            message = f"{before['msg']}, or {message.removeprefix('Input should be ')}"
+        found[tuple(key)] = problem | {"loc": tuple(key), "msg": message}
+    return list(found.values())
 
 
 def _describe(model: type[BaseModel], problem: Any, prefix: str) -> str:

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from pipeline.config.base import Settings
 
+Auto = Literal["auto"]
+
+T = TypeVar("T", int, float)
+
 
 class ReplicasConfig(Settings):
-    """The actor pool that holds the model."""
+    """The actor pool that holds the model.
 
-    min: int = Field(1, ge=1, description="Replicas kept while there is work.")
-    max: int | None = Field(None, ge=1, description="Replicas under load; default: min.")
+    What is ``auto`` becomes a number when a run is prepared, by what the machine or the cluster
+    has (:mod:`pipeline.execution.replica_counts`); the properties are of such numbers.
+    """
+
+    min: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto",
+        description="Replicas kept while there is work. auto: max; 1 where max is given, and on a "
+        "cluster.",
+    )
+    max: Annotated[int, Field(ge=1)] | Auto | None = Field(
+        "auto",
+        description="Replicas under load. auto, or null: min where that is given; else one for "
+        "each GPU of the machine or cluster, or as many as keep its CPUs at work.",
+    )
     initial: int | None = Field(
         None, ge=1, description="Replicas asked for at once; default: max. Never more than units."
     )
-    num_gpus: float = Field(
-        0.0, ge=0, description="GPUs per replica; 0 scores on CPU. Fractions share one GPU."
+    num_gpus: Annotated[float, Field(ge=0)] | Auto = Field(
+        "auto",
+        description="GPUs per replica; 0 scores on CPU, fractions share one GPU. auto: 1 where "
+        "the machine or cluster has a GPU that torch can use, else 0.",
     )
-    num_cpus: float = Field(1.0, gt=0, description="CPUs (and torch threads) per replica.")
+    num_cpus: Annotated[float, Field(gt=0)] | Auto = Field(
+        "auto",
+        description="CPUs (and torch threads) per replica. auto: 1 beside a GPU, and with "
+        "engine.deterministic; else the CPUs of the machine, shared out among its replicas.",
+    )
     labels: dict[str, str] = Field(
         default_factory=dict,
         description="Ray node labels that a replica's node must have, e.g. "
@@ -28,25 +50,58 @@ class ReplicasConfig(Settings):
     )
 
     @property
+    def given_least(self) -> int | None:
+        """``min`` where it is a number."""
+        return None if self.min == "auto" else self.min
+
+    @property
+    def given_most(self) -> int | None:
+        """``max`` where it is a number, else ``min`` where that is one."""
+        return self.given_least if self.max in ("auto", None) else self.max  # type: ignore[return-value]
+
+    @property
+    def least(self) -> int:
+        """Lower end of the pool."""
+        return _number("min", self.given_least)
+
+    @property
     def most(self) -> int:
         """Upper end of the pool."""
-        return self.min if self.max is None else self.max
+        return _number("max", self.given_most)
 
     @property
     def first(self) -> int:
         """Size that the pool starts with."""
         return self.most if self.initial is None else self.initial
 
+    @property
+    def gpus(self) -> float:
+        """GPUs of each replica."""
+        return _number("num_gpus", None if self.num_gpus == "auto" else self.num_gpus)
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of each replica."""
+        return _number("num_cpus", None if self.num_cpus == "auto" else self.num_cpus)
+
     @model_validator(mode="after")
     def _ordered(self) -> ReplicasConfig:
-        if self.max is not None and self.max < self.min:
-            raise ValueError(f"replicas.max ({self.max}) is below replicas.min ({self.min})")
-        if not self.min <= self.first <= self.most:
+        least, most = self.given_least, self.given_most
+        if least is not None and most is not None and most < least:
+            raise ValueError(f"replicas.max ({most}) is below replicas.min ({least})")
+        first = self.initial
+        if first is not None and not (least or 1) <= first <= (first if most is None else most):
             raise ValueError(
-                f"replicas.initial ({self.initial}) is not between replicas.min ({self.min}) and "
-                f"replicas.max ({self.most})"
+                f"replicas.initial ({first}) is not between replicas.min ({least or 'auto'}) and "
+                f"replicas.max ({most or 'auto'})"
             )
         return self
+
+
+def _number(name: str, value: T | None) -> T:
+    if value is None:
+        raise ValueError(f"replicas.{name} is auto here; preparing a run makes a number of it")
+    return value
 
 
 class RayConfig(Settings):

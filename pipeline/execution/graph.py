@@ -37,7 +37,7 @@ def status_rows(job: Job, send: Send) -> ray.data.Dataset:
     replicas, units, slots = config.replicas, len(job.units), units_at_once(config)
     # A replica without a unit would only make the cluster start a node for it.
     pool = ray.data.ActorPoolStrategy(
-        min_size=min(replicas.min, units),
+        min_size=min(replicas.least, units),
         max_size=min(replicas.most, units),
         # All at once: a pool that grows one by one leaves GPUs idle for minutes, and pending
         # actors tell the cluster's autoscaler the exact shape that is wanted.
@@ -78,8 +78,8 @@ def _graph(
             fn_constructor_args=(job,),
             fn_constructor_kwargs={"slots": units_at_once(job.config), "send": send},
             compute=pool,
-            num_gpus=replicas.num_gpus or None,
-            num_cpus=replicas.num_cpus,
+            num_gpus=replicas.gpus or None,
+            num_cpus=replicas.cpus,
             label_selector=replicas.labels or None,
             max_restarts=_FOR_EVER,
             max_task_retries=_FOR_EVER,

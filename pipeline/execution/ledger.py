@@ -12,9 +12,9 @@ from pipeline.candidates.reading import split_query_error
 from pipeline.candidates.reasons import OF_QUERIES
 from pipeline.errors import QuarantineError, RunFailedError
 from pipeline.execution.live.snapshot import MODEL_RAISED, STORE_RETRIED, UNIT_SUSPECTED
-from pipeline.execution.placement import Place
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
+from pipeline.execution.replica_counts import PlacementChoice
 from pipeline.execution.runs.run_files import read_sealed
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_counts import (
@@ -46,7 +46,7 @@ class Ledger:
         suspects: units set aside because they killed their workers or made the model raise.
         progress: the counters that are shown.
         startup: when each phase of the start was reached.
-        place: where units were worked on last; None before that.
+        placement: where units were worked on last, and by how many replicas; None before that.
     """
 
     def __init__(self, prepared: Prepared) -> None:
@@ -56,7 +56,7 @@ class Ledger:
             units=len(prepared.plan.units), documents_planned=prepared.plan.documents
         )
         self.startup = Startup(prepared.begun)
-        self.place: Place | None = None
+        self.placement: PlacementChoice | None = None
         self._replicas = ReplicaNotes()
         self._folder: RunFolder = prepared.folder
         self._limits = prepared.config.quarantine
@@ -184,7 +184,8 @@ class Ledger:
             "device_busy": None if busy is None else round(busy, 3),
             "rescored_in_float32": int(totals.get(rows.UNIT_EVENTS, {}).get("rescored", 0)),
             "replicas": self._replicas.report(),
-            "place": self.place,
+            "place": None if self.placement is None else self.placement.place,
+            "placement": None if self.placement is None else str(self.placement),
             "startup": self.startup.seconds,
             "agreement": self._agreement,
             "quarantined": total_reasons(self.units.values()),

@@ -48,7 +48,7 @@ def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], planned: i
     if size.seconds is None or not planned:
         return "cluster"
     left = size.seconds * sum(unit.documents for unit in todo) / planned
-    return "process" if left <= LITTLE_S[device_kind(config.replicas.num_gpus)] else "cluster"
+    return "process" if left <= LITTLE_S[device_kind(config.replicas.gpus)] else "cluster"
 
 
 def looks_small(config: JobConfig) -> bool:
@@ -79,8 +79,8 @@ def needs_ray(config: JobConfig) -> bool:
     return bool(
         joined
         or running
-        or replicas.most > 1
-        or replicas.num_gpus > 1
+        or (replicas.given_most or 1) > 1
+        or (replicas.num_gpus != "auto" and replicas.num_gpus > 1)
         or replicas.labels
         or ray.task_labels
         or ray.object_store_gib

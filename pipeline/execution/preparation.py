@@ -12,13 +12,18 @@ from typing import Any
 
 import pipeline
 from pipeline.candidates.inputs import Input
-from pipeline.candidates.planning import Plan, plan_units
+from pipeline.candidates.planning import Plan, Unit, plan_units
 from pipeline.candidates.reuse import ReuseTable
 from pipeline.checkpoints.naming import settled
-from pipeline.config import JobConfig, load_config
+from pipeline.cluster.nodes import Nodes
+from pipeline.config import JobConfig, ReplicasConfig, load_config
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.execution.calibrated_scores import FoundCalibration, found_calibration
+from pipeline.execution.node_search import nodes_for
+from pipeline.execution.replica_counts import PlacementChoice, chosen
+from pipeline.execution.replica_counts import settled as settled_replicas
+from pipeline.execution.replica_memory import replica_bytes
 from pipeline.execution.reused_scores import (
     FindTable,
     found_table,
@@ -47,7 +52,11 @@ class Prepared:
     """A job that is ready to run.
 
     Attributes:
-        config: the job with its model section resolved.
+        config: the job with its model section resolved, and numbers in its section ``replicas``.
+        asked: that section as it was asked for, but with the number of GPUs of each replica.
+        nodes: what there is to compute on.
+        replica_bytes: memory that a replica on CPU takes; None: not known.
+        placement: where all units would be worked on, and by how many replicas.
         model: identity of the model.
         source: the opened input.
         plan: the units.
@@ -62,6 +71,10 @@ class Prepared:
     """
 
     config: JobConfig
+    asked: ReplicasConfig
+    nodes: Nodes
+    replica_bytes: int | None
+    placement: PlacementChoice
     model: ModelIdentity
     source: Input
     plan: Plan
@@ -72,6 +85,13 @@ class Prepared:
     reuse: ReuseTable | None = None
     calibration: FoundCalibration | None = None
     allow_code: frozenset[str] = frozenset()
+
+    def placed(self, todo: Sequence[Unit]) -> PlacementChoice:
+        """Where these units are worked on, and by how many replicas."""
+        return chosen(
+            self.config.model_copy(update={"replicas": self.asked}), self.nodes, self.size, todo,
+            planned=self.plan.documents, each=self.replica_bytes,
+        )  # fmt: skip
 
     def description(self) -> dict[str, Any]:
         """Content of ``run.json``."""
@@ -88,7 +108,9 @@ class Prepared:
                 "fingerprint": self.plan.fingerprint,
                 "score_fingerprint": score_fingerprint(self.model),
                 "model": asdict(self.model),
-                "config": self.config.model_dump(mode="json"),
+                # Another machine shares its work out among other numbers of replicas.
+                "config": self.config.model_dump(mode="json")
+                | {"replicas": self.asked.model_dump(mode="json")},
                 "input": [f.identity.described() | {"rows": f.rows} for f in self.source.files],
                 "layout": self.source.columns.layout,
                 "units": asdict(self.size),
@@ -113,8 +135,8 @@ def prepare(
         config: the job.
         allow_code: modules outside this package that the user allows to be imported.
         size: how the input was cut before; None: as the job says.
-        staying: takes Ray over, where it was started to make a copy; None: it is ended before this
-            returns.
+        staying: takes Ray over, where it was started to make a copy, or joined to see what a
+            cluster has; None: it is ended before this returns.
         copy_id: the copy that must come of the input; None: any.
         stage: whether a copy may be made, or must be there.
         reuse: gives the table of scores that are taken from an earlier run; None: there is none.
@@ -131,9 +153,11 @@ def prepare(
         refuse_own_columns(config)
     config = config.model_copy(update={"model": settled(config.model)})
     reranker = build_reranker(config.model, images=config.input.images, allow_code=allow_code)
-    model = model_identity(config, reranker)
-    calibration = found_calibration(config, model)
     with ExitStack() as ending:
+        nodes = nodes_for(config, staying or ending, starting=staying is not None)
+        config = settled_replicas(config, nodes)
+        model = model_identity(config, reranker)
+        calibration = found_calibration(config, model)
         source, staged = opened(config, staying or ending, copy_id=copy_id, stage=stage)
     table = None if reuse is None else found_table(reuse, source, model, reranker)
     if size is None:
@@ -151,8 +175,14 @@ def prepare(
         limit=config.limit,
     )
     folder = RunFolder(join(absolute(config.output.path), plan.run_id))
+    each = replica_bytes(reranker, model.dtype)
+    placement = chosen(config, nodes, size, plan.units, planned=plan.documents, each=each)
     return Prepared(
-        config=config,
+        config=config.model_copy(update={"replicas": placement.replicas}),
+        asked=config.replicas,
+        nodes=nodes,
+        replica_bytes=each,
+        placement=placement,
         model=model,
         source=source,
         plan=plan,

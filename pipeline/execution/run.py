@@ -12,7 +12,7 @@ from pipeline.config import JobConfig
 from pipeline.errors import InputContractError, RunFailedError
 from pipeline.execution.live.snapshot import CHECK, PUBLICATION
 from pipeline.execution.outcome import Outcome
-from pipeline.execution.placement import looks_small, place_of
+from pipeline.execution.placement import looks_small
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.runs import attempts
 from pipeline.execution.runs.lease import NoLease
@@ -64,8 +64,7 @@ def execute(prepared: Prepared, *, repair: bool = False) -> Outcome:
     before = _problems(prepared, repair)
     if before == []:
         return _finished(prepared)
-    plan = prepared.plan
-    if place_of(prepared.config, prepared.size, plan.units, plan.documents) == "process":
+    if prepared.placement.place == "process":
         prepare_processes(network=bool(prepared.model.digest))  # imports while the lease is taken
     with driven(prepared, repair=repair) as session:
         problems = _problems(prepared, repair)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 from pipeline.candidates.planning import Unit
+from pipeline.config import JobConfig
 from pipeline.execution import startup
 from pipeline.execution.isolation import isolate
 from pipeline.execution.live.snapshot import LAST_UNITS, SUSPECTS, UNITS, WORKERS
-from pipeline.execution.placement import place_of
 from pipeline.execution.runs import attempts
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.execution.runs.verification import contents
@@ -21,6 +22,8 @@ from pipeline.execution.units.rows import SuspectUnit
 from pipeline.execution.units.stages import Job
 from pipeline.execution.units.unit_tasks import COMMIT, SCORE
 from pipeline.execution.workers import Workers, open_workers
+
+logger = logging.getLogger("pipeline")
 
 
 def score(session: Session, todo: Sequence[Unit]) -> None:
@@ -34,15 +37,19 @@ def score(session: Session, todo: Sequence[Unit]) -> None:
     """
     if not todo:
         return
-    prepared = session.prepared
-    config, ledger = prepared.config, session.ledger
-    place = place_of(config, prepared.size, todo, prepared.plan.documents)
-    ledger.place = place
-    job = _job(session, todo)
+    prepared, ledger = session.prepared, session.ledger
+    placement = prepared.placed(todo)
+    placement.refuse_missing()
+    if str(placement) != str(prepared.placement):  # which was said when the run was planned
+        logger.info("replicas: %s", placement)
+    ledger.placement = placement
+    config = prepared.config.model_copy(update={"replicas": placement.replicas})
+    job = _job(session, config, todo)
     replicas = session.measuring.replicas
-    replicas.wanted = min(config.replicas.most, len(todo)) if place == "cluster" else 1
+    on_ray = placement.place == "cluster"
+    replicas.wanted = min(config.replicas.most, len(todo)) if on_ray else 1
     session.monitor.phase(WORKERS)
-    with open_workers(place, config, session.termination, replicas.take) as workers:
+    with open_workers(placement.place, config, session.termination, replicas.take) as workers:
         ledger.startup.reached(startup.WORKERS)
         session.monitor.phase(UNITS)
         _stream(session, workers.rows(job))
@@ -113,10 +120,10 @@ def _being_scored(folder: str) -> set[str]:
     return {m.unit for m in attempts.at_work(folder) if m.stage in (SCORE, COMMIT)}
 
 
-def _job(session: Session, todo: Sequence[Unit]) -> Job:
+def _job(session: Session, config: JobConfig, todo: Sequence[Unit]) -> Job:
     prepared = session.prepared
     return Job(
-        config=prepared.config,
+        config=config,
         source=prepared.source,
         units=tuple(todo),
         folder=prepared.folder.path,

@@ -126,7 +126,7 @@ def unit_size(config: JobConfig, source: Input, reranker: Reranker) -> UnitSize:
             f"what a document costs cannot be counted ({type(error).__name__}: {error})",
         )
     total = sum(sum(file.documents) for file in source.files)
-    return chosen(cost, device_kind(config.replicas.num_gpus), documents=total)
+    return chosen(cost, device_kind(config.replicas.gpus), documents=total)
 
 
 def chosen(cost: Cost, kind: str, *, documents: int) -> UnitSize:

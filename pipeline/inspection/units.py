@@ -14,11 +14,13 @@ from pipeline.candidates.lists import CandidateLists
 from pipeline.candidates.planning import plan_units
 from pipeline.checkpoints import cards
 from pipeline.checkpoints.naming import settled
+from pipeline.cluster.nodes import this_machine
 from pipeline.config import JobConfig
 from pipeline.engine.build import build_reranker
 from pipeline.engine.device import device_kind
 from pipeline.engine.scoring import Scoreable
 from pipeline.errors import RerankError
+from pipeline.execution.replica_counts import settled as settled_replicas
 from pipeline.execution.unit_size import (
     UNKNOWN_DOCUMENTS,
     UnitSize,
@@ -68,7 +70,7 @@ def unit_facts(
         reranker = build_reranker(model)
     except RerankError as error:
         return facts | nothing | {"reason": f"the model cannot be built here: {error}"}
-    config = config.model_copy(update={"model": model})
+    config = settled_replicas(config.model_copy(update={"model": model}), this_machine())
     few = _few(lists)
     try:
         if source is None:
@@ -125,7 +127,7 @@ def _estimate(
             documents=UNKNOWN_DOCUMENTS, first=UNKNOWN_DOCUMENTS, reason="nothing to judge it by"
         )
     cost = measured(few, reranker, share_prefixes=config.engine.share_prefixes)
-    return chosen(cost, device_kind(config.replicas.num_gpus), documents=candidates)
+    return chosen(cost, device_kind(config.replicas.gpus), documents=candidates)
 
 
 def _most_tokens(config: JobConfig) -> int | None:

@@ -68,6 +68,22 @@ def driver_version() -> str | None:
             return None
 
 
+def driver_cuda() -> tuple[int, int] | None:
+    """The newest CUDA version that the driver runs, e.g. ``(13, 0)``; None: none answers.
+
+    A driver runs what was built for older versions, and for newer ones of the same major number
+    (https://docs.nvidia.com/deploy/cuda-compatibility/).
+    """
+    with _driver() as nvml:
+        if nvml is None:
+            return None
+        try:
+            number = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
+        except nvml.NVMLError:
+            return None
+    return number // 1000, number % 1000 // 10
+
+
 def visible(asked: str, found: Sequence[Gpu], instances: Sequence[Gpu] = ()) -> tuple[Gpu, ...]:
     """Those that a value of CUDA_VISIBLE_DEVICES names, as CUDA reads it.
 

@@ -22,6 +22,7 @@ UNITS = tuple(Unit(name=f"{n:024x}", start=n, stop=n + 1, documents=10) for n in
 
 def config(**sections: Any) -> JobConfig:
     given = {"model": {"name": "lexical"}, "input": {"path": "a"}, "output": {"path": "b"}}
+    given |= {"replicas": {"num_gpus": 0}}  # which preparing a run settles
     return JobConfig.model_validate(given | sections)
 
 

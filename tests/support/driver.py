@@ -34,6 +34,7 @@ class Driver:
 
     cards: list[Card] = field(default_factory=list)
     version: str = "580.95.05"
+    cuda: int = 13000
     broken: bool = False
 
     def install(self, monkeypatch: pytest.MonkeyPatch, *, visible: str | None = None) -> None:
@@ -58,6 +59,9 @@ class Driver:
 
     def nvmlSystemGetDriverVersion(self):
         return self.version.encode()
+
+    def nvmlSystemGetCudaDriverVersion_v2(self):
+        return self.cuda
 
     def nvmlDeviceGetCount(self):
         return len(self.cards)

@@ -80,7 +80,7 @@ class _Session:
     """A Ray without model replicas."""
 
     ray: RayConfig
-    replicas: ReplicasConfig = field(default_factory=ReplicasConfig)
+    replicas: ReplicasConfig = field(default_factory=lambda: ReplicasConfig(min=1, num_cpus=1))
 
 
 def _rows(task: Callable[[T], None], items: Sequence[T], ray: RayConfig) -> Any:

@@ -61,7 +61,7 @@ def model_identity(config: JobConfig, reranker: Reranker) -> ModelIdentity:
         digest=checkpoint.digest if checkpoint is not None else "",
         template=reranker.template,
         settings=reranker.settings.model_dump(mode="json"),
-        dtype=dtype_name(config.engine.dtype, device_kind(config.replicas.num_gpus)),
+        dtype=dtype_name(config.engine.dtype, device_kind(config.replicas.gpus)),
         score_scale=reranker.score_scale,
         licence=card.licence if card is not None else "",
         files=checkpoint.files if checkpoint is not None else {},
@@ -125,7 +125,7 @@ def fingerprint(
         parts["batches"] = config.engine.model_dump(
             exclude={"dtype", "memory_fraction", "min_overlap"}
         )
-        parts["threads"] = config.replicas.num_cpus
+        parts["threads"] = config.replicas.cpus
     if calibration is not None:
         parts["calibration"] = calibration
     if reuse is not None:

@@ -219,8 +219,8 @@ class IsolatedActor:
         return (
             ray.remote(_ReplicaActor)
             .options(
-                num_cpus=replicas.num_cpus,
-                num_gpus=replicas.num_gpus or None,
+                num_cpus=replicas.cpus,
+                num_gpus=replicas.gpus or None,
                 label_selector=replicas.labels or None,
                 max_restarts=0,
                 max_task_retries=0,

@@ -36,7 +36,7 @@ def units_at_once(config: JobConfig) -> int:
     CPU both would want the same cores. Where bits must repeat, units go one by one, so that none
     learns from another that its batches do not fit.
     """
-    return 2 if config.replicas.num_gpus > 0 and not config.engine.deterministic else 1
+    return 2 if config.replicas.gpus > 0 and not config.engine.deterministic else 1
 
 
 class Replica:
@@ -53,7 +53,7 @@ class Replica:
             send: takes a report once a second; None: nobody wants any.
             name: of the replica, which another process under it replaces; empty: it has none.
         """
-        use_threads(job.config.replicas.num_cpus)
+        use_threads(job.config.replicas.cpus)
         set_retry_policy(job.config.storage)
         self.job = job
         self.admission = Admission(slots)
@@ -65,7 +65,7 @@ class Replica:
             self.engine = build_engine(
                 reranker_of(job),
                 job.config.engine,
-                device_kind(job.config.replicas.num_gpus),
+                device_kind(job.config.replicas.gpus),
                 rebuild=lambda files: build_reranker(
                     job.config.model, files=files, allow_code=job.allow_code
                 ),

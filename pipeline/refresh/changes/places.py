@@ -36,7 +36,7 @@ class RaySettings:
     """What a session of Ray needs to know where there is no job with a model."""
 
     ray: RayConfig
-    replicas: ReplicasConfig = field(default_factory=ReplicasConfig)
+    replicas: ReplicasConfig = field(default_factory=lambda: ReplicasConfig(min=1, num_cpus=1))
 
 
 class OnRay:
