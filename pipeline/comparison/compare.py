@@ -18,7 +18,7 @@ from pipeline.comparison.warnings import warnings_of
 from pipeline.config import JobConfig
 from pipeline.engine.device import device_kind, use_threads
 from pipeline.errors import ConfigurationError
-from pipeline.execution.node_search import in_this_process
+from pipeline.execution.replicas.nodes import in_this_process
 from pipeline.ranking.measures import parse_measures
 from pipeline.storage.policy import set_retry_policy
 

@@ -17,7 +17,7 @@ class ReplicasConfig(Settings):
     """The actor pool that holds the model.
 
     What is ``auto`` becomes a number when a run is prepared, by what the machine or the cluster
-    has (:mod:`pipeline.execution.replica_counts`); the properties are of such numbers.
+    has (:mod:`pipeline.execution.replicas`); the properties are of such numbers.
     """
 
     min: Annotated[int, Field(ge=1)] | Auto = Field(

@@ -14,7 +14,7 @@ from pipeline.errors import QuarantineError, RunFailedError
 from pipeline.execution.live.snapshot import MODEL_RAISED, STORE_RETRIED, UNIT_SUSPECTED
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
-from pipeline.execution.replica_counts import PlacementChoice
+from pipeline.execution.replicas.choice import PlacementChoice
 from pipeline.execution.runs.run_files import read_sealed
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_counts import (

@@ -20,10 +20,10 @@ from pipeline.config import JobConfig, ReplicasConfig, load_config
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.execution.calibrated_scores import FoundCalibration, found_calibration
-from pipeline.execution.node_search import nodes_for
-from pipeline.execution.replica_counts import PlacementChoice, chosen
-from pipeline.execution.replica_counts import settled as settled_replicas
-from pipeline.execution.replica_memory import replica_bytes
+from pipeline.execution.replicas.choice import PlacementChoice, chosen
+from pipeline.execution.replicas.choice import settled as settled_replicas
+from pipeline.execution.replicas.memory import replica_bytes
+from pipeline.execution.replicas.nodes import nodes_for
 from pipeline.execution.reused_scores import (
     FindTable,
     found_table,

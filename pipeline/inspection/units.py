@@ -20,7 +20,7 @@ from pipeline.engine.build import build_reranker
 from pipeline.engine.device import device_kind
 from pipeline.engine.scoring import Scoreable
 from pipeline.errors import RerankError
-from pipeline.execution.replica_counts import settled as settled_replicas
+from pipeline.execution.replicas.choice import settled as settled_replicas
 from pipeline.execution.unit_size import (
     UNKNOWN_DOCUMENTS,
     UnitSize,

@@ -9,7 +9,7 @@ from pipeline.cluster.nodes import Nodes, joined_cluster, this_machine
 from pipeline.cluster.ray_address import cluster_address
 from pipeline.config import JobConfig, ReplicasConfig
 from pipeline.errors import NotFoundError
-from pipeline.execution.replica_counts import settled
+from pipeline.execution.replicas.choice import settled
 from pipeline.execution.task_session import task_session
 
 
