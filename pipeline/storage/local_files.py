@@ -5,6 +5,9 @@ ours. Whatever stands there instead, a link, a FIFO, a device or a folder, is re
 a link points to is never read or written, and a FIFO never makes anybody wait. The folder that a
 file lies in is opened once and everything is done relative to it, so that nothing can be put in
 between. What a user names (an input, an output folder) may be a link; it is resolved before.
+
+Files and folders are made for those who may read the folder around them, and for nobody else: a run
+in a folder of mode 750 is not world-readable, wherever that folder is moved or copied to.
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ _SPECIAL: Final = (
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _FOLDER: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY
+
+#: Modes of files and folders, of which the umask takes its part.
+_FILE_MODE: Final = 0o666
+_FOLDER_MODE: Final = 0o777
 
 
 def kind_of(mode: int) -> str:
@@ -70,13 +77,13 @@ def opened_folder(folder: Path) -> Iterator[int]:
 
 
 def made_folder(folder: Path) -> None:
-    """Make a folder where it is not yet.
+    """Make a folder where it is not yet, and those above it, for those who may read its parent.
 
     Raises:
         DamagedRunError: something else has its name, or that of a folder above it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
     except (FileExistsError, FileNotFoundError, NotADirectoryError):
         for place in (folder, *folder.parents):
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -84,6 +91,28 @@ def made_folder(folder: Path) -> None:
                 if not place.is_dir():
                     raise not_ours(str(place), kind, FOLDER) from None
         raise
+
+
+def _make(folder: Path) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return
+    if folder.parent != folder:
+        _make(folder.parent)
+    folder.mkdir(mode=_readable(folder.parent.stat().st_mode, _FOLDER_MODE), exist_ok=True)
+
+
+def mode_in(folder: int) -> int:
+    """Mode of a new file in an opened folder, for :func:`os.open`, where the umask takes away."""
+    return _readable(os.fstat(folder).st_mode, _FILE_MODE)
+
+
+def _readable(folder: int, mode: int) -> int:
+    """``mode`` for its owner, and for those of group and others who may read a folder of a mode."""
+    for read, rights in ((stat.S_IRGRP, stat.S_IRWXG), (stat.S_IROTH, stat.S_IRWXO)):
+        if not folder & read:
+            mode &= ~rights | (folder & (stat.S_IXGRP | stat.S_IXOTH))  # they may walk through it
+    return mode
 
 
 def regular(path: str, folder: int) -> os.stat_result | None:

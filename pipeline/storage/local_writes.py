@@ -18,7 +18,7 @@ from typing import Final
 
 from pipeline.errors import StorageError
 from pipeline.storage.local_faults import explained
-from pipeline.storage.local_files import made_folder, opened_folder
+from pipeline.storage.local_files import made_folder, mode_in, opened_folder
 from pipeline.storage.policy import retry_policy
 
 _TEMPORARY: Final = ".tmp"
@@ -50,7 +50,8 @@ def written(path: str, pieces: Iterable[bytes]) -> Iterator[tuple[str, int]]:
         with opened_folder(Path(path).parent) as folder:
             temporary = _beside(path, f".{uuid.uuid4().hex}{_TEMPORARY}")
             try:
-                with os.fdopen(os.open(temporary, _NEW, 0o666, dir_fd=folder), "wb") as file:
+                new = os.open(temporary, _NEW, mode_in(folder), dir_fd=folder)
+                with os.fdopen(new, "wb") as file:
                     file.writelines(pieces)
                     file.flush()
                     os.fsync(file.fileno())
@@ -92,7 +93,7 @@ def _take(lock: str, folder: int) -> int | None:
 
     The last holder removes the file; a lock on a file that is gone from its name is worth nothing.
     """
-    descriptor = os.open(lock, _LOCK_FILE, 0o666, dir_fd=folder)
+    descriptor = os.open(lock, _LOCK_FILE, mode_in(folder), dir_fd=folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.stat(lock, dir_fd=folder).st_ino == os.fstat(descriptor).st_ino:

@@ -147,3 +147,34 @@ def test_what_stands_in_the_place_of_a_folder_is_named(
     path = place / "ranked" / "x" if deep else place / "x"
     with pytest.raises(DamagedRunError, match=rf"{place}: a {kind.strip()}, where a folder"):
         store.create_if_absent(str(path), b"new")
+
+
+@pytest.mark.parametrize(
+    ("folder", "umask", "made", "file"),
+    [
+        (0o755, 0o022, 0o755, 0o644),
+        (0o700, 0o022, 0o700, 0o600),
+        (0o750, 0o022, 0o750, 0o640),
+        (0o770, 0o007, 0o770, 0o660),
+        (0o755, 0o077, 0o700, 0o600),
+        (0o755, 0o002, 0o775, 0o664),  # a group that works together, by its umask
+        (0o711, 0o022, 0o711, 0o600),  # through which others walk, and which they cannot list
+        (0o1777, 0o022, 0o755, 0o644),
+    ],
+)
+def test_files_are_readable_by_those_who_can_read_the_folder(
+    tmp_path: Path, folder: int, umask: int, made: int, file: int
+) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    top.chmod(folder)
+    before = os.umask(umask)
+    try:
+        store.write_whole(str(top / "run" / "ranked" / "written"), b"1")
+        assert store.create_if_absent(str(top / "run" / "created"), b"1")
+        version = store.read_versioned(str(top / "run" / "created"))[1]
+        store.replace_if_unchanged(str(top / "run" / "created"), b"2", version)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o7777 for path in top.rglob("*")}
+    assert modes == {"run": made, "ranked": made, "written": file, "created": file}
