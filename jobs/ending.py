@@ -212,8 +212,8 @@ def _refuse_credentials(words: Sequence[str]) -> None:
     for place, word in enumerate(words, start=1):
         if holds_credentials(word):
             raise ConfigurationError(
-                f"argument {place} of the command line: the URI in it holds credentials, which "
-                "every user of this machine can see; credentials come from the environment, e.g. "
+                f"argument {place} of the command line holds credentials (in a URI, or a token), "
+                "which every user of this machine can see; they come from the environment, e.g. "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an instance role"
             )
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 #: What stands for a secret.
 HIDDEN: Final = "***"
@@ -36,7 +36,7 @@ _USER: Final = re.compile(
     r"(?P<user>[^\s/?#@:\[]*:(?!\d{1,5}(?:[/?#'\"\s]|$))[^\s]*?@(?=[^@/\s]*(?:[/?#:'\"\s]|$))"
     r"|[^\s/?#]*@)"
 )
-_PARAMETER: Final = re.compile(r"(?P<name>[?&;][\w.%\-]+)=(?P<value>[^\s&;#'\"<>]+)")
+_PARAMETER: Final = re.compile(r"(?P<name>[?&;#][\w.%\-]+)=(?P<value>[^\s&;#'\"<>]+)")
 #: After a path (/etc/passwd: no such file) a colon and a space begin what is said of it.
 _ASSIGNED: Final = re.compile(
     r"(?P<name>(?!(?<=/)\w+: )\b(?:aws_secret_access_key|aws_session_token|secret_access_key|"
@@ -46,11 +46,25 @@ _ASSIGNED: Final = re.compile(
     r"['\"]?\s*[:=]\s*(?:bearer\s+|basic\s+)?['\"]?)(?P<value>[^\s'\",;)}\]]+)",
     re.IGNORECASE,
 )
-_KNOWN_SHAPES: Final = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\b(?<=Bearer )[A-Za-z0-9._~+/\-]{8,}=*")
+#: Tokens that show by themselves what they are: of the hub, of GitHub, of Google, JSON Web Tokens
+#: (RFC 7519), private keys as PEM (RFC 7468).
+_TOKEN: Final = (
+    r"\bhf_[A-Za-z0-9]{34}\b|\bgh[oprsu]_[A-Za-z0-9]{36}|\bgithub_pat_\w{50,}|"
+    r"\bya29\.[\w\-]{20,}|\bAIza[\w\-]{35}|\beyJ[\w\-]{8,}\.[\w\-]{8,}\.[\w\-]*|"
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.*?-----END [A-Z ]*PRIVATE KEY-----|.*)"
+)
+_TOKENS: Final = re.compile(_TOKEN, re.DOTALL)
+_KNOWN_SHAPES: Final = re.compile(
+    rf"{_TOKEN}|\bhf_[A-Za-z0-9]{{20,}}|\b(?<=Bearer )[A-Za-z0-9._~+/\-]{{8,}}=*", re.DOTALL
+)
+#: libpq's other way to name a database: ``host=db user=me password=secret``.
+_KEYWORDS: Final = re.compile(r"(?:^|\s)(?:ssl)?passw(?:or)?d\s*=\s*\S", re.IGNORECASE)
 
 #: Variables of the environment that hold secrets, and those that only say where one lies.
 _SECRET_VARIABLE: Final = re.compile(
-    r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|API_KEY|ACCOUNT_KEY", re.IGNORECASE
+    r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|API_KEY|ACCOUNT_KEY|STORAGE_KEY|"
+    r"PRIVATE_KEY|CONNECTION_STRING|REDISCLI_AUTH",
+    re.IGNORECASE,
 )
 _PLACE_VARIABLE: Final = re.compile(r"_(?:PATH|FILE|DIR|URI|MODE|PARALLELISM)$", re.IGNORECASE)
 _SHORTEST_SECRET: Final = 8
@@ -84,11 +98,13 @@ def redacted(text: str, *, environment: Mapping[str, str] = os.environ) -> str:
 
     Args:
         text: anything that people are shown.
-        environment: values of its secret variables are taken out wherever they stand.
+        environment: values of its secret variables, and passwords of URIs in any of them, are
+            taken out wherever they stand, percent-encoded or not.
     """
-    for name, value in environment.items():
-        if len(value) >= _SHORTEST_SECRET and value in text and _is_secret_variable(name):
-            text = text.replace(value, HIDDEN)
+    for secret in sorted(_secrets_of(environment), key=len, reverse=True):  # one may begin another
+        for form in {secret, quote(secret, safe=""), unquote(secret)}:
+            if len(form) >= _SHORTEST_SECRET and form in text:
+                text = text.replace(form, HIDDEN)
     if "://" in text:
         text = _USER.sub(_without_user, text)
     text = _PARAMETER.sub(_without_value, text)
@@ -96,16 +112,31 @@ def redacted(text: str, *, environment: Mapping[str, str] = os.environ) -> str:
     return _KNOWN_SHAPES.sub(HIDDEN, text)
 
 
-def holds_credentials(uri: str) -> bool:
-    """Whether a URI carries a user's secret or a signature; a local path never does."""
-    if "://" not in uri:
+def holds_credentials(text: str) -> bool:
+    """Whether a setting or a word of a command line carries a secret.
+
+    That is a user's secret or a signature in a URI, a password among the keywords of a database,
+    or a token that is known by its shape. A local path never does.
+    """
+    if _TOKENS.search(text) or _KEYWORDS.search(text):
+        return True
+    if "://" not in text:
         return False
-    found = _USER.search(re.sub(r"\s", "_", uri))
+    found = _USER.search(re.sub(r"\s", "_", text))
     if found is not None and _is_secret_user(found):
         return True
-    _, _, query = uri.partition("?")
-    names = (pair.partition("=") for pair in re.split("[&;#]", query))
+    names = (pair.partition("=") for pair in re.split("[?&;#]", text)[1:])
     return any(value and _SECRET_NAME.fullmatch(unquote(name)) for name, _, value in names)
+
+
+def _secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        if len(value) < _SHORTEST_SECRET:
+            continue
+        if _is_secret_variable(name):
+            yield value
+        elif "://" in value and (found := _USER.search(value)) and _is_secret_user(found):
+            yield found["user"][:-1].rpartition(":")[2]
 
 
 def _without_user(found: re.Match[str]) -> str:

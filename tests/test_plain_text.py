@@ -32,6 +32,16 @@ WITH_CREDENTIALS = [
     "https://storage.googleapis.com/b/o?X-Goog-Signature=hunter22",
     "gs://bucket/key?access_token=hunter22#part",
     "https://host/key?api_key=hunter22",
+    "https://host/key#access_token=hunter22",
+    "redis://:hunter22@feed:6379/0",
+    "postgresql://db/rankings?user=me&password=hunter22",
+]
+TOKENS = [
+    f"hf_hunter22{'a' * 26}",
+    f"ghp_hunter22{'a' * 28}",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.hunter22",
+    "-----BEGIN PRIVATE KEY-----\nhunter22\n-----END PRIVATE KEY-----",
+    "host=db user=me password=hunter22",
 ]
 WITHOUT = [
     "s3://bucket/a@b",
@@ -50,6 +60,8 @@ WITHOUT = [
     "C:/x@y",
     "owner/name",
     "memory://x",
+    "hf_internal_testing/tiny_random_bert_for_sequence_classification",
+    "is it a password? = yes",
 ]
 
 
@@ -61,6 +73,15 @@ def test_credentials_are_found_and_taken_out(uri: str) -> None:
         assert "hunter22" not in shown
         assert "***" in shown
     assert "hunter22" not in str(NotFoundError(f"{uri}: not there"))
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_tokens_are_known_by_their_shape(token: str) -> None:
+    assert holds_credentials(token)
+    shown = redacted(f"refused: {token} (401)", environment={})
+    assert "hunter22" not in shown
+    assert shown.startswith("refused: ")
+    assert shown.endswith(" (401)")
 
 
 @pytest.mark.parametrize("uri", WITHOUT)
@@ -109,6 +130,17 @@ def test_secrets_of_the_environment_are_taken_out_wherever_they_stand() -> None:
     }
     text = "signed with hunter22hunter22, see /home/me/.ray/token in /home/hunter, short"
     assert redacted(text, environment=environment) == text.replace("hunter22hunter22", "***")
+
+
+def test_secrets_are_taken_out_in_each_form_and_the_longest_first() -> None:
+    environment = {
+        "FEED_URL": "redis://:hunter22@feed:6379/0",
+        "STORE_URL": "https://host:8080/not-secret",
+        "AWS_SECRET_ACCESS_KEY": "hunter22/Zq+9=",
+        "DB": "postgresql://me:p%40ss%2Fword@db/x",
+    }
+    text = "hunter22/Zq+9= hunter22%2FZq%2B9%3D hunter22 p@ss/word p%40ss%2Fword me host:8080"
+    assert redacted(text, environment=environment) == "*** *** *** *** *** me host:8080"
 
 
 @pytest.mark.parametrize(

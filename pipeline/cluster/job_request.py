@@ -12,9 +12,15 @@ from typing import Final
 
 from pipeline.config import JobConfig
 from pipeline.errors import ConfigurationError
+from pipeline.plain_text import holds_credentials
 
 #: What a job's environment shows to everybody who may see the dashboard must hold no secret.
 _SECRET: Final = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|API_KEY", re.I)
+
+_SHOWN: Final = (
+    "a job's environment is shown by Ray's dashboard and logs; give the nodes an instance role, or "
+    "set it where they start"
+)
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -39,12 +45,16 @@ def job_environment(
             raise ConfigurationError(f"--env {name}: give NAME=VALUE, or NAME to copy it from here")
         if _SECRET.search(name):
             raise ConfigurationError(
-                f"--env {name}: a job's environment is shown by Ray's dashboard and logs, so no "
-                "secret goes there; give the nodes an instance role, or set it where they start"
+                f"--env: no secret goes there, and {name} is one by its name; {_SHOWN}"
             )
         if not assigned and name not in local:
             raise ConfigurationError(f"--env {name}: not set here; give NAME=VALUE")
-        environment[name] = value if assigned else local[name]
+        chosen = value if assigned else local[name]
+        if holds_credentials(chosen):
+            raise ConfigurationError(
+                f"--env {name}: its value holds credentials (in a URI, or a token); {_SHOWN}"
+            )
+        environment[name] = chosen
     return environment
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pipeline.plain_text import holds_credentials
+from pipeline.plain_text import HIDDEN, holds_credentials
 
 
 class Settings(BaseModel):
@@ -25,19 +25,21 @@ class Settings(BaseModel):
 
 
 def refuse_credentials(value: Any, key: str = "") -> None:
-    """Refuse URIs that carry a secret: a configuration is stored, logged and sent around.
+    """Refuse texts that carry a secret: a configuration is stored, logged and sent around.
 
     Raises:
         ValueError: one does; the message names its key and does not repeat it.
     """
     if isinstance(value, str) and holds_credentials(value):
         raise ValueError(
-            f"'{key}': the URI holds credentials (a user's secret, or a signature), which would be "
-            "written to logs and run.json; remove them there. Credentials come from the "
+            f"'{key}': holds credentials (a user's secret or a signature in a URI, a password, or "
+            "a token), which would be written to run.json; remove them there. They come from the "
             "environment, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an instance role"
         )
     if isinstance(value, dict):
         for name, inner in value.items():
+            if isinstance(name, str) and holds_credentials(name):
+                refuse_credentials(name, f"{key}.{HIDDEN}" if key else HIDDEN)
             refuse_credentials(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, (list, tuple)):
         for inner in value:

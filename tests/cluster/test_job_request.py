@@ -30,14 +30,17 @@ def test_the_environment_holds_what_was_asked_for_and_no_secret() -> None:
         ("AWS_ACCESS_KEY_ID=x", "no secret goes there"),
         ("HF_TOKEN=x", "no secret goes there"),
         ("db_password=x", "no secret goes there"),
+        ("FEED_URL", "its value holds credentials"),
+        ("X=postgresql://me:hunter22@db/x", "its value holds credentials"),
         ("NOT_SET_HERE", "not set here; give NAME=VALUE"),
         ("=x", "give NAME=VALUE"),
         ("a b=x", "give NAME=VALUE"),
     ],
 )
 def test_what_must_not_be_in_an_environment(assignment: str, message: str) -> None:
+    local = {"AWS_SECRET_ACCESS_KEY": "canary", "FEED_URL": "redis://:hunter22@feed:6379"}
     with pytest.raises(ConfigurationError, match=message):
-        job_environment([assignment], grace_s=1, local={"AWS_SECRET_ACCESS_KEY": "canary"})
+        job_environment([assignment], grace_s=1, local=local)
 
 
 def test_the_command_line_is_quoted_for_a_shell() -> None:

@@ -247,7 +247,7 @@ def test_documents_that_are_refused(text: str, message: str) -> None:
     ],
 )
 def test_credentials_are_refused_and_not_repeated(key: str, value: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=f"'{key}': the URI holds credentials") as caught:
+    with pytest.raises(ConfigurationError, match=f"'{key}': holds credentials") as caught:
         load_config(JobConfig, MINIMAL, overrides=[f"{key}={value}"])
     assert "hunter22" not in str(caught.value)
     with pytest.raises(ValueError, match="holds credentials") as raw:
