@@ -91,6 +91,7 @@ OWNERS = {
         "pipeline.cluster.ray_watch",
         "pipeline.distillation.sets.part_tasks",
         "pipeline.execution.graph",
+        "pipeline.execution.live.ray_metrics",
         "pipeline.execution.live.ray_reports",
         "pipeline.execution.units.isolated_workers",
         "pipeline.refresh.reuse.graph",

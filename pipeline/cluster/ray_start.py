@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -86,13 +87,14 @@ def start(config: RayJob, folder: str) -> None:
     """Start Ray below ``folder``.
 
     Raises:
-        ConfigurationError: Ray refuses the size of its object store.
+        ConfigurationError: Ray refuses the size of its object store, or its metrics' port is taken.
         RayTooSlowError: its processes did not come up in time.
         RunFailedError: it does not start.
     """
     import ray
 
     memory = config.ray.object_store_gib
+    _refuse_taken(config.ray.metrics_port)
     try:
         ray.init(
             # Without this, Ray would join whatever cluster was started last on this machine.
@@ -106,6 +108,7 @@ def start(config: RayJob, folder: str) -> None:
             # Ray opens this folder to everybody; the one around it is ours alone.
             _temp_dir=f"{folder}/{_RAYS_OWN}",
             _system_config=_PATIENT,
+            _metrics_export_port=config.ray.metrics_port,
         )
     except RerankError:
         raise
@@ -159,6 +162,21 @@ def logical_cpus(config: RayJob) -> int:
         taken = replicas.given_most * replicas.num_cpus
     tasks = max(2, math.ceil(here / _REPLICAS_PER_TASK)) * config.ray.read_cpus
     return max(here, math.ceil(taken + tasks))
+
+
+def _refuse_taken(port: int | None) -> None:
+    """Ray itself starts where it cannot show its metrics, and says so in a log file only."""
+    if port is None:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"ray.metrics_port: {port} cannot be used ({error.strerror}); give another one, or "
+                "null where nobody scrapes this run"
+            ) from None
 
 
 def quiet() -> None:

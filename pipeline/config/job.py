@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pipeline.config.base import Settings
 from pipeline.config.input import InputConfig
+from pipeline.config.metrics import MetricsConfig
 from pipeline.config.model import ModelConfig
 from pipeline.config.output import OutputConfig
 from pipeline.config.placement import RayConfig, ReplicasConfig
@@ -161,4 +162,5 @@ class JobConfig(Settings):
     lease: LeaseConfig = LeaseConfig()
     storage: StorageConfig = StorageConfig()
     progress: ProgressConfig = ProgressConfig()
+    metrics: MetricsConfig = MetricsConfig()
     limit: int | None = Field(None, ge=1, description="Only the first N queries; null: all.")

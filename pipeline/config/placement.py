@@ -130,3 +130,10 @@ class RayConfig(Settings):
     object_store_gib: float | None = Field(
         None, gt=0, description="Object store of a local Ray; default: a quarter of memory, <= 4."
     )
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65_535,
+        description="Port at which a local Ray shows its metrics and the run's to Prometheus, see "
+        "docs/metrics.md; null: one that Ray picks.",
+    )

@@ -70,8 +70,8 @@ def looks_small(config: JobConfig) -> bool:
 def needs_ray(config: JobConfig) -> bool:
     """Whether a job asks for what only Ray has, or for a Ray that runs already.
 
-    A cluster to join, several replicas, more than one GPU for a replica, labels of nodes, or the
-    size of an object store.
+    A cluster to join, several replicas, more than one GPU for a replica, labels of nodes, the size
+    of an object store, or a port for its metrics.
     """
     ray, replicas = config.ray, config.replicas
     joined = ray.address or os.environ.get("RAY_ADDRESS")
@@ -84,4 +84,5 @@ def needs_ray(config: JobConfig) -> bool:
         or replicas.labels
         or ray.task_labels
         or ray.object_store_gib
+        or ray.metrics_port
     )

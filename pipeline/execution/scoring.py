@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 from pipeline.candidates.planning import Unit
@@ -13,6 +13,7 @@ from pipeline.config import JobConfig
 from pipeline.execution import startup
 from pipeline.execution.isolation import isolate
 from pipeline.execution.live.snapshot import LAST_UNITS, SUSPECTS, UNITS, WORKERS
+from pipeline.execution.placement import Place
 from pipeline.execution.runs import attempts
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.execution.runs.verification import contents
@@ -49,11 +50,23 @@ def score(session: Session, todo: Sequence[Unit]) -> None:
     on_ray = placement.place == "cluster"
     replicas.wanted = min(config.replicas.most, len(todo)) if on_ray else 1
     session.monitor.phase(WORKERS)
-    with open_workers(placement.place, config, session.termination, replicas.take) as workers:
+    with (
+        open_workers(placement.place, config, session.termination, replicas.take) as workers,
+        _metrics(session, placement.place),
+    ):
         ledger.startup.reached(startup.WORKERS)
         session.monitor.phase(UNITS)
         _stream(session, workers.rows(job))
         _isolate_suspects(session, workers, job)
+
+
+def _metrics(session: Session, place: Place) -> AbstractContextManager[None]:
+    """Metrics by way of Ray, while there is one."""
+    if place != "cluster":
+        return nullcontext()
+    from pipeline.execution.live.ray_metrics import shown_by_ray
+
+    return shown_by_ray(session.monitor, session.labels)
 
 
 def _stream(session: Session, coming: Iterator[dict[str, Any]]) -> None:

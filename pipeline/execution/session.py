@@ -13,6 +13,7 @@ from pipeline.errors import ConfigurationError, RerankError
 from pipeline.execution import startup
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.live.display import displayed
+from pipeline.execution.live.metrics_file import kept_in_file
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import DONE, STOPPED
 from pipeline.execution.live.timeline import Timeline
@@ -49,6 +50,12 @@ class Session:
     measuring: Measuring
     monitor: Monitor
     timeline: Timeline
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of its metrics, see :mod:`pipeline.execution.live.metrics`."""
+        run, model = self.prepared.plan.run_id, self.prepared.model.name
+        return {"run_id": run, "model": model, "epoch": str(self.lease.epoch)}
 
 
 @contextmanager
@@ -92,8 +99,9 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
 def _leased(session: Session) -> Iterator[Session]:
     """The session, until the body ends; then its report, and the lease given back."""
     started, state, phase = time.time(), "published", DONE
+    metrics = session.prepared.config.metrics.file
     try:
-        with session.termination.watched():
+        with session.termination.watched(), kept_in_file(session.monitor, metrics, session.labels):
             try:
                 yield session
             except BaseException as error:

@@ -56,6 +56,7 @@ def test_little_work_of_one_replica_needs_no_ray() -> None:
         {"ray": {"address": "auto"}},
         {"ray": {"task_labels": {"pool": "cpu"}}},
         {"ray": {"object_store_gib": 1}},
+        {"ray": {"metrics_port": 8090}},
         {"replicas": {"max": 2}},
         {"replicas": {"num_gpus": 2}},
         {"replicas": {"labels": {"pool": "gpu"}}},

@@ -93,3 +93,18 @@ def test_scores_of_other_weights_settings_precisions_or_images_are_others(tmp_pa
         scores({"family": "lexical"}),
     ]
     assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"metrics": {"file": "/x/rerank.prom"}},
+        {"ray": {"metrics_port": 8090}},
+    ],
+    ids=str,
+)
+def test_what_watches_a_run_does_not_belong_to_it(sections: dict[str, Any]) -> None:
+    given = {"model": {"family": "lexical"}, "input": {"path": "in"}, "output": {"path": "out"}}
+    job = JobConfig.model_validate(given | sections)
+    watched = fingerprint(job, model_identity(job, build_reranker(job.model)))
+    assert watched == of({"family": "lexical"})
