@@ -2,7 +2,7 @@
 
 # The interpreter that builds .venv: Python 3.11, 3.12 or 3.13.
 PYTHON ?= python3
-# Extra options for `demo`, `test`, `docs` and `bench`: make test ARGS="tests/ranking -x"
+# Extra options for `demo`, `test`, `quick`, `docs` and `bench`: make test ARGS="tests/ranking -x"
 ARGS ?=
 # Extra pip options for torch alone, such as --index-url for its CPU build.
 TORCH_ARGS ?=
@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test consumers lint types docs bench clean
+.PHONY: help install demo quick test consumers lint types docs bench clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ install: $(STAMP) ## build .venv with everything pinned in constraints.txt
 
 demo: $(STAMP) ## rerank a small collection end to end on this machine
 	$(BIN)/rerank demo $(ARGS)
+
+quick: $(STAMP) ## run the tests that need no Ray and no server, in two minutes
+	$(BIN)/pytest -q --quick -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test: $(STAMP) ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

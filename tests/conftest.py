@@ -21,7 +21,13 @@ from pipeline.candidates.lists import CandidateLists
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-pytest_plugins = ["tests.fixtures_feeds", "tests.fixtures_runs", "tests.fixtures_s3"]
+pytest_plugins = [
+    "pytester",
+    "tests.fixtures_feeds",
+    "tests.fixtures_runs",
+    "tests.fixtures_s3",
+    "tests.quick",
+]
 
 # A shared machine may be slow at any moment; that is no property of the code.
 settings.register_profile("suite", deadline=None)
