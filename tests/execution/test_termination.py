@@ -105,10 +105,17 @@ def test_on_ray_the_command_exits_143_and_resumes(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from pipeline.cli import main; main()"]
     base = Path(tempfile.mkdtemp(prefix="rr-", dir="/tmp"))  # short, for Ray's sockets
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(base)}
+    # As `nohup rerank run &` is started: what Ctrl-C sends is for others.
     running = subprocess.Popen(
-        [*command, "run", "-c", str(job)], env=environment, stderr=subprocess.PIPE, text=True
+        [*command, "run", "-c", str(job)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
+    running.send_signal(signal.SIGINT)
     wait_for(lambda: list(out.glob("*/ranked/*.parquet")) or running.poll() is not None)
+    running.send_signal(signal.SIGINT)
     below = psutil.Process(running.pid).children(recursive=True)
     running.send_signal(signal.SIGTERM)
     _, errors = running.communicate(timeout=240)
