@@ -3,8 +3,9 @@
 No list says which tests these are. A file is left out by what it imports, itself or through other
 modules of the tests: Ray, processes, servers, whole commands, upstream's own networks. Files that
 are left out are not even imported. A test is left out by its fixtures: those that lie in a plugin
-(``tests/fixtures_*.py``) start something or run whole jobs. Ray is never imported: a
-quick test that does it all the same fails.
+(``tests/fixtures_*.py``) start something or run whole jobs; and by the mark ``slow`` where it takes
+seconds for another reason. Properties are tried on fewer examples. Ray is never imported: a quick
+test that does it all the same fails.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,12 +42,20 @@ SLOW = (
     "typer.testing",
 )
 
+_EXAMPLES = 10
 _RAY = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The option."""
     parser.addoption("--quick", action="store_true", help="only tests without Ray and servers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fewer examples."""
+    if config.getoption("--quick"):
+        settings.register_profile("quick", deadline=None, max_examples=_EXAMPLES)
+        settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -67,7 +77,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_fixture_setup(fixturedef: Any, request: pytest.FixtureRequest) -> None:
     """And those that ask for such a fixture as they run."""
     if request.config.getoption("--quick") and _of_plugin(fixturedef):
-        pytest.skip("not among the quick ones, by its fixtures")
+        fixturedef.func = _left_out  # which pytest then sets up, and remembers, as any other
 
 
 @pytest.hookimpl(trylast=True)
@@ -80,7 +90,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 def is_slow(item: pytest.Item) -> bool:
-    """Whether a fixture of a test, also one that another fixture asks for, is of a plugin."""
+    """Whether a test says so, or a fixture is of a plugin, one that another asks for among them."""
+    if item.get_closest_marker("slow") is not None:
+        return True
     known: Iterable[str] = getattr(item, "fixturenames", ())
     info = getattr(item, "_fixtureinfo", None)
     found = {} if info is None else info.name2fixturedefs
@@ -98,6 +110,10 @@ def slow_imports(path: Path) -> frozenset[str]:
         if inner is not None and inner != path:
             found |= slow_imports(inner)
     return frozenset(found)
+
+
+def _left_out(**_: object) -> None:
+    pytest.skip("not among the quick tests, by its fixtures")
 
 
 def _of_plugin(fixturedef: Any) -> bool:

@@ -225,6 +225,7 @@ def test_a_file_that_links_lead_to_twice_is_read_once(
     assert "1 files of the input are links to others" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_row_count_that_no_file_could_hold_is_refused_when_it_is_opened(tmp_path: Path) -> None:
     table = pa.table({name: pa.nulls(20_000_000, pa.string()) for name in rows().column_names})
     pq.write_table(table, tmp_path / "nulls.parquet", row_group_size=20_000_000)

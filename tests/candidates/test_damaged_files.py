@@ -48,6 +48,7 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     return bytes(broken) if chance.random() > 0.1 else data[:start]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["long", "nested"])
 @pytest.mark.parametrize("writer", WRITERS)
 def test_damaged_files_give_a_result_or_an_error_of_ours(

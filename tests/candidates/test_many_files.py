@@ -86,6 +86,7 @@ def test_a_row_group_is_cut_into_no_more_units_than_it_may_be(
     assert len(units) <= most if most else len(units) > table.num_rows // 20
 
 
+@pytest.mark.slow
 def test_where_pages_are_known_a_large_group_may_be_cut_anyhow(tmp_path: Path) -> None:
     """By an offset index, or because no column is inside a list."""
     text = "x" * 2**20

@@ -70,6 +70,7 @@ NAMES = ["", "a", "A", "b", "q10", "q9", "é", "e\u0301", "x" * 40, "x" * 40 + "
 NUMBERS = [0, 1, 2, -5, 2**53, 2**53 + 1, None]
 
 
+@pytest.mark.slow
 @ONCE
 @given(
     ids=runs_of_ids(NAMES), parts=st.integers(1, 4), group=st.integers(1, 6), nested=st.booleans()
@@ -80,6 +81,7 @@ def test_text_ids_as_the_oracle(
     check(tmp_path, ids, parts, group, nested=nested, kind=pa.string())
 
 
+@pytest.mark.slow
 @ONCE
 @given(ids=runs_of_ids(NUMBERS), parts=st.integers(1, 4), group=st.integers(1, 6))
 def test_numbers_as_the_oracle(tmp_path: Path, ids: list[object], parts: int, group: int) -> None:
@@ -199,6 +201,7 @@ def test_a_query_through_row_groups_that_no_sample_holds(tmp_path: Path) -> None
     assert order_of(source, whole_bytes=150).kind == "grouped"
 
 
+@pytest.mark.slow
 def test_more_rows_in_a_row_group_than_are_held(tmp_path: Path) -> None:
     count = 700_000
     ids = pa.array([number // 3 for number in range(count)] + [5])

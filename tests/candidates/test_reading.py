@@ -34,6 +34,7 @@ def rows_of(parts: list[CandidateLists]) -> list[tuple[object, ...]]:
     return rows
 
 
+@pytest.mark.slow
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12),
     files=st.integers(1, 4),

@@ -104,6 +104,7 @@ def test_the_process_has_nothing_of_the_environment(
     assert not proc.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "mode", "size", "options"),
     [
@@ -133,6 +134,7 @@ def test_a_process_that_is_killed_between_images_is_started_again(decoder: Decod
     assert process_of(decoder) != before
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_too_long_ends_its_process_only(decoder: Decoder) -> None:
     slow = encoded(Image.new("RGB", (6_000, 6_000)), "PNG")
     assert result(decoder, slow, decode_s=0.01) == reasons.IMAGE_LIMIT

@@ -169,6 +169,7 @@ class TestWrongChoices:
         resized = np.asarray(image.resize((width, height), Image.Resampling[kernel]))
         assert digest(resized) != self.expected(path)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("path", "size"),
         [

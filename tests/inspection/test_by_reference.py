@@ -152,6 +152,7 @@ def test_an_id_with_two_contents_is_refused_and_the_rest_is_told(tmp_path: Path)
     assert facts["candidates"]["count"] == len(ROWS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["corpus", "queries", "path"])
 def test_what_stands_before_damage_is_told_beside_it(role: str, tmp_path: Path) -> None:
     """A file that is cut off after more than is looked at to tell what it is."""

@@ -199,7 +199,8 @@ def test_a_run_is_scraped_and_every_query_and_alert_answers(job: Path, tmp_path:
                 expected = {metric.series for metric in metrics.METRICS} - _WITHOUT_A_PRICE
                 # A counter that Ray has never counted is not there.
                 assert expected - names <= {"ray_rerank_retries_total"}
-            assert found(url, "ray_node_cpu_count")
+            same_ray = 'ray_node_cpu_count and on (SessionName) {job="rerank-local", run_id!=""}'
+            assert found(url, same_ray)
             (tmp_path / "pace").write_text("0")
             assert run.wait(120) == 0, (tmp_path / "log").read_text()
         finally:

@@ -89,6 +89,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(tmp_path_factory.mktemp("made"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["finished", "half-done"])
 def test_no_damage_passes_for_the_set(made: Made, state: str) -> None:
     """One bit or a cut, in any file: the result is that of the whole set, or an error names it."""

@@ -38,6 +38,7 @@ def test_nor_of_a_read_sealed(tmp_path: Path) -> None:
     assert found["unit"].to_pylist() == [b"0" * 16]
 
 
+@pytest.mark.slow
 def test_a_ranked_file_may_repeat_its_queries_as_often_as_it_likes(tmp_path: Path) -> None:
     path = hostile.dictionary_bomb(tmp_path / "unit-0.parquet", rows=300)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -65,6 +65,7 @@ def ranked(job: Job, scored: list[pa.Table], folder: Path) -> dict[str, pa.Table
     return {path.name: pq.read_table(io.BytesIO(path.read_bytes())) for path in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("golden", "family"),
     [("ms-marco-minilm-tiny", "cross_encoder"), ("qwen3-reranker-tiny", "qwen3_reranker")],
