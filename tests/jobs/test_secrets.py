@@ -46,6 +46,7 @@ def test_nothing_printed_or_written_holds_one(job: Path) -> None:
     commands = [
         (["run", "-c", str(job), *allow], 5),
         (["resume", out, *allow], 5),
+        (["run", "-c", str(job), *allow, "--log-format", "json"], 5),
         (["status", out], 0),
         (["status", out, "--json"], 0),
         (["plan", "-c", str(job), *allow], 0),
