@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.checkpoints",
         "pipeline.sequences",
         "pipeline.distillation.rules",
+        "pipeline.pricing",
     ),
     ("pipeline.images",),
     ("pipeline.sources",),

@@ -62,6 +62,18 @@ class Network:
         weights = depth * (4 * width * width + 2 * width * inner) + patch * width
         return cls(per_token=2.0 * weights, per_seen=4.0 * depth * width, causal=False)
 
+    def mean_length(self, *, tokens: float, flops: float) -> float:
+        """Tokens that a token's sequence has on average, by what sequences cost.
+
+        The inverse of :meth:`flops`: sum of squared lengths over their sum.
+
+        Args:
+            tokens: of all sequences.
+            flops: that they take.
+        """
+        seen = (flops - self.per_token * tokens) / self.per_seen
+        return (2 * seen - tokens if self.causal else seen) / tokens
+
     def flops(
         self, lengths: npt.NDArray[np.int64], before: npt.NDArray[np.int64] | None = None
     ) -> float:
@@ -95,3 +107,18 @@ def image_flops(config: Mapping[str, Any], *, patches: int, images: int) -> floa
     merged = vision["embed_dim"] * block
     merger = 2.0 * merged * (merged + config["hidden_size"]) * (patches // block)
     return float(tower + images * merger)
+
+
+def shape_of(config: Mapping[str, Any]) -> str:
+    """The sizes of a config.json that decide what a token costs; equal for equal costs.
+
+    Raises:
+        KeyError: see :meth:`Network.of`.
+    """
+    network = Network.of(config)
+    layers, hidden = config["num_hidden_layers"], config["hidden_size"]
+    seen = "causal" if network.causal else "bidirectional"
+    return (
+        f"{layers} layers of {hidden}, {network.per_token / 1e6:.1f} MFLOP per token and "
+        f"{network.per_seen / 1e3:.1f} kFLOP per token seen, {seen}"
+    )

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, Qwen2VLConfig, Qwen2VLModel
 
 from pipeline.bench.shapes import SHAPES
-from pipeline.networks.flops import Network, image_flops, text_flops
+from pipeline.networks.flops import Network, image_flops, shape_of, text_flops
 from pipeline.sequences.sequences import Sequences
 
 
@@ -82,3 +82,19 @@ def test_a_causal_token_sees_what_stands_before_it() -> None:
     network = Network(per_token=0, per_seen=1, causal=True)
     assert network.flops(np.array([4])) == 1 + 2 + 3 + 4
     assert Network(per_token=0, per_seen=1, causal=False).flops(np.array([4])) == 16
+
+
+@pytest.mark.parametrize("name", ["minilm-l6", "qwen3-0.6b"])
+@given(lengths=st.lists(st.integers(1, 2_000), min_size=1, max_size=20))
+def test_the_mean_length_follows_from_tokens_and_operations(name: str, lengths: list[int]) -> None:
+    network = Network.of(SHAPES[name].config_of("real"))
+    own = np.array(lengths, dtype=np.int64)
+    found = network.mean_length(tokens=float(own.sum()), flops=network.flops(own))
+    assert found == pytest.approx((own**2).sum() / own.sum(), rel=1e-6)
+
+
+def test_networks_that_cost_the_same_have_one_shape() -> None:
+    shapes = {name: shape_of(shape.config_of("real")) for name, shape in SHAPES.items()}
+    assert shapes["xlmr-base"] == shapes["jina-v2"]
+    assert shapes["qwen3-0.6b"] == shapes["jina-v3"]
+    assert len(set(shapes.values())) == len(shapes) - 2
