@@ -20,6 +20,7 @@ import jobs.init
 import jobs.inspect
 import jobs.latest
 import jobs.models
+import jobs.plan
 import jobs.refresh
 import jobs.rerank
 import jobs.resume
@@ -43,7 +44,7 @@ app.command("init")(jobs.init.init)
 app.command("run")(jobs.rerank.run)
 app.command("refresh")(jobs.refresh.refresh_lists)
 app.command("submit")(jobs.submit.submit)
-app.command("plan")(jobs.views.plan)
+app.command("plan")(jobs.plan.plan)
 app.command("status")(jobs.views.status)
 app.command("resume")(jobs.resume.resume)
 app.command("latest")(jobs.latest.latest)

@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.rerankers",),
     ("pipeline.engine",),
     ("pipeline.outputs", "pipeline.reports"),
+    ("pipeline.forecast",),
     ("pipeline.staging",),
     ("pipeline.distillation.formats",),
     ("pipeline.execution.runs",),

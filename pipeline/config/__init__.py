@@ -15,6 +15,7 @@ from pipeline.config.job import (
     StorageConfig,
     UnitsConfig,
 )
+from pipeline.config.limits import LimitsConfig
 from pipeline.config.loading import load_config, to_yaml
 from pipeline.config.model import ModelConfig
 from pipeline.config.output import OutputConfig
@@ -28,6 +29,7 @@ __all__ = [
     "InputConfig",
     "JobConfig",
     "LeaseConfig",
+    "LimitsConfig",
     "ModelConfig",
     "OutputConfig",
     "ProgressConfig",

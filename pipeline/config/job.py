@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pipeline.config.base import Settings
 from pipeline.config.input import InputConfig
+from pipeline.config.limits import LimitsConfig
 from pipeline.config.metrics import MetricsConfig
 from pipeline.config.model import ModelConfig
 from pipeline.config.output import OutputConfig
@@ -161,6 +162,7 @@ class JobConfig(Settings):
     quarantine: QuarantineConfig = QuarantineConfig()
     lease: LeaseConfig = LeaseConfig()
     storage: StorageConfig = StorageConfig()
+    limits: LimitsConfig = LimitsConfig()
     progress: ProgressConfig = ProgressConfig()
     metrics: MetricsConfig = MetricsConfig()
     limit: int | None = Field(None, ge=1, description="Only the first N queries; null: all.")

@@ -10,6 +10,7 @@ from pipeline.candidates.reasons import NO_CANDIDATES
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig
 from pipeline.errors import InputContractError, RunFailedError
+from pipeline.execution.forecasting import refuse_over_limits
 from pipeline.execution.live.snapshot import CHECK, PUBLICATION
 from pipeline.execution.outcome import Outcome
 from pipeline.execution.placement import looks_small
@@ -59,11 +60,13 @@ def execute(prepared: Prepared, *, repair: bool = False) -> Outcome:
         FencedError: another driver has taken the run over.
         TerminatedError: SIGTERM came.
         RunFailedError: workers failed; running again resumes.
-        ConfigurationError: the store has no conditional writes.
+        ConfigurationError: the store has no conditional writes, or the run would exceed its
+            ``limits``.
     """
     before = _problems(prepared, repair)
     if before == []:
         return _finished(prepared)
+    refuse_over_limits(prepared)
     if prepared.placement.place == "process":
         prepare_processes(network=bool(prepared.model.digest))  # imports while the lease is taken
     with driven(prepared, repair=repair) as session:

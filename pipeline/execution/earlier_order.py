@@ -1,0 +1,82 @@
+"""Whether the first stage's order is better than a model's, as far as an earlier run tells."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from pipeline import schema
+from pipeline.errors import InputContractError, NotFoundError
+from pipeline.execution.preparation import Prepared
+from pipeline.execution.runs.identity import score_fingerprint
+from pipeline.execution.runs.ranked_reader import read_ranked
+from pipeline.execution.runs.run_folder import RunFolder, find_run
+from pipeline.ranking.comparison import compare
+from pipeline.ranking.evaluation import evaluate, refuse_other_ids
+from pipeline.ranking.qrels import read_qrels
+from pipeline.ranking.runs import first_stage_run, named_once, ranked_run
+from pipeline.storage.store import read_bytes
+
+_MEASURE: Final = "nDCG@10"
+_COLUMNS: Final = (
+    schema.QUERY_ID, schema.DOC_ID, schema.RANK, schema.FIRST_STAGE_RANK, schema.REASON,
+)  # fmt: skip
+
+
+def earlier_order(prepared: Prepared, qrels: str) -> dict[str, Any]:
+    """Both orders of the last run in ``output.path`` by judgements, if it is of the same model.
+
+    Returns:
+        ``run``, ``measure``, ``queries``, ``first_stage``, ``reranked`` and ``p_value``; all but
+        ``why`` null where no such run is there, and ``why`` says so.
+
+    Raises:
+        InputContractError: the judgements cannot be read, or their ids are not the run's.
+    """
+    nothing = dict.fromkeys(("run", "measure", "queries", "first_stage", "reranked", "p_value"))
+    folder = _last_run(prepared)
+    if folder is None:
+        return nothing | {
+            "why": f"no run of this model lies in {prepared.config.output.path}, so nothing tells "
+            "which order is better; `rerank compare` scores a sample and says so"
+        }
+    judged = read_qrels(read_bytes(qrels), qrels)
+    table = named_once(read_ranked(folder, columns=_COLUMNS))
+    first, ranked = first_stage_run(table, "first stage"), ranked_run(table, "reranked")
+    for order in (ranked, first):
+        refuse_other_ids(order, judged)
+    before, after = (evaluate(order, judged, [_MEASURE]) for order in (first, ranked))
+    [difference] = compare(before, after).measures
+    return {
+        "run": folder.path,
+        "measure": _MEASURE,
+        "queries": before.queries,
+        "first_stage": before.means[_MEASURE],
+        "reranked": after.means[_MEASURE],
+        "p_value": difference.p_value,
+        "why": None,
+    }
+
+
+def warning_of(found: dict[str, Any]) -> str | None:
+    """A sentence where the first stage's order is the better one, or where nothing tells."""
+    if found["why"] is not None:
+        return f"order: {found['why']}"
+    if found["reranked"] >= found["first_stage"]:
+        return None
+    return (
+        f"order: in {found['run']} the first stage had {found['measure']} "
+        f"{found['first_stage']:.4f} and this model {found['reranked']:.4f} over "
+        f"{found['queries']:,} judged queries (p = {found['p_value']:.2g}); output.fusion may use "
+        "both, `rerank compare` finds a better model"
+    )
+
+
+def _last_run(prepared: Prepared) -> RunFolder | None:
+    """The published run of ``output.path`` that counts, where its scores are those of this job."""
+    try:
+        folder = find_run(prepared.config.output.path)
+        described = folder.describe()
+    except (NotFoundError, InputContractError):
+        return None
+    same = described.get("score_fingerprint") == score_fingerprint(prepared.model)
+    return folder if same and folder.finished() else None
