@@ -34,7 +34,10 @@ Workload = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="A network's shape; default: the workload's. See the docs."),
+    typer.Option(
+        "--model",
+        help="A network's shape, or a model as model.name has it; default: the workload's shape.",
+    ),
 ]
 Size = Annotated[str, typer.Option("--size", help="s, m or l.")]
 Reuse = Annotated[int, typer.Option("--reuse", min=1, help="In how many lists each document is.")]
@@ -97,6 +100,14 @@ def bench(
             "--profile", help="Also say what the time goes to: kernels on a GPU, else operators."
         ),
     ] = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Also note the rate for `rerank plan`: in rerank-rates.yaml, or in the file "
+            "that RERANK_RATES names.",
+        ),
+    ] = False,
     cache: Cache = None,
     to_json: ToJson = None,
 ) -> None:
@@ -104,6 +115,7 @@ def bench(
     with command():
         from pipeline.bench.options import BenchOptions
         from pipeline.bench.preparing import prepare
+        from pipeline.bench.recording import record_rate, refuse_unrecordable
         from pipeline.bench.run import measure
         from pipeline.reports.bench_table import bench_tables
         from pipeline.reports.profile_table import profile_table
@@ -126,13 +138,19 @@ def bench(
             run_documents=run_documents,
             cache=cache,
         )
-        found = measure(prepare(options), profiled=profiled)
+        if record:
+            refuse_unrecordable(workload, shape)
+        prepared = prepare(options)
+        found = measure(prepared, profiled=profiled)
         result = {"command": command_line("jobs.bench"), **found.plain()}
         if to_json is not None:
             write_result(to_json, result)
         console.print(bench_tables(result))
         if profiled:
             console.print(profile_table(result["profile"]))
+        if record:
+            where = record_rate(prepared, found, command=result["command"])
+            console.say(f"The rate stands in {where}, where `rerank plan` finds it.")
 
 
 def bench_options(

@@ -71,7 +71,7 @@ def plan(
         str | None,
         typer.Option(
             "--qrels",
-            help="Judgements: says whether the last run of this model was better than its first stage.",
+            help="Judgements: was the last run of this model better than its first stage?",
         ),
     ] = None,
     units: Annotated[bool, typer.Option("--units", help="List every unit.")] = False,

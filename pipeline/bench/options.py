@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
-from pipeline.bench.shapes import Scale, Shape, shape_named
+from pipeline.bench.own_models import shape_or_model
+from pipeline.bench.shapes import Scale, Shape
 from pipeline.bench.workloads import WORKLOADS, Size
 from pipeline.errors import ConfigurationError
 
@@ -34,7 +35,7 @@ class BenchOptions:
     Attributes:
         cache: folder of checkpoints.
         workload: its name.
-        model: a shape's name; None: the workload's own.
+        model: a shape's name, or a model's as ``model.name`` has it; None: the workload's own.
         scale: real or tiny networks.
         engine: in which way the engine runs; ``auto`` is what a run would do.
         rounds: passes over the workload.
@@ -94,10 +95,22 @@ class BenchOptions:
                 f"--workload: no workload '{self.workload}'; there are {', '.join(WORKLOADS)}"
             )
         suited = WORKLOADS[self.workload].models
-        shape = shape_named(self.model or suited[0])
-        if shape.name not in suited:
+        shape = shape_or_model(self.model or suited[0])
+        if shape.model is not None:
+            self._check_own()
+        elif shape.name not in suited:
             raise ConfigurationError(
                 f"--model: {shape.name} does not suit the workload {self.workload}; these do: "
                 f"{', '.join(suited)}"
             )
         return shape
+
+    def _check_own(self) -> None:
+        """Refuse what only networks of our own making have."""
+        if WORKLOADS[self.workload].document is None:
+            raise ConfigurationError(
+                f"--model: the workload {self.workload} has pages, which are scored with "
+                f"{', '.join(WORKLOADS[self.workload].models)} alone"
+            )
+        if self.scale != "real":
+            raise ConfigurationError("--shape: tiny networks are made of shapes, not of models")

@@ -140,8 +140,9 @@ def _model(prepared: Prepared, counts: Counts) -> ModelFacts:
         family=subject.shape.family,
         scale=subject.scale,
         dtype=subject.dtype,
-        parameters=subject.shape.parameters if subject.scale == "real" else None,
+        parameters=(subject.shape.parameters or None) if subject.scale == "real" else None,
         gflop_per_document=counts.flops / prepared.work.documents / 1e9,
+        weights="random" if subject.shape.model is None else "own",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from pipeline.bench import configs, tensors
 from pipeline.bench.tensors import Config, Named
+from pipeline.config import ModelConfig
 from pipeline.errors import ConfigurationError
 
 Scale = Literal["real", "tiny"]
@@ -34,7 +35,8 @@ class Shape:
         upstream_layout: weights are stored under jina-reranker-v2's names.
         twin: the same network in the layout that transformers loads, for peers; None where
             transformers has no such network.
-        parameters: as published, of the real one.
+        parameters: as published, of the real one; 0 where they are not known.
+        model: a model with weights of its own, which is measured as it is; None: random weights.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Shape:
     settings: dict[str, Any] = field(default_factory=dict)
     upstream_layout: bool = False
     twin: str | None = None
+    model: ModelConfig | None = None
 
     def config_of(self, scale: Scale) -> dict[str, Any]:
         """config.json of the real network or of the tiny one."""

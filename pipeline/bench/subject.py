@@ -10,6 +10,7 @@ from pipeline.bench.checkpoints import checkpoint_folder, twin_folder
 from pipeline.bench.shapes import Scale, Shape
 from pipeline.config import ModelConfig
 from pipeline.engine.device import torch_dtype
+from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,15 @@ class Subject:
 
     @property
     def folder(self) -> Path:
-        """The checkpoint, written where it is not there yet."""
+        """The checkpoint, written where it is not there yet.
+
+        Raises:
+            ConfigurationError: the model has weights of its own, which peers cannot load.
+        """
+        if self.shape.model is not None:
+            raise ConfigurationError(
+                f"--model: peers run networks with random weights; {self.shape.name} has its own"
+            )
         return checkpoint_folder(self.shape, self.scale, self.cache)
 
     @property
@@ -46,6 +55,8 @@ class Subject:
     @property
     def model(self) -> ModelConfig:
         """The model section that runs it."""
+        if self.shape.model is not None:
+            return self.shape.model
         return ModelConfig(
             family=self.shape.family, weights=str(self.folder), settings=self.shape.settings
         )

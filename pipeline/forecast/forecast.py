@@ -202,6 +202,7 @@ def sampled(sample: Sample, subject: Subject) -> dict[str, Any]:
         "truncated_share": _of(sample.per_document(lambda piece: piece.truncated or 0))
         if known_cuts
         else None,
+        "duplicate_share": _of(sample.per_document(lambda piece: piece.duplicates)),
         "repeated_share": sample.repeated,
         "lengths": {
             "quantiles": {f"{q:g}": sample.quantile(q) for q in (0.5, 0.9, 0.99, 1.0)},

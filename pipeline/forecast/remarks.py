@@ -13,9 +13,10 @@ from pipeline.forecast.subject import Subject
 #: tokens where all sequences are equal, and about 4 % in web passages.
 _TAIL_SHARE: Final = 0.10
 
-#: Share of candidates that are cut, or whose text came before, from which it is worth a word.
+#: Share of candidates that are cut, or whose text stands in their list before, from which it is
+#: worth a word.
 _CUT_SHARE: Final = 0.05
-_REPEATED_SHARE: Final = 0.20
+_COPIES_SHARE: Final = 0.01
 
 #: Licences that do not allow commercial use, by how they are written.
 _NOT_COMMERCIAL: Final = re.compile(r"\bNC\b|non-?commercial|research only", re.I)
@@ -53,9 +54,9 @@ def _of_texts(subject: Subject, sample: Sample) -> Iterator[str]:
             f"cut: {cut:.0%} of the documents are longer than {subject.model} reads; what stands "
             "behind the limit has no say in their scores"
         )
-    if sample.repeated > _REPEATED_SHARE:
-        once = "" if subject.reranker.pointwise else ", each in its own list"
+    copies = sum(piece.duplicates for piece in sample.pieces) / sample.documents
+    if copies > _COPIES_SHARE:
         yield (
-            f"duplicates: {sample.repeated:.0%} of the sample's candidates have a text that came "
-            f"before{once}; pairs of one query and one text are scored once, others each time"
+            f"duplicates: {copies:.0%} of the candidates have a text that stands in their list "
+            "before, and tie with it; remove them from the lists to make room for others"
         )

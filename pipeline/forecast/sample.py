@@ -49,7 +49,8 @@ class Piece:
         truncated: candidates of which something is cut; None where the family does not say.
         stored: bytes of the output's files.
         lengths: int64 [sequences], tokens of each.
-        text_hashes: uint64 [documents], to see texts that come again.
+        duplicates: candidates whose text stands in their list before.
+        text_hashes: uint64 [distinct texts], to see texts that come again.
     """
 
     queries: int
@@ -61,6 +62,7 @@ class Piece:
     truncated: int | None
     stored: int
     lengths: Int64s
+    duplicates: int
     text_hashes: Hashes
 
 
@@ -126,9 +128,9 @@ class Sample:
 
     @property
     def repeated(self) -> float:
-        """Share of the candidates whose text came before in the sample."""
+        """Share of the candidates whose text came before in the sample, in whatever list."""
         hashes = np.concatenate([piece.text_hashes for piece in self.pieces])
-        return 1.0 - len(np.unique(hashes)) / len(hashes)
+        return 1.0 - len(np.unique(hashes)) / self.documents
 
     def _each(self, count: Callable[[Piece], float]) -> Floats:
         return np.array([count(piece) for piece in self.pieces], np.float64)
@@ -202,6 +204,8 @@ def _piece(
     encoded = reranker.encode(scoreable)
     cut = encoded.links.get("truncated")
     texts = lists.documents.column(schema.TEXT).to_pylist()
+    hashes = stable_hashes(text or "" for text in texts)
+    pairs = np.unique(np.column_stack([lists.query_of_document.astype(np.uint64), hashes]), axis=0)
     rounds = list(_rounds(scoreable, encoded, reranker))
     return Piece(
         queries=len(lists),
@@ -213,7 +217,8 @@ def _piece(
         truncated=None if cut is None else int(np.count_nonzero(cut)),
         stored=weigh.of(lists),
         lengths=encoded.lengths,
-        text_hashes=stable_hashes(text or "" for text in texts),
+        duplicates=len(texts) - len(pairs),
+        text_hashes=np.unique(hashes),
     )
 
 

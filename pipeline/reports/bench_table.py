@@ -75,7 +75,7 @@ def subject_text(result: Result) -> Text:
         f"{work['name']} {work['size']}: {work['documents']:,} candidates in {work['lists']:,} "
         f"lists, {work['distinct_documents']:,} distinct (reuse {work['reuse']}), "
         f"{work['tokens']:,} tokens, digest {work['digest']}",
-        f"{model['name']} ({model['family']}), random weights, {model['dtype']} on "
+        f"{model['name']} ({model['family']}), {model['weights']} weights, {model['dtype']} on "
         f"{result['device']}, {result['rounds']} rounds",
     ]
     if model["scale"] == "tiny":
