@@ -56,6 +56,7 @@ def _rates(result: Mapping[str, Any]) -> Iterator[Rate]:
             documents_per_s=round(contender["documents_per_s"], 1),
             tokens_per_s=round(contender["tokens_per_s"]),
             network_documents_per_s=round(contender["network_only"]["documents_per_s"], 1),
+            documents_per_cpu_s=None if cuda else round(contender["documents_per_cpu_s"], 1),
             versions={name: result["versions"][name] for name in _DECIDING},
             command=result["command"],
         )

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     FAILED = 5
     QUARANTINE = 6
     GATE = 7
+    LIMIT = 8
     HELD = 75
     FENCED = 76
     DENIED = 77
@@ -100,6 +101,12 @@ class GateError(RerankError):
     """A finished run does not pass a gate, so it is not published; ``--accept`` publishes it."""
 
     exit_code = ExitCode.GATE
+
+
+class LimitError(RerankError):
+    """A run reached a limit of its settings and stopped in order; a raised limit resumes it."""
+
+    exit_code = ExitCode.LIMIT
 
 
 class LeaseHeldError(RerankError):

@@ -64,6 +64,7 @@ def rate_of(prepared: Prepared, result: BenchResult, *, command: str) -> Rate:
         documents_per_s=round(engine.documents_per_s, 2),
         tokens_per_s=round(engine.tokens_per_s),
         network_documents_per_s=None if network is None else round(network.documents_per_s, 2),
+        documents_per_cpu_s=None if cuda else round(engine.documents_per_cpu_s, 2),
         versions={name: facts.versions[name] for name in _DECIDING if name in facts.versions},
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         command=command,

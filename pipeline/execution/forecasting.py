@@ -9,6 +9,7 @@ from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError
 from pipeline.execution.placement import Place, place_of
 from pipeline.execution.preparation import Prepared
+from pipeline.execution.spending import Spending, gpu_hours, hours_before, reached
 from pipeline.forecast.forecast import Asked, Forecast, forecast
 from pipeline.forecast.subject import Subject
 
@@ -73,8 +74,14 @@ def refuse_over_limits(prepared: Prepared) -> None:
     if limits.gpu_hours is None and limits.cost is None:
         return
     found = forecast_of(prepared)
-    hours = [one.hours[0] for one in found.own if one.speed.kind == "cuda"]
-    costs = [one.cost[0] for one in found.own if one.cost is not None]
+    before = hours_before(prepared.folder)
+    spending = Spending(prepared.config.replicas, found.prices, before)
+    why = reached(limits, spending, before)
+    if why is not None:
+        raise ConfigurationError(f"{why} in earlier sessions; raise it, or leave it out")
+    spent_cost = (spending.cost(before) or (0.0, 0.0))[0]
+    hours = [gpu_hours(before) + one.hours[0] for one in found.own if one.speed.kind == "cuda"]
+    costs = [spent_cost + one.cost[0] for one in found.own if one.cost is not None]
     currency = f" {found.prices.currency}"
     for name, limit, lows, unit in (
         ("gpu_hours", limits.gpu_hours, hours, " GPU-hours"),

@@ -15,6 +15,9 @@ from pipeline.execution.live.snapshot import Snapshot
 #: Prices replicas: seconds by device name -> low and high, or None where no price is known.
 CostOf = Callable[[Mapping[str, float]], tuple[float, float] | None]
 
+#: Hours of devices of the whole run, of the same seconds.
+HoursOf = Callable[[Mapping[str, float]], dict[str, float]]
+
 _SCORED: Final = "scored"
 _TOKENS: Final = "tokens"
 _THROUGH: Final = "through"
@@ -29,6 +32,7 @@ class Measuring:
         replicas: takes the reports of replicas.
         renewals: how often the lease was renewed; set once there is one.
         cost_of: what replicas cost; None: no price is known.
+        hours_of: what the run's replicas took of their devices; None: nobody asks.
 
     Args:
         ledger: of the session.
@@ -39,6 +43,7 @@ class Measuring:
         self.replicas = Replicas()
         self.renewals: Callable[[], int] = lambda: 0
         self.cost_of: CostOf | None = None
+        self.hours_of: HoursOf | None = None
         self._ledger = ledger
         self._num_gpus = num_gpus
         self._rates = Rates()
@@ -92,6 +97,7 @@ class Measuring:
             nodes=total.nodes,
             replica_seconds=replica_s,
             gpu_hours=replica_s * self._num_gpus / 3600,
+            device_hours={} if self.hours_of is None else self.hours_of(total.seconds),
             cost=None if self.cost_of is None else self.cost_of(total.seconds),
             left_s=self._left_s(progress.documents_planned - progress.documents - begun),
             lease_renewals=self.renewals(),

@@ -22,7 +22,9 @@ from pipeline.execution.preparation import Prepared
 from pipeline.execution.runs import records
 from pipeline.execution.runs.lease import Lease, NoLease, take
 from pipeline.execution.runs.run_folder import REPORT
+from pipeline.execution.spending import DEVICE_HOURS, Budget, Spending, hours_before
 from pipeline.execution.termination import Termination
+from pipeline.pricing import load_prices
 from pipeline.storage.probe import probe
 from pipeline.storage.store import write_whole
 
@@ -68,11 +70,13 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
     """
     ledger = Ledger(prepared)
     ledger.startup.reached(startup.PLANNED)
-    measuring = Measuring(ledger, num_gpus=prepared.config.replicas.num_gpus)
+    config = prepared.config
+    measuring = Measuring(ledger, num_gpus=config.replicas.num_gpus)
+    spending = Spending(prepared.placement.replicas, load_prices(), hours_before(prepared.folder))
+    measuring.cost_of, measuring.hours_of = spending.cost_of, spending.hours_of
     monitor, timeline = Monitor(measuring.snapshot), Timeline()
     monitor.add(timeline)
-    interval_s = prepared.config.progress.interval_s
-    with displayed(monitor, interval_s) as end_display, monitor.running():
+    with displayed(monitor, config.progress.interval_s) as end_display, monitor.running():
         lease = _lease(prepared, monitor, repair)
         measuring.renewals = lambda: lease.renewals
         ledger.startup.reached(startup.LEASED)
@@ -84,6 +88,7 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
         termination = Termination(
             grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=on_exit
         )
+        monitor.add(Budget(config.limits, spending, termination).watch)
         session = Session(
             prepared=prepared,
             lease=lease,
@@ -158,6 +163,7 @@ def _report(session: Session, *, started: float, state: str) -> None:
         "timeline": session.timeline.report(),
         "last": session.monitor.latest.as_dict(),
     } | session.ledger.report()
+    report |= {DEVICE_HOURS: dict(session.monitor.latest.device_hours)}
     try:
         path = session.prepared.folder.file(REPORT)
         write_whole(path, records.to_bytes(records.Report, report))

@@ -10,21 +10,21 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from pipeline.errors import TerminatedError
+from pipeline.errors import RerankError, TerminatedError
 
 logger = logging.getLogger("pipeline")
 
 
 class Termination:
-    """Whether SIGTERM has asked this process to stop.
+    """Whether SIGTERM, or a limit that was reached, has asked this process to stop.
 
     Attributes:
-        requested: SIGTERM has come.
+        requested: it was asked to.
         on_exit: releases what this process holds, before it is ended by ``os._exit``.
 
     Args:
         grace_s: seconds that units in progress get.
-        on_request: called when SIGTERM comes, by a signal handler.
+        on_request: called when that comes, by a signal handler or another thread.
         on_exit: see above; called by another thread than the main one.
     """
 
@@ -35,13 +35,27 @@ class Termination:
         self.on_exit = on_exit
         self._grace_s = grace_s
         self._on_request = on_request
+        self._error: RerankError | None = None
+
+    def request(self, error: RerankError) -> None:
+        """Ask to stop once the units in progress are done, for another reason than SIGTERM.
+
+        They get the time that they need; any thread may call this, and the first reason counts.
+        """
+        if not self.requested:
+            self._error = error
+            self.requested = True
+            self._on_request()
 
     def check(self) -> None:
         """Stop now, if asked to.
 
         Raises:
             TerminatedError: SIGTERM has come.
+            RerankError: what :meth:`request` was given.
         """
+        if self._error is not None:
+            raise self._error
         if self.requested:
             raise TerminatedError(
                 "SIGTERM: the run was given up in order; finished units are kept, run the same "
@@ -75,8 +89,8 @@ class Termination:
             signal.signal(signal.SIGALRM, self._too_late)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
-        if not self.requested:
-            self.requested = True
+        if not self.requested or self._error is not None:
+            self.requested, self._error = True, None
             self._on_request()
             # The body may be waiting for a unit that takes longer than the grace.
             signal.setitimer(signal.ITIMER_REAL, max(self._grace_s, 1e-3))

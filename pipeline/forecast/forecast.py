@@ -230,6 +230,7 @@ def _plain(device: DeviceForecast) -> dict[str, Any]:
         "hours": list(device.hours),
         "seconds": list(device.seconds),
         "cost": None if device.cost is None else list(device.cost),
+        "cpu_seconds": device.cpu_seconds,
     }
 
 

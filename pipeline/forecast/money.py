@@ -25,6 +25,7 @@ class DeviceForecast:
         hours: lowest and highest, of all GPUs or of all CPUs together.
         seconds: lowest and highest by the clock, the start and even shares assumed.
         cost: lowest and highest; None where no price is known.
+        cpu_seconds: that encoding and the network take, on CPU; None where that was not measured.
     """
 
     speed: Speed
@@ -33,6 +34,7 @@ class DeviceForecast:
     hours: tuple[float, float]
     seconds: tuple[float, float]
     cost: tuple[float, float] | None
+    cpu_seconds: float | None = None
 
     @property
     def likely_s(self) -> float:
@@ -72,6 +74,7 @@ def device_forecast(
         hours=(paid[0], paid[1]),
         seconds=(busy[0] / count + startup_s, busy[1] / count + startup_s),
         cost=None if price is None else (paid[0] * price.low, paid[1] * price.high),
+        cpu_seconds=None if speed.per_cpu_s is None else documents.value / speed.per_cpu_s,
     )
 
 

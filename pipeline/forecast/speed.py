@@ -57,6 +57,7 @@ class Speed:
         dtype: precision of the network's body; empty where the user gives the rate.
         low: where encoding is not done beside the network, or by the slowest that was measured.
         high: where it is, or by the fastest.
+        per_cpu_s: documents per CPU-second, on CPU; None where that was not measured.
         basis: what it is known from.
         own: whether the user measured or gave it.
         origin: in words, for people.
@@ -67,6 +68,7 @@ class Speed:
     dtype: str
     low: float
     high: float
+    per_cpu_s: float | None
     basis: Basis
     own: bool
     origin: str
@@ -76,7 +78,7 @@ def given(rates: Mapping[str, float]) -> list[Speed]:
     """Speeds that the user gives: documents per second by type of GPU."""
     return [
         Speed(device=name, kind="cpu" if name == CPU else "cuda", dtype="", low=rate, high=rate,
-              basis="given", own=True, origin="--gpu-rate")
+              per_cpu_s=None, basis="given", own=True, origin="--gpu-rate")
         for name, rate in rates.items()
     ]  # fmt: skip
 
@@ -119,10 +121,18 @@ def _of_device(
         dtype=dtype,
         low=factor * low / wanted.flop_per_document,
         high=factor * high / wanted.flop_per_document,
+        per_cpu_s=_per_cpu_s(wanted, rates_there),
         basis=basis,
         own=same[0].own,
         origin=_origin(same, basis),
     )
+
+
+def _per_cpu_s(wanted: Wanted, rates: Sequence[Rate]) -> float | None:
+    found = [(rate, rate.flop_per_cpu_s) for rate in rates if rate.flop_per_cpu_s is not None]
+    if not found:
+        return None
+    return _interpolated(found, wanted.mean_length) / wanted.flop_per_document
 
 
 def _same_network(wanted: Wanted, here: Sequence[Known]) -> tuple[list[Known], Basis]:
@@ -164,6 +174,7 @@ def _guess(wanted: Wanted, here: Sequence[Known], dtype: str) -> Speed:
         dtype=dtype,
         low=min(each) / wanted.flop_per_document,
         high=max(each) / wanted.flop_per_document,
+        per_cpu_s=None,
         basis="guess",
         own=all(known.own for known in here),
         origin=_origin(here, "guess"),

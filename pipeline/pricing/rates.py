@@ -51,6 +51,12 @@ class Rate(Settings):
     network_documents_per_s: float | None = Field(
         None, gt=0, description="The network alone, as it is where other CPUs encode."
     )
+    documents_per_cpu_s: float | None = Field(
+        None,
+        gt=0,
+        description="Whole passes by CPU time, on CPU: what others did on the machine meanwhile "
+        "counts little in it.",
+    )
     versions: dict[str, str] = Field(description="Of what decides speed.")
     date: str = Field("", description="Day of the measurement, YYYY-MM-DD, where it is known.")
     command: str = Field(description="That measured it.")
@@ -59,6 +65,12 @@ class Rate(Settings):
     def flop_per_s(self) -> float:
         """Useful operations per second of whole passes."""
         return self.flop_per_document * self.documents_per_s
+
+    @property
+    def flop_per_cpu_s(self) -> float | None:
+        """The same per CPU-second, where that was taken."""
+        per_s = self.documents_per_cpu_s
+        return None if per_s is None else self.flop_per_document * per_s
 
     @property
     def network_flop_per_s(self) -> float:

@@ -64,6 +64,8 @@ class Snapshot:
         nodes: machines with a replica; None before one has reported.
         replica_seconds: seconds of all replicas of this session, each from its start.
         gpu_hours: hours of all their GPUs.
+        device_hours: hours of GPUs by name, and of CPUs (``cpu``), of the replicas of all sessions
+            of the run.
         cost: of the replicas so far, low and high, in the currency of the price file; None where
             no price is known.
         left_s: seconds left at the rate of the last minutes; None before the first documents.
@@ -92,6 +94,7 @@ class Snapshot:
     nodes: int | None = None
     replica_seconds: float = 0.0
     gpu_hours: float = 0.0
+    device_hours: Mapping[str, float] = field(default_factory=dict)
     cost: tuple[float, float] | None = None
     left_s: float | None = None
     lease_renewals: int = 0

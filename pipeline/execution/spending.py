@@ -1,0 +1,145 @@
+"""What a run has spent, over all of its sessions, and the limit past which it stops."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from pipeline.config import LimitsConfig, ReplicasConfig
+from pipeline.errors import DamagedRunError, LimitError
+from pipeline.execution.live.snapshot import Snapshot
+from pipeline.execution.runs.lease import read_holder
+from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.termination import Termination
+from pipeline.pricing.devices import CPU
+from pipeline.pricing.prices import Prices
+
+logger = logging.getLogger("pipeline")
+
+#: Under this name in snapshots, and so in the lease, and in the report.
+DEVICE_HOURS: Final = "device_hours"
+
+_HOUR_S: Final = 3600.0
+
+
+def hours_before(folder: RunFolder) -> dict[str, float]:
+    """Hours of GPUs by name, and of CPUs, that earlier sessions of a run have taken.
+
+    As the lease tells, which says so every few seconds however a session ends; on a store that can
+    keep none, as the last report does.
+    """
+    try:
+        holder = read_holder(folder.path)
+        told = (folder.report() or {}) if holder is None else holder.progress
+    except DamagedRunError:
+        return {}  # whoever needs the file says what is wrong with it
+    hours = told.get(DEVICE_HOURS) or {}
+    return {name: float(value) for name, value in hours.items()}
+
+
+class Spending:
+    """Hours and cost of replicas by the devices that they run on.
+
+    Args:
+        replicas: of the job: the share of a device that one takes.
+        prices: that count.
+        before: hours of earlier sessions, see :func:`hours_before`.
+    """
+
+    def __init__(
+        self, replicas: ReplicasConfig, prices: Prices, before: Mapping[str, float]
+    ) -> None:
+        self._replicas = replicas
+        self._before = before
+        self.prices = prices
+
+    def hours_of(self, seconds: Mapping[str, float]) -> dict[str, float]:
+        """Hours of GPUs by name, and of CPUs, with those of earlier sessions.
+
+        Args:
+            seconds: of this session's replicas by the name of their device; of an empty name where
+                it is not known yet, which is taken for another one's of this session.
+        """
+        return dict(Counter(self._before) + Counter(self._session(seconds)))
+
+    def cost_of(self, seconds: Mapping[str, float]) -> tuple[float, float] | None:
+        """Lowest and highest cost of this session; None where a device has no price."""
+        return self.cost(self._session(seconds))
+
+    def cost(self, hours: Mapping[str, float]) -> tuple[float, float] | None:
+        """Lowest and highest cost of hours of devices; None where one has no price."""
+        low = high = 0.0
+        for device, count in hours.items():
+            price = self.prices.of(device)
+            if price is None:
+                return None
+            low, high = low + count * price.low, high + count * price.high
+        return low, high
+
+    def _session(self, seconds: Mapping[str, float]) -> dict[str, float]:
+        if not self._replicas.num_gpus:
+            return {CPU: sum(seconds.values()) * self._replicas.num_cpus / _HOUR_S}
+        known = [name for name in seconds if name not in ("", CPU)]
+        hours: Counter[str] = Counter()
+        for name, value in seconds.items():
+            device = name or next(iter(known), "")
+            if device not in ("", CPU):  # a family without a network computes on the CPU
+                hours[device] += value * self._replicas.num_gpus / _HOUR_S
+        return dict(hours)
+
+
+def gpu_hours(hours: Mapping[str, float]) -> float:
+    """Those of GPUs among hours of devices."""
+    return sum(value for device, value in hours.items() if device != CPU)
+
+
+class Budget:
+    """Looks at snapshots, and ends a run in order that has reached a limit.
+
+    Units at work are finished and kept. Only replicas count, and a limit is passed by what these
+    units take.
+
+    Args:
+        limits: of the job.
+        spending: of the run.
+        termination: of the session.
+    """
+
+    def __init__(self, limits: LimitsConfig, spending: Spending, termination: Termination) -> None:
+        self._limits = limits
+        self._spending = spending
+        self._termination = termination
+
+    def watch(self, snapshot: Snapshot) -> None:
+        """An observer of the monitor."""
+        why = reached(self._limits, self._spending, snapshot.device_hours)
+        if why is not None and not self._termination.requested:
+            logger.warning("%s; no further unit is begun", why)
+            self._termination.request(
+                LimitError(f"{why}; finished units are kept: raise it and run again to resume")
+            )
+
+
+def reached(limits: LimitsConfig, spending: Spending, hours: Mapping[str, float]) -> str | None:
+    """Which limit was reached, in words; None: none was."""
+    spent = gpu_hours(hours)
+    if limits.gpu_hours is not None and spent >= limits.gpu_hours:
+        return f"limits.gpu_hours = {limits.gpu_hours:g} is reached: {spent:,.3g} GPU-hours"
+    if limits.cost is None or not hours:
+        return None
+    cost = spending.cost(hours)
+    if cost is None:
+        unknown = [device for device in hours if spending.prices.of(device) is None]
+        return (
+            f"limits.cost cannot be kept, for no price of {unknown[0]!r} is known; give one in "
+            "rerank-prices.yaml (docs/cost.md), or leave the limit out"
+        )
+    if cost[1] < limits.cost:
+        return None
+    currency = spending.prices.currency
+    return (
+        f"limits.cost = {limits.cost:g} {currency} is reached: {cost[0]:,.3g} to {cost[1]:,.3g} "
+        f"{currency} by the price file"
+    )
