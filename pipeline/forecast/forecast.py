@@ -214,7 +214,7 @@ def sampled(sample: Sample, subject: Subject) -> dict[str, Any]:
             "tail_share": sample.tail_share,
             "histogram": histogram.as_dict(),
         },
-        "output_bytes": _of(sample.per_document(lambda piece: piece.stored).times(planned)),
+        "output_bytes": _of(sample.output_bytes(units)),
     }
 
 

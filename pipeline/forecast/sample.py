@@ -47,7 +47,8 @@ class Piece:
         network_tokens: of all rounds, prompts counted whole.
         flops: that these take; 0 where the network's sizes are not known.
         truncated: candidates of which something is cut; None where the family does not say.
-        stored: bytes of the output's files.
+        stored: bytes of its rows in the output's files.
+        described: bytes of a unit's files besides rows.
         lengths: int64 [sequences], tokens of each.
         duplicates: candidates whose text stands in their list before.
         text_hashes: uint64 [distinct texts], to see texts that come again.
@@ -61,6 +62,7 @@ class Piece:
     flops: float
     truncated: int | None
     stored: int
+    described: int
     lengths: Int64s
     duplicates: int
     text_hashes: Hashes
@@ -106,6 +108,12 @@ class Sample:
     def per_document(self, count: Callable[[Piece], float]) -> Estimate:
         """A count of pieces by candidate, for the whole input."""
         return ratio(self._each(count), self._each(_documents), whole=self.documents_planned)
+
+    def output_bytes(self, units: int) -> Estimate:
+        """Of the files of so many units, which are the whole input."""
+        rows = self.per_document(lambda piece: piece.stored).times(self.documents_planned)
+        described = float(np.mean(self._each(lambda piece: piece.described)))
+        return Estimate(value=rows.value + units * described, margin=rows.margin)
 
     def share_of_sequences(self, above: int, upto: int) -> Estimate:
         """Share of the sequences with more than ``above`` tokens and at most ``upto``."""
@@ -215,7 +223,8 @@ def _piece(
         network_tokens=sum(int(one.offsets[-1]) for one in rounds),
         flops=0.0 if network is None else sum(network.flops(one.lengths) for one in rounds),
         truncated=None if cut is None else int(np.count_nonzero(cut)),
-        stored=weigh.of(lists),
+        stored=weigh.of_rows(lists),
+        described=weigh.of_unit(lists),
         lengths=encoded.lengths,
         duplicates=len(texts) - len(pairs),
         text_hashes=np.unique(hashes),
