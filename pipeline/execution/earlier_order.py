@@ -52,7 +52,7 @@ def earlier_order(prepared: Prepared, qrels: str) -> dict[str, Any]:
         "queries": before.queries,
         "first_stage": before.means[_MEASURE],
         "reranked": after.means[_MEASURE],
-        "p_value": difference.p_value,
+        "p_value": difference.p_randomization,
         "why": None,
     }
 
@@ -63,11 +63,12 @@ def warning_of(found: dict[str, Any]) -> str | None:
         return f"order: {found['why']}"
     if found["reranked"] >= found["first_stage"]:
         return None
+    chance = "" if found["p_value"] is None else f" (p = {found['p_value']:.2g})"
     return (
         f"order: in {found['run']} the first stage had {found['measure']} "
         f"{found['first_stage']:.4f} and this model {found['reranked']:.4f} over "
-        f"{found['queries']:,} judged queries (p = {found['p_value']:.2g}); output.fusion may use "
-        "both, `rerank compare` finds a better model"
+        f"{found['queries']:,} judged queries{chance}; output.fusion may use both, `rerank compare` "
+        "finds a better model"
     )
 
 

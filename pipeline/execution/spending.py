@@ -113,7 +113,13 @@ class Budget:
         self._termination = termination
 
     def watch(self, snapshot: Snapshot) -> None:
-        """An observer of the monitor."""
+        """An observer of the monitor.
+
+        Where no unit is left to be begun, nothing is saved by stopping before the publication.
+        """
+        begun = snapshot.units_done + snapshot.units_in_flight + snapshot.units_suspected
+        if begun >= snapshot.units:
+            return
         why = reached(self._limits, self._spending, snapshot.device_hours)
         if why is not None and not self._termination.requested:
             logger.warning("%s; no further unit is begun", why)
