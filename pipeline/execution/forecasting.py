@@ -75,7 +75,7 @@ def refuse_over_limits(prepared: Prepared) -> None:
         return
     found = forecast_of(prepared)
     before = hours_before(prepared.folder)
-    spending = Spending(prepared.config.replicas, found.prices, before)
+    spending = Spending(prepared.placement.replicas, found.prices, before)
     why = reached(limits, spending, before)
     if why is not None:
         raise ConfigurationError(f"{why} in earlier sessions; raise it, or leave it out")
