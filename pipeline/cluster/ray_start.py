@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -20,6 +21,8 @@ from pipeline.errors import (
     RunFailedError,
 )
 from pipeline.machine import cpus
+
+logger = logging.getLogger("pipeline")
 
 #: Ray's folder within the one that is ours.
 _RAYS_OWN: Final = "r"
@@ -43,6 +46,14 @@ _PATIENT: Final = {"health_check_failure_threshold": 1000}
 #: Replicas on CPU that one task can read, encode and commit for: it takes a tenth of the time that
 #: scoring takes with the smallest networks, and less with others.
 _REPLICAS_PER_TASK: Final = 8
+
+#: What each worker calls before it takes work: Ray puts the driver's working folder, and one that a
+#: job was sent with, in front of its path, and there may be a package called pipeline.
+_HOOK: Final = "rerank_pipeline.names.keep_names"
+
+#: The key of a runtime environment that names it, and where Ray tells a job its own.
+_SETUP: Final = "worker_process_setup_hook"
+_JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 #: Replicas that die in a row before one of them starts (killed for memory, or with their node)
 #: before the run gives up. A model that cannot be loaded is reported at once, by its own message.
@@ -109,6 +120,7 @@ def start(config: RayJob, folder: str) -> None:
             _temp_dir=f"{folder}/{_RAYS_OWN}",
             _system_config=_PATIENT,
             _metrics_export_port=config.ray.metrics_port,
+            runtime_env=_environment(),
         )
     except RerankError:
         raise
@@ -135,13 +147,34 @@ def join(address: str) -> None:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=_environment(),
+        )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
         raise NotFoundError(
             f"ray.address: cannot join the cluster at '{address}' ({error}); start one with "
             "`ray start --head`, or set ray.address to null for a local run. Where the cluster "
             "asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
         ) from None
+
+
+def _environment() -> dict[str, str]:
+    """What every worker of ours starts with; nothing where a hook came with the job that this is."""
+    job = json.loads(os.environ.get(_JOB, "{}"))
+    hook = job.get("runtime_env", {}).get(_SETUP)
+    if hook in (None, _HOOK):
+        return {} if hook else {_SETUP: _HOOK}
+    logger.warning(
+        "this job was sent with a %s of its own (%s), and Ray takes one: have it call %s, or nothing "
+        "keeps a folder called pipeline or jobs in front of this package",
+        _SETUP,
+        hook,
+        _HOOK,
+    )
+    return {}
 
 
 def _first_line(error: Exception) -> str:

@@ -35,6 +35,9 @@ _WAIT: Final = 10
 #: Seconds for a process that has closed its connection to end.
 _ENDING_S: Final = 5.0
 
+#: The module that it runs, whatever else of that name the folders of the path hold.
+_PROCESS: Final = "pipeline.images.decoder_process"
+
 #: Variables that loading Python and Pillow may need; no others are handed on.
 _ENVIRONMENT: Final = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL")
 
@@ -137,7 +140,7 @@ class Decoder:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-s", "-m", "pipeline.images.decoder_process"],
+                [sys.executable, "-s", "-P", "-m", "rerank_pipeline.module", _PROCESS],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
