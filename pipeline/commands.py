@@ -12,6 +12,7 @@ import jobs.compare
 import jobs.demo
 import jobs.diff
 import jobs.distill
+import jobs.doctor
 import jobs.evaluate
 import jobs.export
 import jobs.feed
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command("demo")(jobs.demo.demo)
 app.command("inspect")(jobs.inspect.inspect_input)
 app.command("init")(jobs.init.init)
+app.command("doctor")(jobs.doctor.doctor)
 app.command("run")(jobs.rerank.run)
 app.command("refresh")(jobs.refresh.refresh_lists)
 app.command("submit")(jobs.submit.submit)

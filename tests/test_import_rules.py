@@ -54,12 +54,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.refresh",),
     ("pipeline.distillation.sets", "pipeline.inspection"),
     ("pipeline.distillation",),
-    ("pipeline.demo", "pipeline.bench", "pipeline.distillation.student"),
+    ("pipeline.demo", "pipeline.bench", "pipeline.distillation.student", "pipeline.doctor"),
     ("pipeline.comparison",),
     ("jobs",),
     ("pipeline.commands",),
     ("pipeline.cli",),
+    ("rerank_pipeline",),
 )
+PACKAGES = ("pipeline", "jobs", "rerank_pipeline")
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # Libraries that only some rooms, or single modules, may import.
@@ -68,6 +70,7 @@ OWNERS = {
         "pipeline.bench",
         "pipeline.checkpoints",
         "pipeline.distillation.student",
+        "pipeline.doctor.torch_probe",
         "pipeline.engine",
         "pipeline.networks",
         "pipeline.prompts",
@@ -119,9 +122,9 @@ ROOT_NAMES = {
 
 
 def violations(root: Path) -> list[str]:
-    """One line per forbidden import below ``root/pipeline`` and ``root/jobs``."""
+    """One line per forbidden import below the folders of :data:`PACKAGES`."""
     found = []
-    for path in sorted([*root.glob("pipeline/**/*.py"), *root.glob("jobs/**/*.py")]):
+    for path in sorted(path for name in PACKAGES for path in root.glob(f"{name}/**/*.py")):
         relative = path.relative_to(root)
         module = module_name(relative)
         room = room_of(module)
@@ -144,7 +147,7 @@ def forbidden(module: str, name: str) -> str | None:
             return f"only {' and '.join(owners)} may import {library}"
     if name.split(".")[0] in CHECKOUT_ONLY:
         return "it is not installed with the package"
-    if name.split(".")[0] not in ("pipeline", "jobs"):
+    if name.split(".")[0] not in PACKAGES or name.startswith("rerank_pipeline.names"):
         return None
     target = ROOT_NAMES.get(name) or room_of(name)
     if target in (room, "pipeline") or room == "pipeline":
@@ -191,8 +194,8 @@ def module_name(relative: Path) -> str:
 def room_of(name: str) -> str:
     """The room that a module is in: the innermost one that has a place in LAYERS."""
     parts = name.split(".")
-    if parts[0] == "jobs":
-        return "jobs"
+    if parts[0] in ("jobs", "rerank_pipeline"):
+        return parts[0]
     inner = ".".join(parts[:3])
     return inner if inner in LEVEL else ".".join(parts[:2])
 
@@ -245,6 +248,8 @@ def test_imports_point_down_only() -> None:
         ("pipeline/bench/texts.py", "import tests.makers"),
         ("pipeline/__init__.py", "import torch"),
         ("pipeline/attic/old.py", ""),
+        ("pipeline/cli.py", "from rerank_pipeline.__main__ import main"),
+        ("rerank_pipeline/names.py", "import torch"),
     ],
 )
 def test_a_violation_is_caught(tmp_path: Path, path: str, code: str) -> None:
@@ -270,6 +275,8 @@ def test_a_violation_is_caught(tmp_path: Path, path: str, code: str) -> None:
         ("pipeline/cli.py", "def run():\n    from jobs import rerank"),
         ("pipeline/demo/__init__.py", "from pipeline import load"),
         ("pipeline/__init__.py", "from pipeline.api import load"),
+        ("rerank_pipeline/__main__.py", "def main():\n    from pipeline.cli import main"),
+        ("jobs/rerank.py", "from rerank_pipeline.names import run_job"),
     ],
 )
 def test_what_is_allowed_passes(tmp_path: Path, path: str, code: str) -> None:

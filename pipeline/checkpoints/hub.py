@@ -85,6 +85,57 @@ def fetched(repo: str, commit: str) -> Path:
         raise _unknown(repo, commit, f"{type(error).__name__}: {error}") from None
 
 
+def kept(repo: str, commit: str) -> Path | None:
+    """The folder of a commit in the hub's cache of this machine; None: it was not fetched whole.
+
+    Raises:
+        NotFoundError: there is no home folder that the cache could be in.
+    """
+    _require_home()
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(
+            repo, revision=commit, allow_patterns=list(_FILES), local_files_only=True
+        )
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+    folder = Path(found)
+    return folder if next(folder.glob("*.safetensors"), None) is not None else None
+
+
+def refusal(repo: str) -> str | None:
+    """Why the hub would not give a repository to this user now; None: it would.
+
+    Asked within seconds, and nothing is fetched. ``HF_HUB_OFFLINE`` is a reason as well.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+
+    page = f"{constants.ENDPOINT}/{repo}"
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        HfApi().auth_check(repo)
+    except GatedRepoError:
+        return (
+            f"its publisher asks for consent; accept the licence at {page}, and set HF_TOKEN to a "
+            "token of the account that did"
+        )
+    except OfflineModeIsEnabled:
+        return "HF_HUB_OFFLINE is set"
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        return f"{constants.ENDPOINT} does not give it: {_in_a_line(error)}"
+    except Exception as error:  # the client of the hub raises those of its own library (httpx)
+        return f"{constants.ENDPOINT} does not answer: {_in_a_line(error)}"
+    return None
+
+
+def _in_a_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _require_home() -> None:
     if not (os.environ.get("HF_HUB_CACHE") or os.environ.get("HF_HOME")):
         home_path(".cache", "huggingface", instead="HF_HOME to a folder for the hub's files")
