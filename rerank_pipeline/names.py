@@ -1,8 +1,8 @@
-"""Keeps the names ``pipeline`` and ``jobs`` of a process for the packages that lie beside this one.
+"""Keeps the names ``pipeline`` and ``jobs`` of a process for the packages beside this one.
 
-Python takes a package from the first place on its path that has one of that name. The working folder
-may stand there before the installed packages: with ``python -m``, with ``PYTHONPATH=.``, in a job
-that Ray was sent with a working folder, and in every worker of Ray.
+Python takes a package from the first place on its path that has one of that name. The working
+folder may stand there before the installed packages: with ``python -m``, with ``PYTHONPATH=.``, in
+a job that Ray was sent with a working folder, and in every worker of Ray.
 """
 
 from __future__ import annotations

@@ -162,14 +162,14 @@ def join(address: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """What every worker of ours starts with; nothing where a hook came with the job that this is."""
+    """What every worker of ours starts with; nothing where this is a job with a hook of its own."""
     job = json.loads(os.environ.get(_JOB, "{}"))
     hook = job.get("runtime_env", {}).get(_SETUP)
     if hook in (None, _HOOK):
         return {} if hook else {_SETUP: _HOOK}
     logger.warning(
-        "this job was sent with a %s of its own (%s), and Ray takes one: have it call %s, or nothing "
-        "keeps a folder called pipeline or jobs in front of this package",
+        "this job was sent with a %s of its own (%s), and Ray takes only one: have it call %s, or "
+        "a folder of yours called pipeline or jobs is taken for ours in workers",
         _SETUP,
         hook,
         _HOOK,

@@ -33,6 +33,7 @@ class Build:
         shown: its version, as ``torch.__version__`` says it.
         cuda: the CUDA release that it was built with; None: none.
         kernels: of x86_64 Linux, as ``torch.cuda.get_arch_list()`` says them.
+        index: where pip finds it; None: on PyPI.
     """
 
     name: str
@@ -40,16 +41,33 @@ class Build:
     shown: str
     cuda: str | None
     kernels: tuple[str, ...] = ()
+    index: str | None = None
 
+    @property
+    def command(self) -> str:
+        """What installs it, with a constraints file at hand or without."""
+        if self.index is None:
+            return f"pip install torch==={self.torch}"  # no other build of this version will do
+        return f"pip install torch=={self.torch} --index-url {self.index}"
+
+
+_INDEX: Final = "https://download.pytorch.org/whl"
 
 BUILDS: Final = (
-    Build(name="cpu", torch="2.13.0+cpu", shown="2.13.0+cpu", cuda=None),
+    Build(
+        name="cpu",
+        torch="2.13.0+cpu",
+        shown="2.13.0+cpu",
+        cuda=None,
+        index=f"{_INDEX}/cpu",
+    ),
     Build(
         name="cuda12",
         torch="2.13.0+cu126",
         shown="2.13.0+cu126",
         cuda="12.6",
         kernels=("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"),
+        index=f"{_INDEX}/cu126",
     ),
     Build(
         name="cuda13",
@@ -89,9 +107,9 @@ def has_kernels(kernels: Iterable[str], capability: Capability) -> bool:
 def fitting(driver: str, capabilities: Sequence[Capability]) -> Build | None:
     """The newest pinned build that runs on all of these GPUs with this driver; None: none does."""
     for build in reversed(BUILDS):
-        if build.cuda is not None and driver_fits(driver, build.cuda):
-            if all(has_kernels(build.kernels, one) for one in capabilities):
-                return build
+        runs = build.cuda is not None and driver_fits(driver, build.cuda)
+        if runs and all(has_kernels(build.kernels, one) for one in capabilities):
+            return build
     return None
 
 

@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline import machine
-from pipeline.config import JobConfig, ModelConfig, RayConfig, ReplicasConfig
+from pipeline.config import JobConfig, ModelConfig, RayConfig, ReplicasConfig, StorageConfig
 from pipeline.doctor import host, ray_here, store
 from pipeline.doctor.finding import Finding, looked, skipped
 from pipeline.doctor.torch_and_gpus import gpus_on_bus, torch_and_gpus
 from pipeline.doctor.torch_probe import installed_torch
 from pipeline.doctor.weights import weights
+from pipeline.storage.policy import retry_policy, set_retry_policy
 
 _WITH_A_JOB: Final = "rerank doctor -c job.yaml"
+
+#: A person waits for the answer; a run is far more patient.
+_PATIENCE: Final = StorageConfig(attempts=3, stall_s=5.0, give_up_s=20.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ def _torch(job: JobConfig | None) -> Sequence[Finding]:
 
 
 def _wants_gpus_here(job: JobConfig) -> bool:
-    """Whether replicas of this machine take GPUs: a number is asked for, and no cluster has them."""
+    """Whether replicas of this machine take GPUs: a number is asked for, and no cluster named."""
     asked = job.replicas.num_gpus
     elsewhere = job.ray.address is not None or "RAY_ADDRESS" in os.environ
     return isinstance(asked, int | float) and asked > 0 and not elsewhere
@@ -80,6 +84,15 @@ def _of_job(asked: Asked) -> list[Finding]:
     job = asked.job
     output = asked.output or (job.output.path if job is not None else None)
     model = asked.model or (job.model if job is not None else None)
+    before = retry_policy()
+    set_retry_policy(_PATIENCE)
+    try:
+        return [*_of_stores(job, output), *_of_model(model)]
+    finally:
+        set_retry_policy(before)
+
+
+def _of_stores(job: JobConfig | None, output: str | None) -> list[Finding]:
     found = []
     if job is not None:
         paths = job.input.path
@@ -88,8 +101,10 @@ def _of_job(asked: Asked) -> list[Finding]:
         found.append(skipped("store", "no output was named", f"{_WITH_A_JOB}, or --output FOLDER"))
     else:
         found += looked("store", lambda: store.output(output))
-    if model is None:
-        found.append(skipped("weights", "no model was named", f"{_WITH_A_JOB}, or --model NAME"))
-    else:
-        found += looked("weights", lambda: weights(model))
     return found
+
+
+def _of_model(model: ModelConfig | None) -> list[Finding]:
+    if model is None:
+        return [skipped("weights", "no model was named", f"{_WITH_A_JOB}, or --model NAME")]
+    return looked("weights", lambda: weights(model))

@@ -59,7 +59,7 @@ def skipped(subject: str, why: str, to_do: str) -> Finding:
 def of_error(subject: str, error: RerankError) -> Finding:
     """An error of ours, which says what was expected and how to fix it after its first clause."""
     text = str(error)
-    found, separator, rest = text.rpartition("; ")
+    found, separator, rest = text.partition("; ")
     if not separator:
         found, separator, rest = text.partition(". ")
     return problem(subject, found if separator else text, rest if separator else "see the message")

@@ -19,7 +19,7 @@ from pipeline.errors import RerankError
 #: Versions of Python that are tested, as in pyproject.toml.
 _PYTHONS: Final = ((3, 11), (3, 13))
 
-#: A replica of the smallest models, the driver and Ray's own processes (docs/hardware.md).
+#: A replica of a small model, the driver and Ray's own processes, with room for the object store.
 _LEAST_MEMORY: Final = 4 * 2**30
 
 #: Ray's logs and what a session keeps beside them.
@@ -41,7 +41,9 @@ def python() -> list[Finding]:
     where = f"{here}, {sys.prefix}"
     if not _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
         return [
-            problem("python", where, f"install into Python {lowest} to {highest}; see docs/install.md")
+            problem(
+                "python", where, f"install into Python {lowest} to {highest}; see docs/install.md"
+            )
         ]
     if platform.system() != "Linux":
         return [note("python", where, "take Linux: no other system is tested")]
@@ -67,8 +69,8 @@ def resources() -> list[Finding]:
             note(
                 "machine",
                 found,
-                f"give it {_gib(_LEAST_MEMORY)} or more, or set ray.mode to in_process, which needs "
-                "no memory for Ray",
+                f"give it {_gib(_LEAST_MEMORY)} or more, or set ray.mode to in_process, which "
+                "needs no memory for Ray",
             )
         ]
     return [ok("machine", found)]

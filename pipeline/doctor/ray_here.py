@@ -76,7 +76,9 @@ def _version(there: str) -> Finding:
     parts = "with" if find_spec("aiohttp_cors") is not None else "without"
     found = f"{there}, {parts} what sends jobs to clusters"
     if not there.startswith(f"{_TESTED}."):
-        return note("ray", found, f"take {_TESTED}, which is tested: pip install -c constraints.txt ray")
+        return note(
+            "ray", found, f"take {_TESTED}, which is tested: pip install -c constraints.txt ray"
+        )
     if parts == "without":
         return note(
             "ray", found, "pip install 'rerank-pipeline[cluster]' to use rerank submit from here"

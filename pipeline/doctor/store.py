@@ -5,23 +5,25 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from pipeline.doctor.finding import Finding, note, ok, problem
-from pipeline.errors import StorageError
+from pipeline.errors import RerankError, StorageError
 from pipeline.storage.probe import PREFIX, probe
 from pipeline.storage.store import (
     absolute,
     delete,
-    is_folder,
     join,
     last_modified,
     list_files,
-    read_bytes,
+    open_input,
     remove_empty,
     write_whole,
 )
+
+_CLOCK: Final = "clock"
 
 #: From here on stores of Amazon's kind refuse what they are sent (RequestTimeTooSkewed).
 _REFUSED_S: Final = 900.0
@@ -46,11 +48,25 @@ def output(path: str) -> list[Finding]:
     missing = _missing_folders(folder)
     place = join(folder, f"{PREFIX}doctor-{uuid.uuid4().hex}")
     try:
-        abilities = probe(place)
         clock = _clock(place)
+        abilities = probe(place)
+    except StorageError as error:
+        said = _of_folder(str(error), place, folder).partition("; when the store")[0]
+        return [
+            problem(
+                "store",
+                said,
+                "see that it answers from here: its endpoint (AWS_ENDPOINT_URL) and region, DNS, a "
+                "proxy or firewall between; of a disk, that it is whole and has room",
+            )
+        ]
+    except RerankError as error:
+        error.args = (_of_folder(str(error), place, folder),)
+        raise
     finally:
-        for one in (place, *missing):
-            remove_empty(one)
+        with suppress(RerankError):  # where nothing can be removed, nothing could be made
+            for one in (place, *missing):
+                remove_empty(one)
     found = [*_space(folder), clock]
     tried = abilities.detail.removeprefix(f"{place}: ")
     if abilities.create and abilities.replace:
@@ -59,8 +75,8 @@ def output(path: str) -> list[Finding]:
         problem(
             "store",
             f"{folder}: conditional writes do not hold: {tried}",
-            "use another store, or set lease.unsafe_store to single_driver and make sure that there "
-            "is only one driver",
+            "use another store, or set lease.unsafe_store to single_driver and make sure that "
+            "there is only one driver",
         ),
         *found,
     ]
@@ -74,17 +90,18 @@ def inputs(paths: tuple[str, ...]) -> list[Finding]:
     """
     files = [file for path in paths for file in list_files(path)]
     for file in files[:1]:
-        read_bytes(file.path, most_bytes=1)
+        with open_input(file.path) as opened:
+            opened.read(1)
     size = sum(file.size for file in files) / 2**30
     return [ok("input", f"{len(files):,} files, {size:,.2f} GiB, the first one can be read")]
 
 
 def _clock(place: str) -> Finding:
-    name = join(place, "clock")
+    name = join(place, _CLOCK)
     before = time.time()
+    write_whole(name, b"clock")
+    after = time.time()
     try:
-        write_whole(name, b"clock")
-        after = time.time()
         written = last_modified(place)
     except StorageError as error:
         return note("clock", str(error), "see that this machine's clock is synchronised (NTP)")
@@ -108,6 +125,11 @@ def _clock(place: str) -> Finding:
     )
 
 
+def _of_folder(text: str, place: str, folder: str) -> str:
+    """A message about files of the examination, as one about the folder."""
+    return text.replace(join(place, _CLOCK), folder).replace(place, folder)
+
+
 def _space(folder: str) -> list[Finding]:
     if "://" in folder:
         return []
@@ -115,9 +137,7 @@ def _space(folder: str) -> list[Finding]:
     free = shutil.disk_usage(there).free
     if free >= _LEAST_DISK:
         return []
-    return [
-        note("store", f"{there}: {free / 2**30:,.2f} GiB free", "free some before a large run")
-    ]
+    return [note("store", f"{there}: {free / 2**30:,.2f} GiB free", "free some before a large run")]
 
 
 def _missing_folders(folder: str) -> list[str]:
@@ -126,5 +146,3 @@ def _missing_folders(folder: str) -> list[str]:
         return []
     local = Path(folder)
     return [str(one) for one in (local, *local.parents) if not one.exists()]
-
-

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pipeline.doctor.cuda_builds import Build, driver_fits, fitting, has_kernels, least_driver
+from pipeline.doctor.cuda_builds import (
+    BUILDS,
+    Build,
+    driver_fits,
+    fitting,
+    has_kernels,
+    least_driver,
+)
 from pipeline.doctor.finding import Finding, note, ok, problem
 from pipeline.doctor.torch_probe import TorchBuild
 from pipeline.machine import Gpu
@@ -74,14 +81,14 @@ def _torch(torch: TorchBuild, driver: str | None, gpus: Sequence[Gpu]) -> Findin
             f"{build}, and there is {_named(gpus)}, which it cannot use",
             f"install a build for it: {_how(better)}, or hide the GPU (CUDA_VISIBLE_DEVICES= )",
         )
-    if torch.cuda is not None and gpus and driver_fits(str(driver), torch.cuda):
-        if len(torch.capabilities) < len(gpus):
-            return problem(
-                "torch",
-                f"{build}, sees {len(torch.capabilities)} of {len(gpus)} GPUs",
-                "look at `nvidia-smi` and the kernel's log for errors of the driver (Xid); a "
-                "restart of the machine, or nvidia-modprobe in a container, is the usual cure",
-            )
+    runs = None not in (torch.cuda, driver) and driver_fits(str(driver), str(torch.cuda))
+    if runs and len(torch.capabilities) < len(gpus):
+        return problem(
+            "torch",
+            f"{build}, sees {len(torch.capabilities)} of {len(gpus)} GPUs",
+            "look at `nvidia-smi` and the kernel's log for errors of the driver (Xid); a restart "
+            "of the machine, or nvidia-modprobe in a container, is the usual cure",
+        )
     return ok("torch", build)
 
 
@@ -109,6 +116,10 @@ def _driver(torch: TorchBuild, driver: str | None, on_bus: int, wanted: bool) ->
         return ok("driver", "none of NVIDIA's, as on a machine without GPUs")
     if torch.cuda is None:
         return ok("driver", driver)
+    if torch.capabilities and not torch.failed:  # with NVIDIA's compatibility package, too
+        return ok(
+            "driver", f"{driver}, and torch computes on {_gpus(torch)} with CUDA {torch.cuda}"
+        )
     if driver_fits(driver, torch.cuda):
         return ok("driver", f"{driver} runs CUDA {torch.cuda}")
     least = least_driver(torch.cuda)
@@ -164,8 +175,13 @@ def _fit(driver: str | None, gpus: Sequence[Gpu]) -> Build | None:
 
 
 def _how(build: Build | None) -> str:
-    name = "cpu" if build is None else build.name
-    return f"pip install -c constraints/{name}.txt torch (in a checkout: make install BUILD={name})"
+    build = BUILDS[0] if build is None else build
+    return f"{build.command} (in a checkout: make install BUILD={build.name})"
+
+
+def _gpus(torch: TorchBuild) -> str:
+    number = len(torch.capabilities)
+    return f"{number} GPU{'s' if number != 1 else ''}"
 
 
 def _list(torch: TorchBuild) -> str:

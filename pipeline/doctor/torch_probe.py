@@ -1,4 +1,4 @@
-"""Asks torch about itself, in a process of its own: a broken build may end the one that loads it."""
+"""Asks torch about itself in a process of its own, for a broken build may end its process."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 from pipeline.checkpoints import cards, hub
@@ -13,6 +12,7 @@ from pipeline.checkpoints.licences import UNKNOWN, stated_licence
 from pipeline.checkpoints.locating import found
 from pipeline.config import ModelConfig
 from pipeline.doctor.finding import Finding, note, ok, problem
+from pipeline.storage.home import expanded
 from pipeline.storage.store import exists, join
 
 #: Words of licences that allow no use for money, or ask to be asked.
@@ -29,7 +29,9 @@ def weights(model: ModelConfig) -> list[Finding]:
         RerankError: the name stands for nothing, or there is nothing where it points to.
     """
     card = cards.card_of(model.name)
-    resolved = with_base(cards.resolve(model)) if model.adapter is None else cards.resolve(model)
+    resolved = cards.resolve(model)
+    if resolved.adapter is None and resolved.weights is not None and _is_folder(resolved.weights):
+        resolved = with_base(resolved)  # a folder may hold an adapter alone
     if resolved.weights is None:
         return [ok("weights", f"{resolved.name or resolved.family}: has none to be fetched")]
     place = resolved.weights
@@ -110,15 +112,17 @@ def _licence(card: cards.Card | None, place: str) -> list[Finding]:
     """The licence of the card, or what the files of a local folder state."""
     if card is not None:
         licence, source = card.licence, card.licence_source or "the publisher's page"
-    elif Path(place).is_dir():
-        licence, stated = stated_licence(Path(place))
+    elif _is_folder(place):
+        licence, stated = stated_licence(expanded(place))
         source = stated or "its publisher"
     else:
         licence, source = UNKNOWN, "its publisher"
     if licence == UNKNOWN:
         return [note("licence", "not stated beside the weights", "ask its publisher before use")]
     if _RESTRICTED.search(licence):
-        return [
-            note("licence", licence, f"read what it allows ({source}) before a commercial use")
-        ]
+        return [note("licence", licence, f"read what it allows ({source}) before a commercial use")]
     return [ok("licence", licence)]
+
+
+def _is_folder(place: str) -> bool:
+    return "://" not in place and expanded(place, setting="model.weights").is_dir()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -284,3 +286,62 @@ def test_a_family_of_your_own_is_not_sent_without_your_word(tmp_path: Path) -> N
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert "--allow-code benchmarks.fixed_cost" in result.output
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path) -> Path:
+    """A folder with packages called like ours, which end whoever imports them, and a job file."""
+    for name in ("pipeline", "jobs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} of the folder')")
+    console = "import sys; from rerank_pipeline.__main__ import main; sys.exit(main())"
+    (tmp_path / "rerank").write_text(f"#!{PYTHON}\n{console}\n")  # as pip writes it
+    (tmp_path / "rerank").chmod(0o755)
+    job = {
+        "model": {"name": "lexical"},
+        "input": {"path": str(write(tmp_path / "in.parquet", long_table(6)))},
+        "output": {"path": str(tmp_path / "out")},
+        "replicas": {"num_cpus": 0.5},
+        "ray": {"read_cpus": 0.25},
+    }
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_folder_with_packages_called_like_ours_shadows_them_nowhere(
+    head: Head, own_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Driver, worker process and workers of Ray take ours, whatever the path has in front."""
+    environment = head.environment | {"HOME": str(own_folder), "HF_HUB_OFFLINE": "1"}
+    before = {"PYTHONPATH": f"{own_folder}{os.pathsep}{ROOT}"}
+    console = str(own_folder / "rerank")
+    joined = ["--set", f"ray.address={head.address}", "--set", "ray.mode=cluster"]
+    sent = ["--address", head.url, "--working-dir", "."]
+
+    def out(name: str) -> list[str]:
+        return ["-c", "job.yaml", "--set", f"output.path={own_folder / name}"]
+
+    def done(*words: str, cwd: Path = own_folder, **more: str) -> None:
+        ended = subprocess.run(
+            words, cwd=cwd, env=environment | more, capture_output=True, text=True, timeout=300
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+    alone = [*out("alone"), "--set", "units.documents=5"]
+    done(console, "run", *alone, "--limit", "5", **before)  # in a worker process, without Ray
+    done(PYTHON, "-P", "-m", "jobs.rerank", *out("module"))
+    done(PYTHON, "-m", "rerank_pipeline", "run", *out("joined"), *joined)
+    done(
+        RAY, "job", "submit", *sent, "--", console, "run", *out("ray"), "--set", "ray.mode=cluster"
+    )
+    quick = ["--set", "ray.mode=in_process", "--python", PYTHON]
+    done(console, "submit", *out("sent"), *sent, *quick, **before)
+    published = {path.parent.parent.name: path.parent for path in own_folder.glob("*/*/_SUCCESS")}
+    assert published.keys() == {"alone", "module", "joined", "ray", "sent"}
+    assert unit_files(own_folder / "ray") == unit_files(own_folder / "module")
+    # A run that is resumed from another such folder, where it must find what it read before.
+    (published["alone"] / "_SUCCESS").unlink()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(own_folder / "jobs", elsewhere / "jobs")
+    done(console, "resume", str(published["alone"]), cwd=elsewhere, PYTHONPATH=f".:{ROOT}")
+    assert (published["alone"] / "_SUCCESS").exists()

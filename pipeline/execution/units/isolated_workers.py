@@ -46,9 +46,7 @@ def prepare_processes(*, network: bool) -> None:
     # https://docs.pytorch.org/docs/stable/notes/cuda.html#environment-variables
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [_NAMES, _ENGINE, *([_NETWORK] if network else []), __name__]
-    )
+    context.set_forkserver_preload([_NAMES, _ENGINE, *([_NETWORK] if network else []), __name__])
     multiprocessing.forkserver.ensure_running()
 
 
