@@ -1,7 +1,7 @@
 """Send a job to a Ray cluster and follow it: ``rerank submit -c job.yaml --address URL``.
 
-The same by hand: ``ray job submit --working-dir . -- python -m jobs.rerank -c job.yaml``, and with
-``jobs.refresh`` for a job that has a section ``refresh``.
+The same by hand: ``ray job submit --working-dir . -- rerank run -c job.yaml``, and ``rerank
+refresh`` for a job that has a section ``refresh``.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def submit(
                 python,
                 file,
                 overrides or [],
-                module="jobs.refresh" if refreshes else "jobs.rerank",
+                command="refresh" if refreshes else "run",
                 night=night_of(date) if refreshes else None,  # as of now, however long it waits
                 limit=limit,
                 allow_code=consent,

@@ -83,7 +83,7 @@ def command_line(
     file: str,
     overrides: Sequence[str],
     *,
-    module: str = "jobs.rerank",
+    command: str = "run",
     night: date | None = None,
     limit: int | None = None,
     allow_code: Collection[str] = (),
@@ -94,12 +94,13 @@ def command_line(
         python: the interpreter there.
         file: the job's.
         overrides: ``KEY=VALUE``.
-        module: the job that is run.
+        command: of ``rerank``.
         night: of a refresh.
         limit: queries at most.
         allow_code: modules that may be imported.
     """
-    words = [python, "-m", module, "-c", file]
+    # Not `-m jobs.NAME`, which a folder called jobs in the one that was sent would stand in for.
+    words = [python, "-m", "rerank_pipeline", command, "-c", file]
     if night is not None:
         words += ["--date", night.isoformat()]
     for override in overrides:

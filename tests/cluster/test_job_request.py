@@ -52,14 +52,14 @@ def test_the_command_line_is_quoted_for_a_shell() -> None:
         capture_output=True, text=True,
     ).stdout.splitlines()  # fmt: skip
     assert spoken == [
-        "-m", "jobs.rerank", "-c", "a b.yaml", "--set", "output.columns=[title, lang]",
+        "-m", "rerank_pipeline", "run", "-c", "a b.yaml", "--set", "output.columns=[title, lang]",
         "--limit", "3", "--allow-code", "a.b", "--allow-code", "b.c",
     ]  # fmt: skip
 
 
 def test_a_refresh_is_sent_with_its_night() -> None:
-    line = command_line("python", "job.yaml", [], module="jobs.refresh", night=date(2026, 1, 31))
-    assert line == "python -m jobs.refresh -c job.yaml --date 2026-01-31"
+    line = command_line("python", "job.yaml", [], command="refresh", night=date(2026, 1, 31))
+    assert line == "python -m rerank_pipeline refresh -c job.yaml --date 2026-01-31"
 
 
 def test_a_card_of_this_machine_is_sent_with_its_folder_or_not_at_all() -> None:
