@@ -76,10 +76,16 @@ def _torch(torch: TorchBuild, driver: str | None, gpus: Sequence[Gpu]) -> Findin
         )
     if torch.cuda is None and gpus:
         better = _fit(driver, gpus)
+        to_do = (
+            f"install a build for it: {_how(better)}"
+            if better is not None
+            else "no build of torch that is tested here goes with this driver and GPU: update the "
+            f"driver ({driver}) and install one, see docs/install.md"
+        )
         return problem(
             "torch",
             f"{build}, and there is {_named(gpus)}, which it cannot use",
-            f"install a build for it: {_how(better)}, or hide the GPU (CUDA_VISIBLE_DEVICES= )",
+            f"{to_do}; or hide the GPU: CUDA_VISIBLE_DEVICES=''",
         )
     runs = None not in (torch.cuda, driver) and driver_fits(str(driver), str(torch.cuda))
     if runs and len(torch.capabilities) < len(gpus):

@@ -74,6 +74,7 @@ def test_torch_without_cuda_where_there_is_a_gpu() -> None:
     assert states(found) == {"torch": "problem", "driver": "ok", "gpu 0": "ok"}
     assert "torch===2.13.0" in found["torch"][2]
     assert "BUILD=cuda12" in said(CPU, "550.54.15", gpu())["torch"][2]
+    assert "update the driver (470.1)" in said(CPU, "470.1", gpu())["torch"][2]
 
 
 @pytest.mark.parametrize(
