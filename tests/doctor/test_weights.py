@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -63,3 +65,49 @@ def test_weights_in_the_cache_of_the_hub(
     found = of(weights="owner/name", revision=COMMIT)["weights"]
     assert found.state == "ok", found.found
     assert "in this machine's cache" in found.found
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "words"),
+    [
+        (
+            403,
+            "GatedRepo",
+            "its publisher asks for consent; accept the licence at http://127.0.0.1:",
+        ),
+        (404, "RepoNotFound", "does not give it"),
+        (200, "", ""),
+    ],
+)
+def test_whether_a_hub_would_give_a_repository(
+    monkeypatch: pytest.MonkeyPatch, status: int, code: str, words: str
+) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/api/models/owner/name/auth-check"
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    Thread(target=server.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    try:
+        refusal = hub.refusal("owner/name")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert (refusal is None) == (status == 200)
+    assert words in (refusal or "")
+
+
+def test_a_hub_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    assert "http://127.0.0.1:9 does not answer: " in (hub.refusal("owner/name") or "")

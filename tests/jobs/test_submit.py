@@ -32,6 +32,14 @@ _HEARING = (
 
 RERANK = [PYTHON, "-c", "from pipeline.cli import main; main()"]
 
+#: The script that pip writes for a command; child processes run it as well, as no command.
+_CONSOLE = """\
+import sys
+from rerank_pipeline.__main__ import main
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
 Published = tuple[Path, subprocess.CompletedProcess[str]]
 
 
@@ -294,8 +302,7 @@ def own_folder(tmp_path: Path) -> Path:
     for name in ("pipeline", "jobs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} of the folder')")
-    console = "import sys; from rerank_pipeline.__main__ import main; sys.exit(main())"
-    (tmp_path / "rerank").write_text(f"#!{PYTHON}\n{console}\n")  # as pip writes it
+    (tmp_path / "rerank").write_text(f"#!{PYTHON}\n{_CONSOLE}")
     (tmp_path / "rerank").chmod(0o755)
     job = {
         "model": {"name": "lexical"},
