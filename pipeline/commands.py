@@ -30,12 +30,13 @@ import jobs.submit
 import jobs.verify
 import jobs.views
 import pipeline
+from pipeline.build_info import version_lines
 
 app = typer.Typer(
     name="rerank",
     help="Rerank candidate lists offline: Parquet in, ranked and scored Parquet out.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -66,7 +67,8 @@ app.add_typer(jobs.models.app, name="models")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"rerank-pipeline {pipeline.__version__}")
+        for line in version_lines(pipeline.__version__):
+            typer.echo(line)
         raise typer.Exit
 
 
@@ -74,7 +76,9 @@ def _show_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version", help="Print versions and build.", callback=_show_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     pass

