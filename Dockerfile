@@ -1,0 +1,72 @@
+# syntax=docker/dockerfile:1
+# Images for workers and drivers, on a cluster or alone:
+#
+#   docker build --target cpu  -t rerank-pipeline:0.1.0-cpu  .
+#   docker build --target cuda -t rerank-pipeline:0.1.0-cuda .
+#
+# Neither holds weights: they come from a store or a mounted folder. docs/install.md says what each
+# argument is for, how large the images are, and how to pin the base by its digest.
+ARG BASE=debian:bookworm-slim
+
+# What both the build and the result need. Debian's python3 is 3.11 there, and gets its security fixes.
+FROM ${BASE} AS python
+# rsync and openssh-client are for `ray up`, wget for KubeRay's probes.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        ca-certificates openssh-client procps python3 rsync wget \
+    && rm -rf /var/lib/apt/lists/*
+
+FROM python AS build
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/rerank/bin:$PATH
+WORKDIR /src
+RUN python3 -m venv /opt/rerank
+COPY constraints.txt ./
+COPY constraints/ constraints/
+
+FROM build AS build-cpu
+ARG CONSTRAINTS=constraints.txt
+ARG TORCH_ARGS="--index-url https://download.pytorch.org/whl/cpu"
+RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
+COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
+COPY conf/ conf/
+COPY jobs/ jobs/
+COPY pipeline/ pipeline/
+ARG EXTRAS=cluster,eval,report
+ARG BUILD=
+RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check
+
+FROM build AS build-cuda
+ARG CONSTRAINTS=constraints.txt
+ARG TORCH_ARGS=
+RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
+COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
+COPY conf/ conf/
+COPY jobs/ jobs/
+COPY pipeline/ pipeline/
+ARG EXTRAS=cluster,eval,report
+ARG BUILD=
+RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check
+
+# User, name and home as in Ray's own images, so that this one can stand in for them.
+FROM python AS runtime
+RUN groupadd --gid 1000 ray \
+    && useradd --uid 1000 --gid ray --create-home --shell /bin/bash ray \
+    # `ray up` and KubeRay start Ray in login shells, whose PATH is made anew.
+    && echo 'PATH=/opt/rerank/bin:$PATH' > /etc/profile.d/rerank.sh
+ENV HOME=/home/ray PATH=/opt/rerank/bin:$PATH LANG=C.UTF-8 PYTHONSAFEPATH=1 HF_HUB_OFFLINE=1 \
+    RAY_USAGE_STATS_ENABLED=0
+USER 1000:1000
+WORKDIR /home/ray
+# No entry point: Ray's launchers give a command of their own.
+CMD ["rerank", "--help"]
+
+FROM runtime AS cpu
+COPY --from=build-cpu /opt/rerank /opt/rerank
+
+FROM runtime AS cuda
+# torch brings the CUDA libraries; the host's container toolkit brings the driver's.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=build-cuda /opt/rerank /opt/rerank
