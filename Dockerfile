@@ -8,15 +8,18 @@
 # argument is for, how large the images are, and how to pin the base by its digest.
 ARG BASE=debian:bookworm-slim
 
-# What both the build and the result need. Debian's python3 is 3.11 there, and gets its security fixes.
+# What both the build and the result need: Debian's own python3 (3.11), which Debian keeps secure.
 FROM ${BASE} AS python
-# rsync and openssh-client are for `ray up`, wget for KubeRay's probes.
+# rsync and openssh-client are for `ray up`, wget for KubeRay's probes. Versions are those of Debian's
+# stable release, where they change for security alone.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         ca-certificates openssh-client procps python3 rsync wget \
     && rm -rf /var/lib/apt/lists/*
 
 FROM python AS build
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
@@ -27,19 +30,7 @@ COPY constraints.txt ./
 COPY constraints/ constraints/
 
 FROM build AS build-cpu
-ARG CONSTRAINTS=constraints.txt
-ARG TORCH_ARGS="--index-url https://download.pytorch.org/whl/cpu"
-RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
-COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
-COPY conf/ conf/
-COPY jobs/ jobs/
-COPY pipeline/ pipeline/
-ARG EXTRAS=cluster,eval,report
-ARG BUILD=
-RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check
-
-FROM build AS build-cuda
-ARG CONSTRAINTS=constraints.txt
+ARG CONSTRAINTS=constraints/cpu.txt
 ARG TORCH_ARGS=
 RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
@@ -50,11 +41,24 @@ ARG EXTRAS=cluster,eval,report
 ARG BUILD=
 RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check
 
-# User, name and home as in Ray's own images, so that this one can stand in for them.
+FROM build AS build-cuda
+ARG CONSTRAINTS=constraints/cuda13.txt
+ARG TORCH_ARGS=
+RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
+COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
+COPY conf/ conf/
+COPY jobs/ jobs/
+COPY pipeline/ pipeline/
+ARG EXTRAS=cluster,eval,report
+ARG BUILD=
+RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check
+
+# User, name and home as in Ray's own images, so that this one can stand in for them. `ray up` and
+# KubeRay start Ray in login shells, whose PATH is made anew from profile.d.
 FROM python AS runtime
+# hadolint ignore=SC2016
 RUN groupadd --gid 1000 ray \
     && useradd --uid 1000 --gid ray --create-home --shell /bin/bash ray \
-    # `ray up` and KubeRay start Ray in login shells, whose PATH is made anew.
     && echo 'PATH=/opt/rerank/bin:$PATH' > /etc/profile.d/rerank.sh
 ENV HOME=/home/ray PATH=/opt/rerank/bin:$PATH LANG=C.UTF-8 PYTHONSAFEPATH=1 HF_HUB_OFFLINE=1 \
     RAY_USAGE_STATS_ENABLED=0

@@ -25,7 +25,7 @@ PACKAGE: Final = "rerank-pipeline"
 
 #: The extras that users install; those of developers bring tools that nobody is given.
 EXTRAS: Final = frozenset(
-    {"cluster", "delta", "demo", "duckdb", "eval", "iceberg", "lance", "lancedb"}
+    {"aws", "cluster", "delta", "demo", "duckdb", "eval", "gcp", "iceberg", "lance", "lancedb"}
     | {"postgresql", "redis", "report", "train"}
 )
 
@@ -42,9 +42,9 @@ metadata states. `make dist` writes the same set, developers' tools included, as
 (`dist/sbom.cdx.json`, CycloneDX).
 
 CUDA builds of torch bring NVIDIA's libraries as well (`nvidia-*`, `cuda-*`). They are proprietary:
-the licence agreement of the CUDA toolkit allows to use them and, within its terms, to pass them on as
-part of an application; read it before you publish an image. They also bring Triton (MIT). Models have
-licences of their own: [models.md](models.md).
+the licence agreement of the CUDA toolkit allows to use them and, within its terms, to pass them on
+as part of an application; read it before you publish an image. They also bring Triton (MIT). Models
+have licences of their own: [models.md](models.md).
 
 | distribution | version | licence |
 |---|---|---|"""
