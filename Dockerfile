@@ -4,7 +4,7 @@
 #   docker build --target cpu  -t rerank-pipeline:0.1.0-cpu  .
 #   docker build --target cuda -t rerank-pipeline:0.1.0-cuda .
 #
-# Neither holds weights: they come from a store or a mounted folder. docs/install.md says what each
+# Neither holds weights: they come from a store or a mounted folder. docs/packaging.md says what each
 # argument is for, how large the images are, and how to pin the base by its digest.
 ARG BASE=debian:bookworm-slim
 

@@ -1,6 +1,6 @@
 """The Dockerfile by rule: what a container engine would say, and what must not get into an image.
 
-``.ci/image.py`` takes its steps in a clean Debian root; that takes minutes (docs/install.md).
+``.ci/image.py`` takes its steps in a clean Debian root; that takes minutes (docs/packaging.md).
 """
 
 from __future__ import annotations
