@@ -22,7 +22,7 @@ CONSTRAINTS := $(if $(WANTED),constraints/$(WANTED).txt,constraints.txt)
 PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: other-build help install demo quick test consumers lint types docs bench dist clean
+.PHONY: other-build help install demo examples quick test consumers lint types docs bench dist clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ install: $(STAMP) ## build .venv with everything pinned (BUILD=cpu, cuda12 or cu
 
 demo: $(STAMP) ## rerank a small collection end to end on this machine
 	$(BIN)/rerank demo $(ARGS)
+
+examples: $(STAMP) ## run the four jobs of examples/ on the demo's data
+	for name in rerank compare distill refresh; do \
+		PATH="$(CURDIR)/$(BIN):$$PATH" examples/$$name.sh || exit 1; done
 
 quick: $(STAMP) ## run the tests that need no Ray and no server, in two minutes
 	$(BIN)/pytest -q --quick -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa
+
+from pipeline import schema
 from pipeline.checkpoints import cards
 from pipeline.checkpoints.groups import GROUPS
 from pipeline.config import DistillConfig, JobConfig
@@ -95,6 +99,37 @@ def feeds_page() -> str:
     return "\n".join(parts) + "\n"
 
 
+def output_page() -> str:
+    """``docs/output.md``: what is written there by hand, then every column with its type."""
+    page = Path(__file__).parents[1] / "docs" / "output.md"
+    parts = [page.read_text(encoding="utf-8").split(_BELOW)[0] + _BELOW]
+    ranked = schema.ranked_schema(pa.string(), pa.string())
+    kept = {field.name: _type_of(field) for field in ranked}
+    kept |= {schema.QUERY_ID: "as in the input", schema.DOC_ID: "as in the input"}
+    added = {
+        schema.N_TOKENS: "int64",
+        schema.TRUNCATED: "bool",
+        schema.FUSED_SCORE: "double",
+        schema.FUSED_RANK: "int32",
+        schema.CALIBRATED_SCORE: "float",
+        schema.CONTENT_KEY: str(schema.CONTENT_KEY_TYPE),
+        schema.SCORED_AT: "date32[day]",
+    }
+    set_aside = {field.name: _type_of(field) for field in schema.QUARANTINE_SCHEMA}
+    parts += ["", "## Columns of `ranked/`", "", *_columns(kept | added)]
+    parts += ["", "## Columns of `quarantine/`", "", *_columns(set_aside)]
+    return "\n".join(parts) + "\n"
+
+
+def _columns(types: Mapping[str, str]) -> list[str]:
+    rows = [f"| `{name}` | {kind} | {schema.MEANINGS[name]} |" for name, kind in types.items()]
+    return ["| column | type | meaning |", "|---|---|---|", *rows]
+
+
+def _type_of(field: pa.Field) -> str:
+    return f"{field.type}{' or null' if field.nullable else ''}"
+
+
 def models_page() -> str:
     """``docs/models.md``: every model card, by groups."""
     parts = [_NOTE, "# Models", "", _ABOUT_CARDS]
@@ -120,6 +155,7 @@ PAGES = {
     "training_formats.md": training_formats_page,
     "models.md": models_page,
     "feeds.md": feeds_page,
+    "output.md": output_page,
 }
 
 

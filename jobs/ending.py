@@ -1,4 +1,4 @@
-"""How every command ends: with a sentence on standard error and a code of the README's table.
+"""How every command ends: with a sentence on standard error and a code of docs/commands.md.
 
 This module imports nothing that may be missing or broken, so that it can speak of what is.
 """

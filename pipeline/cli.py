@@ -8,7 +8,7 @@ from jobs.ending import run_process
 
 
 def main() -> NoReturn:
-    """Entry point of the console script; leaves with a code of the README's table."""
+    """Entry point of the console script; leaves with a code of docs/commands.md."""
 
     def run() -> None:
         from jobs.command import run_app

@@ -12,7 +12,7 @@ from pipeline.plain_text import redacted
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command; documented in the README, stable across versions."""
+    """Exit codes of every command; documented in docs/commands.md, stable across versions."""
 
     OK = 0
     CONFIGURATION = 2

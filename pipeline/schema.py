@@ -108,6 +108,27 @@ QUARANTINE_SCHEMA: Final = pa.schema(
     ]
 )
 
+#: What each column of a run's files holds, for the documentation.
+MEANINGS: Final[dict[str, str]] = {
+    UNIT: "the unit that the row is of",
+    QUERY_ID: "as in the input",
+    DOC_ID: "as in the input; in `quarantine/` null for a query without candidates",
+    RANK: "1 is best; every candidate has one",
+    SCORE: "the model's raw output, on the scale `score_scale` of the file's metadata; null with a "
+    "`reason`",
+    FIRST_STAGE_RANK: "of the input, or the candidate's place in its list",
+    FIRST_STAGE_SCORE: "of the input; null where it has none",
+    REASON: "why there is no score",
+    MESSAGE: "the same in a sentence; never holds text of a document",
+    N_TOKENS: "tokens that the network read for the candidate (`output.token_counts`)",
+    TRUNCATED: "whether its text was cut (`output.token_counts`)",
+    FUSED_SCORE: "of first stage and reranker together (`output.fusion`)",
+    FUSED_RANK: "by that score (`output.fusion`)",
+    CALIBRATED_SCORE: "the probability of relevance (`output.calibration`)",
+    CONTENT_KEY: "of what was scored, by which the next night finds it again (`rerank refresh`)",
+    SCORED_AT: "the day on which a model gave the score (`rerank refresh`)",
+}
+
 #: Version of everything above. It is part of every run's identity: output of two versions never
 #: mixes in one run folder.
 SCHEMA_VERSION: Final = 1

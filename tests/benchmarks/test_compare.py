@@ -80,7 +80,10 @@ def test_what_is_wrong_is_said_before_anything_is_measured(
 
 def documented() -> list[str]:
     """Every comparison that the README and docs/ name, in a shell block or in a sentence."""
-    pages = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
+    pages = (
+        ROOT / "README.md",
+        *(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "figures")),
+    )
     texts = [re.sub(r"\\\n\s*", "", page.read_text()) for page in pages]  # lines that go on
     return sorted(
         {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks.synthetic_passages import Passages, units
 
-TEXT = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
 
 
 def test_lists_repeat_their_documents() -> None:

@@ -14,7 +14,7 @@ from pipeline.tokenization.chunk_cache import ChunkCache
 from pipeline.tokenization.cut_rules import CutRules
 from pipeline.tokenization.tokens import TextTokenizer
 
-TEXT = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
 LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyz")
 
 

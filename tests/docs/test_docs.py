@@ -59,17 +59,23 @@ def test_generated_pages_are_current(name: str) -> None:
     assert current == docs.PAGES[name](), "run: python -m jobs.docs"
 
 
+def commands_of(shell: str) -> list[str]:
+    """Its lines that begin with ``rerank``."""
+    return [
+        line.strip().split("  #")[0].strip()
+        for line in shell.replace("\\\n", " ").splitlines()
+        if line.strip().startswith("rerank ")
+    ]
+
+
 def documented_commands() -> list[str]:
-    """Every ``rerank ...`` line in a shell block of the README and of docs/."""
+    """Every ``rerank ...`` line in a shell block of README and docs/, and of the examples."""
     found = []
     for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]:
         for block in re.findall(r"```(?:bash|console|sh)\n(.*?)```", path.read_text(), re.S):
-            joined = block.replace("\\\n", " ")
-            found += [
-                line.strip().split("  #")[0].strip()
-                for line in joined.splitlines()
-                if line.strip().startswith("rerank ")
-            ]
+            found += commands_of(block)
+    for path in sorted(ROOT.glob("examples/*.sh")):
+        found += commands_of(path.read_text())
     return sorted(set(found))
 
 
@@ -142,8 +148,8 @@ def test_modules_that_are_run_by_name_have_help(module: str) -> None:
     assert "Usage:" in done.stdout
 
 
-def test_the_readme_maps_every_folder() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_map_shows_every_folder() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rooms = [path.parent.name for path in sorted(ROOT.glob("pipeline/*/__init__.py"))]
     missing = [room for room in rooms if f"{room}/" not in text]
     assert not missing

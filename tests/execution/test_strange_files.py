@@ -36,7 +36,7 @@ from tests.makers import write
 
 pytestmark = pytest.mark.usefixtures("believed_store")
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "output.md"
 
 SECRET = b"of somebody else"
 
@@ -457,9 +457,9 @@ def read(path: str) -> bytes:
 
 
 def test_readers_take_the_files_of_the_manifest(job: Job) -> None:
-    """As the README says, word for word."""
+    """As docs/output.md says, word for word."""
     shutil.copy(job.closing()[0], job.folder / "ranked" / "stray.parquet")
-    [recipe] = re.findall(r"```python\n(import json\n.*?)```", README.read_text(), re.DOTALL)
+    [recipe] = re.findall(r"```python\n(import json\n.*?)```", PAGE.read_text(), re.DOTALL)
     names: dict[str, object] = {"run": str(job.folder)}
     exec(recipe, names)
     assert isinstance(names["ranked"], ds.Dataset)

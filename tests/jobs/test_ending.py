@@ -1,4 +1,4 @@
-"""Every end of a command is a sentence on standard error and a code of the README's table."""
+"""Every end of a command is a sentence on standard error and a code of docs/commands.md."""
 
 from __future__ import annotations
 

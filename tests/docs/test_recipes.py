@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_reranker_of_the_recipe_runs_from_a_folder_of_its_own(tmp_path: Path) -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n# lengths\.py\n(.*?)```", text, re.S)
     (tmp_path / "my_rerankers").mkdir()
     (tmp_path / "my_rerankers" / "lengths.py").write_text(code, encoding="utf-8")
@@ -43,7 +43,7 @@ def test_the_reranker_of_the_recipe_runs_from_a_folder_of_its_own(tmp_path: Path
 
 
 def test_the_sink_of_the_recipe_is_one_file_and_nothing_else(tmp_path: Path) -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     [name, code] = re.findall(
         r"This whole file is a sink.*?```python\n# (\w+)\.py\n(.*?)```", text, re.S
     )[0]
