@@ -32,9 +32,10 @@ install: $(STAMP) ## build .venv with everything pinned (BUILD=cpu, cuda12 or cu
 demo: $(STAMP) ## rerank a small collection end to end on this machine
 	$(BIN)/rerank demo $(ARGS)
 
-examples: $(STAMP) ## run the four jobs of examples/ on the demo's data
+examples: $(STAMP) ## run the jobs of examples/ and the commands of docs/
 	for name in rerank compare distill refresh; do \
 		PATH="$(CURDIR)/$(BIN):$$PATH" examples/$$name.sh || exit 1; done
+	$(BIN)/pytest -q -m pages tests/docs
 
 quick: $(STAMP) ## run the tests that need no Ray and no server, in two minutes
 	$(BIN)/pytest -q --quick -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
