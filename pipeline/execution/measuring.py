@@ -12,7 +12,8 @@ from pipeline.execution.live.rates import LONG_S, Rates
 from pipeline.execution.live.replicas import Replicas, Totals
 from pipeline.execution.live.snapshot import Snapshot
 
-#: Prices replicas: seconds by device name -> low and high, or None where no price is known.
+#: Prices replicas: their seconds by the name of the device (``cpu``, ``NVIDIA H200``; empty for
+#: those that have not loaded the model yet) -> low and high, or None where no price is known.
 CostOf = Callable[[Mapping[str, float]], tuple[float, float] | None]
 
 #: Hours of devices of the whole run, of the same seconds.
@@ -62,7 +63,7 @@ class Measuring:
         scored = max(total.documents, progress.scored_now - progress.quarantined_now)
         tokens = max(total.tokens, progress.tokens)
         through = progress.documents - progress.resumed_documents + begun
-        if not through:
+        if not (through or tokens):
             self._rates.forget()  # rates are of the work, not of the wait for it
         self._rates.note(
             {

@@ -20,6 +20,7 @@ from pipeline.config import JobConfig, ReplicasConfig, load_config
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.execution.calibrated_scores import FoundCalibration, found_calibration
+from pipeline.execution.live.slow import told_while_slow
 from pipeline.execution.replicas.choice import PlacementChoice, chosen
 from pipeline.execution.replicas.choice import settled as settled_replicas
 from pipeline.execution.replicas.memory import replica_bytes
@@ -156,24 +157,27 @@ def prepare(
     with ExitStack() as ending:
         nodes = nodes_for(config, staying or ending, starting=staying is not None)
         config = settled_replicas(config, nodes)
-        model = model_identity(config, reranker)
+        with told_while_slow("the files of the model: they are found, fetched if needed, hashed"):
+            model = model_identity(config, reranker)
         calibration = found_calibration(config, model)
-        source, staged = opened(config, staying or ending, copy_id=copy_id, stage=stage)
+        with told_while_slow("the input to be opened, and a copy of it to be made if it needs one"):
+            source, staged = opened(config, staying or ending, copy_id=copy_id, stage=stage)
     table = None if reuse is None else found_table(reuse, source, model, reranker)
-    if size is None:
-        size = left_over(unit_size(config, source, reranker), table)
-    plan = plan_units(
-        source,
-        documents=size.documents,
-        first=size.first,
-        fingerprint=fingerprint(
-            config,
-            model,
-            reuse=None if table is None else table.table_id,
-            calibration=None if calibration is None else calibration.digest,
-        ),
-        limit=config.limit,
-    )
+    with told_while_slow("the plan: the input's footers, and a sample of its texts"):
+        if size is None:
+            size = left_over(unit_size(config, source, reranker), table)
+        plan = plan_units(
+            source,
+            documents=size.documents,
+            first=size.first,
+            fingerprint=fingerprint(
+                config,
+                model,
+                reuse=None if table is None else table.table_id,
+                calibration=None if calibration is None else calibration.digest,
+            ),
+            limit=config.limit,
+        )
     folder = RunFolder(join(absolute(config.output.path), plan.run_id))
     each = replica_bytes(reranker, model.dtype)
     placement = chosen(config, nodes, size, plan.units, planned=plan.documents, each=each)

@@ -41,6 +41,9 @@ from pipeline.staging.work import Record, Work, joined_tables, read_lookup
 
 logger = logging.getLogger("pipeline")
 
+#: Seconds between lines of the log about a copy that is being made.
+_SAID_S: Final = 10.0
+
 #: Raised when a copy of the same sources and settings gets other bytes.
 VERSION: Final = 1
 
@@ -136,6 +139,7 @@ def make(staging: Staging, place: Callable[[], Place]) -> dict[str, Any]:
         RunFailedError: not every part came.
     """
     begun = time.monotonic()
+    logger.info("staged copy: made before anything is scored, at %s", staging.folder.path)
     small = staging.look is not None and staging.look.kind == "in_memory"
     plan, records, made = _in_memory(staging) if small else _elsewhere(staging, place())
     rows = sum(record["rows"] + record["left_out"] for record in records.values())
@@ -196,8 +200,12 @@ def _elsewhere(staging: Staging, place: Place) -> tuple[dict[str, Any], dict[int
     todo = [number for number in range(plan["parts"]) if number not in records]
     if todo:
         logger.info("staged copy: %d of %d parts to make", len(todo), plan["parts"])
+        said = time.monotonic()
         for record in place.records(work, todo):
             records[record["number"]] = record
+            if time.monotonic() - said >= _SAID_S:
+                said = time.monotonic()
+                logger.info("staged copy: %d of %d parts", len(records), plan["parts"])
     return plan, records, len(todo)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -55,9 +55,6 @@ class Dashboard:
 
 def drawn(now: Snapshot) -> RenderableType:
     """A snapshot as a table of as many columns as the terminal has, with a bar of documents."""
-    table = Table.grid(padding=0)
-    table.add_column(width=_HEADINGS, no_wrap=True)
-    table.add_column(overflow="fold", ratio=1)
     through = min(now.documents + now.documents_in_flight, now.documents_planned)
     share = through / now.documents_planned if now.documents_planned else 0.0
     bar = Table.grid(padding=(0, 1), expand=True)
@@ -66,8 +63,15 @@ def drawn(now: Snapshot) -> RenderableType:
     bar.add_row(
         ProgressBar(total=max(now.documents_planned, 1), completed=through), f"{_floored(share)}%"
     )
-    table.add_row("progress", bar)
-    for heading, text in rows(now):
+    return listed([("progress", bar), *rows(now)])
+
+
+def listed(items: Iterable[tuple[str, RenderableType]]) -> RenderableType:
+    """Headings and what stands beside them, as wide as the terminal; long texts go on below."""
+    table = Table.grid(padding=0, expand=True)
+    table.add_column(width=_HEADINGS, no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for heading, text in items:
         table.add_row(heading, text)
     return table
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from pipeline.errors import TerminatedError
 from pipeline.execution.live.snapshot import LEASE, Snapshot
 
 logger = logging.getLogger("pipeline")
@@ -53,22 +54,37 @@ class Monitor:
         self.look()
 
     def look(self) -> Snapshot:
-        """Take a snapshot now, and hand it to the observers."""
+        """Take a snapshot now, and hand it to the observers.
+
+        Raises:
+            TerminatedError: SIGTERM came long ago, and this is the main thread.
+        """
         with self._taking:
-            self.latest = self._measure(self._phase)
+            try:
+                self.latest = self._measure(self._phase)
+            except TerminatedError:
+                raise
+            except Exception:  # a defect, which must not hide itself or stop the run
+                logger.exception("no snapshot of this run could be taken")
+                return self.latest
             for observer in tuple(self._observers):
-                try:
-                    observer(self.latest)
-                except Exception as error:
-                    self._observers.remove(observer)
-                    name = getattr(observer, "__qualname__", type(observer).__name__)
-                    logger.warning(
-                        "%s is told of this run's progress no more: %s: %s",
-                        name,
-                        type(error).__name__,
-                        error,
-                    )
+                self._tell(observer)
             return self.latest
+
+    def _tell(self, observer: Observer) -> None:
+        try:
+            observer(self.latest)
+        except TerminatedError:  # not the observer's: a signal handler's
+            raise
+        except Exception as error:
+            self._observers.remove(observer)
+            name = getattr(observer, "__qualname__", type(observer).__name__)
+            logger.warning(
+                "%s is told of this run's progress no more: %s: %s",
+                name,
+                type(error).__name__,
+                error,
+            )
 
     def shown(self) -> dict[str, Any]:
         """The last snapshot as the lease carries it, for ``rerank status``."""
@@ -88,8 +104,4 @@ class Monitor:
 
     def _run(self) -> None:
         while not self._ended.wait(INTERVAL_S):
-            try:
-                self.look()
-            except Exception:  # a defect, which must not hide itself or stop the run
-                logger.exception("the run's progress is shown no more")
-                return
+            self.look()

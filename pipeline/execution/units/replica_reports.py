@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -129,7 +129,8 @@ class ReplicaReporter:
         try:
             yield unit.batches
         except BaseException:
-            self._ended_with(name, unit, 0)
+            with suppress(Exception):  # a device that has failed cannot be asked how far it was
+                self._ended_with(name, unit, 0)
             raise
         self._ended_with(name, unit, documents)
 
@@ -166,10 +167,11 @@ class ReplicaReporter:
     def _ended_with(self, name: str, unit: _Unit, documents: int) -> None:
         with self._lock:
             del self._at_work[name]
+            if self._send is not None:
+                self._last[name] = documents
             self._documents += documents or unit.scored
             self._tokens += unit.batches.tokens
             self._busy_s += unit.batches.busy_s
-            self._last[name] = documents
 
     def _run(self) -> None:
         while not self._ended.wait(INTERVAL_S):

@@ -17,7 +17,8 @@ RUN_ID, FINGERPRINT = "0123456789abcdef", "f" * 16
 
 SNAPSHOT = Snapshot(
     time=round(time.time(), 3), units=UNITS, units_done=7_000, units_in_flight=3,
-    documents_planned=10**6, documents=700_000, documents_per_s=512.0, quarantined={"empty_text": 9}, device_busy=0.5,
+    documents_planned=10**6, documents=700_000, documents_per_s=512.0,
+    quarantined={"empty_text": 9}, device_busy=0.5,
     replicas={"wanted": 8, "up": 8}, waiting_for="units", left_s=600.0,
 )  # fmt: skip
 
