@@ -54,7 +54,7 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
     snapshot = {} if holder is None else holder.progress
     counted = (
         _by_driver(snapshot)
-        if len(plan.units) > _MANY and not finished and snapshot.get("units_done")
+        if len(plan.units) > _MANY and not finished and _has_counts(snapshot)
         else _by_files(folder, plan, formats_of(described), finished)
     )
     at_work = holder is not None and holder.state != RELEASED and not finished
@@ -73,6 +73,11 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         "lease": None if holder is None else _lease(holder),
         "report": folder.report(),
     }
+
+
+def _has_counts(snapshot: dict[str, Any]) -> bool:
+    """Whether a driver has counted units: one that has just begun, or of an older version, not."""
+    return bool(snapshot.get("units_done")) and "documents_in_flight" in snapshot
 
 
 def _by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:

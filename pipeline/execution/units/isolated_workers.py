@@ -115,7 +115,7 @@ class IsolatedProcess:
                 self._last = answer
                 self._take(answer)
             return answer
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # gone, perhaps in the middle of a message
             self.stderr_tail = stderr_tail(str(self._stderr), socket.gethostname())
             self._end_child()
             return None
