@@ -151,7 +151,12 @@ def test_what_is_resolved_belongs_to_the_identity(
     def identity(folder: Path, **settings: Any) -> tuple[Any, str]:
         model = ModelConfig(family="bi_encoder", weights=str(folder), settings=settings)
         job = JobConfig.model_validate(
-            {"model": model, "input": {"path": "in"}, "output": {"path": "out"}}
+            {
+                "model": model,
+                "input": {"path": "in"},
+                "output": {"path": "out"},
+                "replicas": {"num_gpus": 0},
+            }
         )
         described = model_identity(job, build_reranker(model))
         return described, fingerprint(job, described)

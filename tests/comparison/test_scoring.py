@@ -31,7 +31,12 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> CandidateLists:
 
 def loaded(folder: Path, *names: str) -> list[LoadedModel]:
     base = JobConfig.model_validate(
-        {"model": {"name": "lexical"}, "input": {"path": "in"}, "output": {"path": str(folder)}}
+        {
+            "model": {"name": "lexical"},
+            "input": {"path": "in"},
+            "output": {"path": str(folder)},
+            "replicas": {"num_gpus": 0},
+        }
     )
     return [CheckedModel.of(NamedModel.of(name), base, frozenset()).loaded() for name in names]
 

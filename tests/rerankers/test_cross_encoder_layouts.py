@@ -250,7 +250,12 @@ def test_a_prompt_is_the_query_s_only_and_belongs_to_the_identity(
     def identity(**settings: Any) -> tuple[Any, str]:
         model = ModelConfig(family="cross_encoder", weights=str(saved("prompt")), settings=settings)
         job = JobConfig.model_validate(
-            {"model": model, "input": {"path": "in"}, "output": {"path": "out"}}
+            {
+                "model": model,
+                "input": {"path": "in"},
+                "output": {"path": "out"},
+                "replicas": {"num_gpus": 0},
+            }
         )
         described = model_identity(job, build_reranker(model))
         return described.settings["prompt"], fingerprint(job, described)

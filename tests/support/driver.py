@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -98,3 +100,11 @@ class Driver:
             raise NVMLError("Not Found")
         name, uuid = f"{card.name} MIG {number}", card.uuid.replace("GPU", f"MIG-{number}")
         return Card(name=name, memory=card.instances[number], uuid=uuid, capability=None)
+
+
+def torch_of(cuda: str | None, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Make the installed torch one that was built for a version of CUDA, as its files say."""
+    spec = find_spec("torch")
+    assert spec is not None
+    (folder / "version.py").write_text(f"cuda = {cuda!r}\n", encoding="utf-8")
+    monkeypatch.setattr(spec, "origin", str(folder / "__init__.py"))

@@ -18,7 +18,12 @@ M0 = {"family": "jina_m0", "weights": str(GOLDENS / "jina-reranker-m0")}
 
 def of(model: dict[str, Any], **images: Any) -> str:
     job = JobConfig.model_validate(
-        {"model": model, "input": {"path": "in", "images": images}, "output": {"path": "out"}}
+        {
+            "model": model,
+            "input": {"path": "in", "images": images},
+            "output": {"path": "out"},
+            "replicas": {"num_gpus": 0},
+        }
     )
     return fingerprint(job, model_identity(job, build_reranker(job.model)))
 
@@ -48,7 +53,12 @@ def test_runs_without_a_reuse_table_are_named_as_before_there_were_any() -> None
     """So that a run that an earlier version began is gone on with."""
     assert of({"family": "lexical"}) == "2e8a0f4c5320dfca03efe5f2defcabfe"
     job = JobConfig.model_validate(
-        {"model": {"family": "lexical"}, "input": {"path": "in"}, "output": {"path": "out"}}
+        {
+            "model": {"family": "lexical"},
+            "input": {"path": "in"},
+            "output": {"path": "out"},
+            "replicas": {"num_gpus": 0},
+        }
     )
     model = model_identity(job, build_reranker(job.model))
     named = [fingerprint(job, model, reuse=table) for table in (None, "0" * 16, "1" * 16)]
@@ -58,7 +68,13 @@ def test_runs_without_a_reuse_table_are_named_as_before_there_were_any() -> None
 
 def scores(model: dict[str, Any], **sections: Any) -> str:
     job = JobConfig.model_validate(
-        {"model": model, "input": {"path": "in"}, "output": {"path": "out"}} | sections
+        {
+            "model": model,
+            "input": {"path": "in"},
+            "output": {"path": "out"},
+            "replicas": {"num_gpus": 0},
+        }
+        | sections
     )
     return score_fingerprint(model_identity(job, build_reranker(job.model)))
 
