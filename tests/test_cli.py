@@ -17,6 +17,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.machine import cpus
 from tests.makers import long_table, write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,11 +52,13 @@ def test_run_then_status_then_run_again(tmp_path: Path) -> None:
     first = rerank("run", "-c", file)
     assert first.returncode == 0, first.stderr
     assert "30 queries" in first.stdout
+    assert f"replicas   {cpus()} on CPU, 1 thread" in first.stdout, "nothing is set"
     assert "ray" not in first.stderr.lower(), first.stderr
     state = rerank("status", tmp_path / "out", "--json")
     found = json.loads(state.stdout)
     assert found["finished"]
     assert found["units"] == found["units_committed"] > 1
+    assert found["report"]["placement"].startswith(f"{cpus()} on CPU, 1 thread")
     assert rerank("status", tmp_path / "out").stdout.count("\n") >= 6
     again = rerank("run", "-c", file)
     assert again.returncode == 0

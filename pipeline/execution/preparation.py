@@ -42,6 +42,7 @@ from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.staged_input import OtherCopyError, StagedInput, opened
 from pipeline.execution.unit_size import UnitSize, unit_size
 from pipeline.outputs import finding
+from pipeline.rerankers.base import WeightedReranker
 from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.store import absolute, join
 
@@ -91,7 +92,7 @@ class Prepared:
         """Where these units are worked on, and by how many replicas."""
         return chosen(
             self.config.model_copy(update={"replicas": self.asked}), self.nodes, self.size, todo,
-            planned=self.plan.documents, each=self.replica_bytes,
+            planned=self.plan.documents, each=self.replica_bytes, network=bool(self.model.digest),
         )  # fmt: skip
 
     def description(self) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def prepare(
     reranker = build_reranker(config.model, images=config.input.images, allow_code=allow_code)
     with ExitStack() as ending:
         nodes = nodes_for(config, staying or ending, starting=staying is not None)
-        config = settled_replicas(config, nodes)
+        config = settled_replicas(config, nodes, network=isinstance(reranker, WeightedReranker))
         with told_while_slow("the files of the model: they are found, fetched if needed, hashed"):
             model = model_identity(config, reranker)
         calibration = found_calibration(config, model)
@@ -180,7 +181,10 @@ def prepare(
         )
     folder = RunFolder(join(absolute(config.output.path), plan.run_id))
     each = replica_bytes(reranker, model.dtype)
-    placement = chosen(config, nodes, size, plan.units, planned=plan.documents, each=each)
+    placement = chosen(
+        config, nodes, size, plan.units, planned=plan.documents, each=each,
+        network=bool(model.digest),
+    )  # fmt: skip
     return Prepared(
         config=config.model_copy(update={"replicas": placement.replicas}),
         asked=config.replicas,

@@ -70,7 +70,11 @@ def unit_facts(
         reranker = build_reranker(model)
     except RerankError as error:
         return facts | nothing | {"reason": f"the model cannot be built here: {error}"}
-    config = settled_replicas(config.model_copy(update={"model": model}), this_machine())
+    config = settled_replicas(
+        config.model_copy(update={"model": model}),
+        this_machine(),
+        network=isinstance(reranker, WeightedReranker),
+    )
     few = _few(lists)
     try:
         if source is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import shutil
 import subprocess
@@ -20,9 +21,15 @@ from pipeline.cluster.cleanup_process import VARIABLE
 from pipeline.cluster.ray_session import STARTS, ray_session
 from pipeline.config import RayConfig, ReplicasConfig
 from pipeline.errors import RunFailedError
+from pipeline.machine import cpus
 
 #: What Ray 2.60 raises; starting it so slowly in earnest takes half a minute each time.
 LATE = "The current node timed out during startup. This could happen because ..."
+
+
+def tasks() -> float:
+    """CPUs of tasks beside replicas that take all CPUs."""
+    return max(2, math.ceil(cpus() / 8)) * RayConfig().read_cpus
 
 
 class Job:
@@ -88,6 +95,26 @@ def test_a_slow_start_is_made_again_once_its_processes_are_gone(
         assert not starts.folders[0].joinpath("r").exists()
     assert starts.beside == [False, False]
     assert all(process.wait(20) for process in starts.left)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "slots"),
+    [
+        ({}, cpus() + tasks()),
+        ({"min": 1, "num_cpus": 0.5}, max(cpus(), math.ceil(0.5 + tasks()))),
+        ({"min": 3, "num_cpus": 2 * cpus()}, 6 * cpus() + tasks()),
+        ({"max": 2}, cpus() + tasks()),
+    ],
+    ids=str,
+)
+def test_slots_are_for_every_replica_and_tasks_beside(
+    replicas: dict[str, Any], slots: float
+) -> None:
+    class Asked(Job):
+        pass
+
+    Asked.replicas = ReplicasConfig.model_validate(replicas)
+    assert ray_start.logical_cpus(Asked()) == math.ceil(slots)
 
 
 def test_a_start_that_is_always_late_is_given_up(failing: Callable[..., Starts]) -> None:

@@ -369,7 +369,7 @@ def test_on_ray_it_is_the_same_run(tmp_path: Path) -> None:
     model = {"name": "lexical"}
     first = first_night(tmp_path, model)
     known = odd([row for name, row in by_document(first).items() if name[0] != "q1"])
-    sections: dict[str, Any] = {"replicas": {"num_cpus": 0.5}}
+    sections: dict[str, Any] = {"replicas": {"min": 1, "num_cpus": 0.5}}
     folders = {}
     for mode in ("cluster", "in_process"):
         output = {"path": str(tmp_path / mode)}

@@ -67,16 +67,21 @@ class PlacementChoice:
             raise ConfigurationError(self.missing)
 
 
-def settled(config: JobConfig, nodes: Nodes) -> JobConfig:
+def settled(config: JobConfig, nodes: Nodes, *, network: bool = True) -> JobConfig:
     """The job with numbers for what a run's files depend on: ``replicas.num_gpus``.
 
     And for ``replicas.num_cpus`` where bits must repeat: threads split sums, so these must be as
     many everywhere.
+
+    Args:
+        config: the job.
+        nodes: what there is.
+        network: whether its family has weights; others compute on CPU unless asked.
     """
     replicas, update = config.replicas, dict[str, float]()
     if replicas.num_gpus == "auto":
         found = nodes.labelled(replicas.labels)
-        update["num_gpus"] = 1.0 if found.gpus or found.most_gpus else 0.0
+        update["num_gpus"] = 1.0 if network and (found.gpus or found.most_gpus) else 0.0
     if replicas.num_cpus == "auto" and config.engine.deterministic:
         update["num_cpus"] = 1.0
     return config.model_copy(update={"replicas": replicas.model_copy(update=update)})
@@ -90,6 +95,7 @@ def chosen(
     *,
     planned: int,
     each: int | None,
+    network: bool = True,
 ) -> PlacementChoice:
     """Numbers for what a job leaves open.
 
@@ -100,6 +106,7 @@ def chosen(
         todo: units that are left.
         planned: documents of all units.
         each: bytes that a replica on CPU takes; None: not known.
+        network: whether its family has weights.
     """
     asked, place = config.replicas, place_of(config, size, todo, planned)
     found, units = nodes.labelled(asked.labels), max(1, len(todo))
@@ -107,7 +114,7 @@ def chosen(
         counts = on_gpus(asked, found, place, units)
         device = f"GPU ({found.gpu})" if found.gpu else "GPU"
     else:
-        counts, device = on_cpus(config, found, place, units, each), "CPU"
+        counts, device = on_cpus(config, found, place, units, each, network), "CPU"
     return PlacementChoice(
         place=place,
         replicas=counts.numbers(asked),

@@ -29,7 +29,9 @@ from pipeline.execution.replicas.memory import fitting
 _TASKS_SHARE: Final = 8
 
 
-def on_cpus(config: JobConfig, nodes: Nodes, place: Place, units: int, each: int | None) -> Counts:
+def on_cpus(
+    config: JobConfig, nodes: Nodes, place: Place, units: int, each: int | None, network: bool
+) -> Counts:
     """The pool of a run whose replicas have no GPU.
 
     Args:
@@ -38,9 +40,11 @@ def on_cpus(config: JobConfig, nodes: Nodes, place: Place, units: int, each: int
         place: where units are worked on.
         units: that are left.
         each: bytes that a replica takes; None: not known.
+        network: whether the family has weights.
     """
     asked, cores = config.replicas, _for_replicas(config, nodes)
-    why, warnings = _why_no_gpu(asked, nodes)
+    no_network: tuple[str, tuple[str, ...]] = ("this family has no network", ())
+    why, warnings = _why_no_gpu(asked, nodes) if network else no_network
     threads = None if asked.num_cpus == "auto" else asked.num_cpus
     if place == "in_process":
         least, most, bound = 1, 1, IN_PROCESS

@@ -224,6 +224,17 @@ def test_a_machine_is_never_given_more_than_it_has(
         assert pool.most == 1 or pool.most * pool.cpus <= cpus
 
 
+def test_a_family_without_a_network_leaves_gpus_alone() -> None:
+    nodes = machine(8, 2)
+    size = UnitSize(documents=10, first=10, reason="", seconds=None)
+    job = settled(config(), nodes, network=False)
+    todo = [Unit(name=f"{n:024x}", start=n, stop=n + 1, documents=10) for n in range(20)]
+    found = chosen(job, nodes, size, todo, planned=200, each=GIB, network=False)
+    assert numbers(found) == (8, 8, 0, 1)
+    assert "this family has no network" in str(found)
+    assert not found.warnings
+
+
 def test_settled_numbers_are_what_files_depend_on() -> None:
     two = machine(8, 2)
     assert settled(config(), two).replicas.num_gpus == 1
