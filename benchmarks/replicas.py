@@ -130,10 +130,10 @@ def main(
                 before = best.get(way)
                 if before is None or found.documents_per_s > before.documents_per_s:
                     best[way] = found
-    for way in best.values():
+    for one in best.values():
         typer.echo(
-            f"{way.place:<8} {way.replicas} x {way.threads} threads  {way.documents_per_s:,.1f} "
-            f"documents/s, {way.seconds:,.1f} s in all, CPUs busy {way.busy:.0%}"
+            f"{one.place:<8} {one.replicas} x {one.threads} threads  {one.documents_per_s:,.1f} "
+            f"documents/s, {one.seconds:,.1f} s in all, CPUs busy {one.busy:.0%}"
         )
     if write:
         options = f"--documents {documents} --rounds {rounds} --model {model}"
@@ -141,7 +141,7 @@ def main(
             "command": f"python -m benchmarks.replicas {options} --write",
             "device": "CPU",
             "machine": machine(),
-            "ways": [asdict(way) for way in best.values()],
+            "ways": [asdict(one) for one in best.values()],
         }
         _RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
