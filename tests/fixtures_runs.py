@@ -63,7 +63,7 @@ def _rerank(
         "model": {"name": "lexical"},
         "input": {"path": paths, **sections.pop("input", {})},
         "output": {"path": str(folder / output), **sections.pop("write", {})},
-        "replicas": {"min": 1, "num_cpus": 0.5},
+        "replicas": {"min": 1, "num_gpus": 0, "num_cpus": 0.5},
         "ray": ray,
     }
     job = JobConfig.model_validate(config | sections)

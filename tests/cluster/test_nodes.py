@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.cluster.nodes import Node, Nodes, matches, most_gpus_of, this_machine
+from pipeline.cluster.nodes import Node, Nodes, joined_cluster, matches, most_gpus_of, this_machine
 from pipeline.machine import cpus, memory_bytes
 from tests.support.driver import Card, Driver, torch_of
 
@@ -69,6 +69,13 @@ def test_labels_are_matched_as_ray_matches_them(selector: dict[str, str], fits: 
     nodes = Nodes(nodes=(Node(cpus=1, labels=labels),), cluster=True, most_gpus=8)
     assert nodes.labelled(selector).cpus == int(fits)
     assert nodes.labelled(selector).most_gpus == (None if selector else 8)
+
+
+def test_nodes_of_the_cluster_that_was_joined(ray_cluster: None) -> None:
+    found = joined_cluster()
+    assert (found.cpus, found.gpus, found.cluster, len(found.nodes)) == (4, 1, True, 1)
+    assert found.nodes[0].memory_bytes
+    assert found.labelled({"no.such/label": "x"}).nodes == ()
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_the_word_reaches_workers_and_isolated_children(tmp_path: Path, module: 
             "input": {"path": str(write(folder / "in.parquet", rows))},
             "output": {"path": str(folder / "out")},
             "ray": {"mode": mode},
-            "replicas": {"min": 1, "num_cpus": 0.5},
+            "replicas": {"min": 1, "num_gpus": 0, "num_cpus": 0.5},
         }
         (tmp_path / "job.yaml").write_text(json.dumps(job))
         done = subprocess.run(

@@ -47,7 +47,7 @@ def test_the_same_bits_from_one_replica_three_and_a_restart(
 ) -> None:
     source = write(tmp_path / "lists.parquet", lists(24))
     common = {"model": model(golden, family), "engine": ENGINE, "units": {"documents": 36}}
-    replicas = {"num_cpus": 0.5}
+    replicas = {"min": 1, "num_gpus": 0, "num_cpus": 0.5}
     one = rerank_in_process(source, output="one", **common, replicas=replicas)
     expected = unit_files(one.folder)
     assert len(expected) == 8
@@ -73,6 +73,7 @@ def test_what_batches_are_made_of_makes_another_run_only_where_bits_must_repeat(
             "input": {"path": str(source)},
             "output": {"path": str(tmp_path / "out")},
             "engine": engine,
+            "replicas": {"num_gpus": 0},
         }
         return prepare(JobConfig.model_validate(config)).plan.run_id
 

@@ -103,7 +103,7 @@ def test_one_replica_in_process_and_three_on_ray_write_the_same_rows(
     path = write(tmp_path / "in.parquet", long_table(queries=40), row_group_size=10)
     units = {"documents": 15}
     one = ranked(rerank_in_process(path, output="one", model=model, units=units))
-    replicas = {"min": 3, "num_cpus": 0.5}
+    replicas = {"min": 3, "num_gpus": 0, "num_cpus": 0.5}
     three = ranked(rerank(path, output="three", model=model, units=units, replicas=replicas))
     assert one.drop_columns("score").equals(three.drop_columns("score"))
     np.testing.assert_allclose(one["score"], three["score"], atol=1e-5)

@@ -170,6 +170,7 @@ def job(goldens: Path, path: Path, out: Path, **sections: Any) -> JobConfig:
             "input": {"path": str(path)},
             "output": {"path": str(out)},
             "engine": {"dtype": "float32"},
+            "replicas": {"num_gpus": 0},
         }
         | sections
     )

@@ -72,7 +72,7 @@ def job_file(folder: Path, *, pace: float = 0.0) -> Path:
         "input": {"path": str(source)},
         "output": {"path": str(folder / "out")},
         "units": {"documents": 10},
-        "replicas": {"min": 1, "num_cpus": 0.5},
+        "replicas": {"min": 1, "num_gpus": 0, "num_cpus": 0.5},
         "ray": {"read_cpus": 0.25},
     }
     path = folder / "job.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from tests.support.driver import Card, Driver, torch_of
 
 @pytest.fixture(autouse=True)
 def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And a torch that can use them."""
+    """And a torch that can use them, and no Ray that other tests have started."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
     Driver([Card(uuid="GPU-1"), Card(uuid="GPU-2")]).install(monkeypatch)
     torch_of("13.0", monkeypatch, tmp_path)
 
