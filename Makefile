@@ -38,7 +38,8 @@ examples: $(STAMP) ## run the jobs of examples/ and the commands of docs/
 	$(BIN)/pytest -q -m pages tests/docs
 
 quick: $(STAMP) ## run the tests that need no Ray and no server, in two minutes
-	$(BIN)/pytest -q --quick -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest -q --quick -n 2 --dist loadfile --no-loadscope-reorder --durations 5 \
+		--durations-min 3 $(ARGS)
 
 test: $(STAMP) ## run the tests (ARGS="..." goes to pytest)
 	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -122,10 +122,10 @@ def holds_credentials(text: str) -> bool:
         return True
     if "://" not in text:
         return False
-    found = _USER.search(re.sub(r"\s", "_", text))
-    if found is not None and _is_secret_user(found):
+    if any(map(_is_secret_user, _USER.finditer(re.sub(r"\s", "_", text)))):
         return True
-    names = (pair.partition("=") for pair in re.split("[?&;#]", text)[1:])
+    _, *parameters = re.split("[?#]", text, maxsplit=1)
+    names = (pair.partition("=") for query in parameters for pair in re.split("[?&;#]", query))
     return any(value and _SECRET_NAME.fullmatch(unquote(name)) for name, _, value in names)
 
 
@@ -136,7 +136,8 @@ def _secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
         if _is_secret_variable(name):
             yield value
         elif "://" in value and (found := _USER.search(value)) and _is_secret_user(found):
-            yield found["user"][:-1].rpartition(":")[2]
+            user, _, password = found["user"][:-1].partition(":")
+            yield password or user
 
 
 def _without_user(found: re.Match[str]) -> str:

@@ -75,6 +75,11 @@ def test_credentials_are_found_and_taken_out(uri: str) -> None:
     assert "hunter22" not in str(NotFoundError(f"{uri}: not there"))
 
 
+def test_every_uri_of_a_text_counts_and_keys_of_objects_are_no_parameters() -> None:
+    assert holds_credentials("abfs://container@account/x,s3://AKID:hunter22@bucket")
+    assert not holds_credentials("s3://bucket/a&token=3;token=4/part.parquet")
+
+
 @pytest.mark.parametrize("token", TOKENS)
 def test_tokens_are_known_by_their_shape(token: str) -> None:
     assert holds_credentials(token)
