@@ -66,7 +66,10 @@ class MetricsFile:
     def end(self, state: str) -> None:
         """Say how it ended."""
         self._samples.end(state)
-        self._write()
+        try:
+            self._write()
+        except OSError as error:
+            logger.warning("%s: does not say how the run ended: %s", self._path, error.strerror)
 
     def collect(self) -> Iterator[Family]:
         """What prometheus_client asks a registry for."""
@@ -111,8 +114,7 @@ def kept_in_file(monitor: Monitor, path: str | None, labels: Mapping[str, str]) 
         state = state_of(error)
         raise
     finally:
-        monitor.look()
         try:
+            monitor.look()
+        finally:
             metrics.end(state)
-        except OSError as error:
-            logger.warning("%s: does not say how the run ended: %s", path, error.strerror)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from ray.util.metrics import Counter, Gauge
 
+from pipeline.errors import TerminatedError
 from pipeline.execution.live.metrics import ALL, Metric, Samples, state_of
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import Snapshot
@@ -41,7 +42,12 @@ class RayMetrics:
         """Say how it ended, and no more."""
         self._ended = True
         self._samples.end(state)
-        self._send()
+        try:
+            self._send()
+        except TerminatedError:  # of a signal handler
+            raise
+        except Exception as error:  # Ray may be lost: that is not what the run ends with
+            logger.warning("Ray was not told how the session ended: %s", error)
 
     def _send(self) -> None:
         for metric, values in self._samples.values().items():
@@ -76,11 +82,10 @@ def shown_by_ray(monitor: Monitor, labels: Mapping[str, str]) -> Iterator[None]:
         state = state_of(error)
         raise
     finally:
-        monitor.look()
         try:
+            monitor.look()
+        finally:
             metrics.end(state)
-        except Exception as error:  # Ray may be lost: that is not what the run ends with
-            logger.warning("Ray was not told how the session ended: %s", error)
 
 
 def _export(metric: Metric) -> Counter | Gauge:
