@@ -163,6 +163,7 @@ def job(tmp_path: Path) -> Path:
         "ray": {"mode": "cluster", "read_cpus": 0.25},
         "replicas": {"min": 1, "max": 1, "num_cpus": 0.5, "num_gpus": 0},
         "metrics": {"file": str(tmp_path / "rerank.prom")},
+        "lease": {"ttl_s": 6.0},  # renewed every other second
     }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return tmp_path / "job.yaml"
