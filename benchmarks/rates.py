@@ -1,4 +1,4 @@
-"""Makes ``conf/rates.yaml`` of ``benchmarks/results``: ``python -m benchmarks.rates``.
+"""Makes ``conf/pricing/rates.yaml`` of ``benchmarks/results``: ``python -m benchmarks.rates``.
 
 Only what this package's engine reached with networks of real size is taken, at the precision that
 was measured. Results of peers stay where they are.

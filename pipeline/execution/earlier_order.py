@@ -67,8 +67,8 @@ def warning_of(found: dict[str, Any]) -> str | None:
     return (
         f"order: in {found['run']} the first stage had {found['measure']} "
         f"{found['first_stage']:.4f} and this model {found['reranked']:.4f} over "
-        f"{found['queries']:,} judged queries{chance}; output.fusion may use both, `rerank compare` "
-        "finds a better model"
+        f"{found['queries']:,} judged queries{chance}; output.fusion may use both, `rerank "
+        "compare` finds a better model"
     )
 
 

@@ -14,7 +14,7 @@ from pipeline.pricing.user_files import PRICES, read
 from pipeline.resources import conf_path
 
 #: Below ``conf/``.
-SHIPPED: Final = "prices.yaml"
+SHIPPED: Final = "pricing/prices.yaml"
 
 
 class Price(Settings):
@@ -31,7 +31,7 @@ class Price(Settings):
 
 
 class PriceFile(Settings):
-    """A file of prices: ``conf/prices.yaml``, or one of the user's own."""
+    """A file of prices: ``conf/pricing/prices.yaml``, or one of the user's own."""
 
     currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217, such as USD.")
     date: str = Field(description="Day of the prices, YYYY-MM-DD.")

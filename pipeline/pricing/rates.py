@@ -22,7 +22,7 @@ from pipeline.pricing.user_files import RATES, read
 from pipeline.resources import conf_path
 
 #: Below ``conf/``; made of benchmarks/results by `python -m benchmarks.rates`.
-SHIPPED: Final = "rates.yaml"
+SHIPPED: Final = "pricing/rates.yaml"
 
 _HEAD: Final = """\
 # Measured rates, for `rerank plan`; docs/cost.md names the keys. `rerank bench --record` adds some.
@@ -79,7 +79,7 @@ class Rate(Settings):
 
 
 class RateFile(Settings):
-    """A file of rates: ``conf/rates.yaml``, or one of the user's own."""
+    """A file of rates: ``conf/pricing/rates.yaml``, or one of the user's own."""
 
     rates: tuple[Rate, ...] = Field(description="In any order.")
 
