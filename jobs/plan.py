@@ -9,6 +9,7 @@ if __name__ == "__main__":  # first, so that what the imports below raise is tol
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
@@ -103,7 +104,9 @@ def plan(
             _show(prepared, facts, all_units=units)
 
 
-def _prepared(job: JobConfig | RefreshConfig, date: Any, consent: frozenset[str]) -> Prepared:
+def _prepared(
+    job: JobConfig | RefreshConfig, date: datetime | None, consent: frozenset[str]
+) -> Prepared:
     if isinstance(job, RefreshConfig):
         return plan_night(Night(config=job, date=night_of(date), allow_code=consent))
     return prepare(job, allow_code=consent, stage=False)

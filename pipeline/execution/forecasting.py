@@ -89,7 +89,9 @@ def refuse_over_limits(prepared: Prepared) -> None:
     ):
         if limit is None:
             continue
-        if not lows:
+        if name == "gpu_hours" and not prepared.config.replicas.num_gpus:
+            logger.warning("limits.gpu_hours: says nothing of this run, whose replicas have no GPU")
+        elif not lows:
             logger.warning(
                 "limits.%s: nothing is known of what this run takes, so the limit is only watched "
                 "while it runs; `rerank bench --record` measures this machine",

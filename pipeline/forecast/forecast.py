@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -23,6 +24,8 @@ from pipeline.pricing.prices import Prices, load_prices
 from pipeline.pricing.rates import load_rates
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.lengths import LengthHistogram
+
+logger = logging.getLogger("pipeline")
 
 #: Longest sequence of each row of the table of lengths.
 _ROWS: Final = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 2**14, 2**16, 2**20)
@@ -98,10 +101,13 @@ def forecast(subject: Subject, asked: Asked | None = None) -> Forecast:
     sample, why = None, "there are no candidates, or they are images"
     try:
         sample = take_sample(subject, documents=asked.sample)
-    except ConfigurationError:
-        raise
     except RerankError as error:
         why = str(error)
+    except (
+        Exception
+    ) as error:  # what a family makes of the texts: where it matters, the run says so
+        logger.debug("the sample cannot be judged", exc_info=error)
+        why = f"the sample cannot be encoded ({type(error).__name__}: {error})"
     found = given(asked.gpu_rates)
     wanted = None if sample is None else _wanted(subject, sample)
     if wanted is not None:
