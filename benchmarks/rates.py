@@ -26,7 +26,7 @@ _DECIDING: Final = ("rerank-pipeline", "torch", "transformers", "tokenizers")
 
 def shipped_rates() -> list[Rate]:
     """Rates of every result that has some, by file name."""
-    found = []
+    found: list[Rate] = []
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         if result.get("model", {}).get("scale") == "real":

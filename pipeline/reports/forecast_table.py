@@ -97,10 +97,10 @@ def _row(device: Facts) -> tuple[str, ...]:
     return (
         _MARKS[device["basis"]] + device["device"] + ("*" if device["here"] else ""),
         f"{count:,} {of}{'s' * (count != 1)}",
-        _range(device["low"] * count, device["high"] * count, _speed),
-        _range(*device["hours"], _hours),
-        _range(*device["seconds"], duration),
-        "–" if device["cost"] is None else _range(*device["cost"], _money),
+        _range((device["low"] * count, device["high"] * count), _speed),
+        _range(device["hours"], _hours),
+        _range(device["seconds"], duration),
+        "–" if device["cost"] is None else _range(device["cost"], _money),
     )
 
 
@@ -144,8 +144,9 @@ def _share(estimate: Facts) -> str:
     return f"{estimate['value']:.1%}{margin}"
 
 
-def _range(low: float, high: float, shown: Callable[[float], str]) -> str:
+def _range(ends: Sequence[float], shown: Callable[[float], str]) -> str:
     """One number where both look the same or nearly do; a unit that both have stands once."""
+    low, high = ends
     if high <= low * 1.02:
         return shown((low + high) / 2)
     first, last = shown(low), shown(high)
