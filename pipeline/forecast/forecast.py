@@ -17,7 +17,7 @@ from pipeline.forecast.remarks import remarks
 from pipeline.forecast.sample import DOCUMENTS, Sample, take_sample
 from pipeline.forecast.speed import Speed, Wanted, given, speeds
 from pipeline.forecast.subject import Subject
-from pipeline.machine import gpus
+from pipeline.machine import cpus, gpus
 from pipeline.networks.flops import shape_of
 from pipeline.pricing.devices import nearest_type
 from pipeline.pricing.prices import Prices, load_prices
@@ -103,9 +103,7 @@ def forecast(subject: Subject, asked: Asked | None = None) -> Forecast:
         sample = take_sample(subject, documents=asked.sample)
     except RerankError as error:
         why = str(error)
-    except (
-        Exception
-    ) as error:  # what a family makes of the texts: where it matters, the run says so
+    except Exception as error:  # where it matters, the run says what is wrong
         logger.debug("the sample cannot be judged", exc_info=error)
         why = f"the sample cannot be encoded ({type(error).__name__}: {error})"
     found = given(asked.gpu_rates)
@@ -158,7 +156,7 @@ def _device(
 ) -> DeviceForecast:
     replicas = subject.config.replicas
     cuda = speed.kind == "cuda"
-    count = (asked.gpus or gpus_of(replicas)) if cuda else replicas.most
+    count = (asked.gpus or gpus_of(replicas)) if cuda else _on_cpus(subject)
     return device_forecast(
         speed,
         documents=_documents(subject, sample),
@@ -168,6 +166,14 @@ def _device(
         here=_is_here(speed),
         prices=prices,
     )
+
+
+def _on_cpus(subject: Subject) -> int:
+    """Replicas on CPU that work at the same time: on this machine no more than it has CPUs for."""
+    replicas = subject.config.replicas
+    if subject.config.ray.address is not None:
+        return replicas.most
+    return max(1, min(replicas.most, int(cpus() // replicas.num_cpus)))
 
 
 def _documents(subject: Subject, sample: Sample | None) -> Estimate:

@@ -157,6 +157,8 @@ def _range(ends: Sequence[float], shown: Callable[[float], str]) -> str:
 
 
 def _speed(value: float) -> str:
+    if value >= 1e6:
+        return f"{value / 1e6:,.1f}M"
     return f"{value / 1000:,.1f}k" if value >= 10_000 else f"{value:,.{0 if value >= 100 else 1}f}"
 
 
