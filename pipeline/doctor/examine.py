@@ -10,7 +10,7 @@ from typing import Final
 from pipeline import machine
 from pipeline.config import JobConfig, ModelConfig, RayConfig, ReplicasConfig, StorageConfig
 from pipeline.doctor import host, ray_here, store
-from pipeline.doctor.finding import Finding, looked, skipped
+from pipeline.doctor.finding import Finding, looked, ok, skipped
 from pipeline.doctor.torch_and_gpus import gpus_on_bus, torch_and_gpus
 from pipeline.doctor.torch_probe import installed_torch
 from pipeline.doctor.weights import weights
@@ -55,10 +55,17 @@ def examine(asked: Asked) -> list[Finding]:
         *looked("machine", host.resources),
         *looked("torch", lambda: _torch(job)),
         *looked("ray", ray_here.installed),
-        *looked("ray", lambda: ray_here.reachable(job or _Defaults(), start=asked.start_ray)),
+        *looked("ray", lambda: _ray(asked)),
         *looked("disk", host.disks),
     ]
     return found + _of_job(asked)
+
+
+def _ray(asked: Asked) -> list[Finding]:
+    job = asked.job
+    if job is not None and job.ray.mode == "in_process":
+        return [ok("ray", "ray.mode is in_process, so the job starts none")]
+    return ray_here.reachable(job or _Defaults(), start=asked.start_ray)
 
 
 def _torch(job: JobConfig | None) -> Sequence[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from pipeline.errors import RerankError
+from pipeline.plain_text import redacted
 
 State = Literal["ok", "note", "problem", "skipped"]
 
@@ -32,8 +33,8 @@ class Finding:
     to_do: str = NOTHING
 
     def described(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+        """As plain data, without secrets that an error or an address may hold."""
+        return {name: redacted(value) for name, value in asdict(self).items()}
 
 
 def ok(subject: str, found: str) -> Finding:
