@@ -308,7 +308,7 @@ def own_folder(tmp_path: Path) -> Path:
         "model": {"name": "lexical"},
         "input": {"path": str(write(tmp_path / "in.parquet", long_table(6)))},
         "output": {"path": str(tmp_path / "out")},
-        "replicas": {"num_cpus": 0.5},
+        "replicas": {"min": 1, "num_cpus": 0.5},
         "ray": {"read_cpus": 0.25},
     }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
