@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.doctor.cuda_builds import Capability
+from pipeline.machine.torch_build import cuda_in
 
 #: Loading torch takes seconds, and a first use of a GPU as well.
 _LIMIT_S: Final = 180.0
 
 _END: Final = "end of torch's answer"
 
-#: ``__version__ = '2.13.0+cu130'`` and ``cuda: Optional[str] = '13.0'`` in torch/version.py.
-_STATED: Final = re.compile(r"^(__version__|cuda)\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", re.M)
+#: ``__version__ = '2.13.0+cu130'`` in torch/version.py.
+_VERSION: Final = re.compile(r"^__version__\s*=\s*['\"]([^'\"]+)['\"]", re.M)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +76,12 @@ def _stated() -> dict[str, Any] | None:
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
+    file = Path(spec.origin).with_name("version.py")
     try:
-        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+        version = _VERSION.search(file.read_text(encoding="utf-8"))
     except OSError:
-        return {"version": "unknown"}
-    stated = {name: value for name, value in _STATED.findall(text)}
-    return {"version": stated.get("__version__", "unknown"), "cuda": stated.get("cuda")}
+        version = None
+    return {"version": version[1] if version else "unknown", "cuda": cuda_in(file)}
 
 
 def main() -> None:
