@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, so that what the imports below raise is told as well
-    from rerank_pipeline.names import run_job
+    from rerank_pipeline.names import run_module
 
-    run_job("jobs.feed")
+    run_module("jobs.feed")
 
 from typing import Annotated
 

@@ -51,7 +51,7 @@ def keep_names() -> None:
         sys.meta_path.insert(0, _Finder)
 
 
-def run_job(name: str) -> NoReturn:
+def run_module(name: str) -> NoReturn:
     """Run ``jobs.NAME`` as the command line of this process, which ends with its exit code."""
     keep_names()
     ending: ModuleType = import_module("jobs.ending")

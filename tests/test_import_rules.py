@@ -277,7 +277,7 @@ def test_a_violation_is_caught(tmp_path: Path, path: str, code: str) -> None:
         ("pipeline/demo/__init__.py", "from pipeline import load"),
         ("pipeline/__init__.py", "from pipeline.api import load"),
         ("rerank_pipeline/__main__.py", "def main():\n    from pipeline.cli import main"),
-        ("jobs/rerank.py", "from rerank_pipeline.names import run_job"),
+        ("jobs/rerank.py", "from rerank_pipeline.names import run_module"),
     ],
 )
 def test_what_is_allowed_passes(tmp_path: Path, path: str, code: str) -> None:
