@@ -128,10 +128,10 @@ class IsolatedProcess:
         prepare_processes(network=bool(self._job.model.digest))
         context = multiprocessing.get_context("forkserver")
         self._pipe, theirs = context.Pipe()
-        self._child = context.Process(
-            target=_serve, args=(self._job, self._name, theirs, self._stderr)
-        )
-        self._child.start()
+        child = context.Process(target=_serve, args=(self._job, self._name, theirs, self._stderr))
+        # A termination may come here; a child that was not seen to start ends with its pipe.
+        child.start()
+        self._child = child
         theirs.close()
 
 
