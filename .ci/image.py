@@ -4,7 +4,8 @@
 
 Each stage becomes a folder with the root file system that it ends with; RUN goes through chroot in
 namespaces of its own, as the stage's user. The base is made by mmdebstrap. Then .ci/image_check is
-run in the result, without a network, as the image's user. ``--arg`` is what ``--build-arg`` is to
+run in the result, without a network, as the image's user. A base that was made is
+kept for the next time. ``--arg`` is what ``--build-arg`` is to
 docker; ``--mount`` puts a folder of this machine into the roots while they are built, such as one
 of wheels.
 """
@@ -117,7 +118,13 @@ class Builder:
         suite = re.fullmatch(r"debian:(\w+)-slim(@sha256:[0-9a-f]{64})?", image)
         assert suite is not None, f"{image}: not a base that mmdebstrap can make"
         begun = time.monotonic()
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", suite[1], root], check=True)
+        kept = self.work / f"{suite[1]}.tar"
+        if not kept.exists():
+            subprocess.run(
+                ["mmdebstrap", "--quiet", "--variant=minbase", suite[1], kept], check=True
+            )
+        root.mkdir()
+        subprocess.run(["tar", "--extract", "--file", kept, "--directory", root], check=True)
         print(f"{name}: FROM {image}, by mmdebstrap  {time.monotonic() - begun:.1f} s", flush=True)
         return Stage(root=root)
 
