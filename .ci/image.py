@@ -258,7 +258,10 @@ def main() -> None:
     stage = Builder(chosen.work.resolve(), given, chosen.mount).build(chosen.target)
     print(f"{chosen.target}: {size_mb(stage.root)} MB in {time.monotonic() - begun:.0f} s")
     check = (ROOT / ".ci" / "image_check").read_text(encoding="utf-8")
-    in_root(stage, check, network=False)
+    try:
+        in_root(stage, check, network=False)
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"{chosen.target}: .ci/image_check ended with {error.returncode}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline import schema
 from pipeline.demo.corpus import Document
 from pipeline.errors import ConfigurationError
+from pipeline.extras import library
 
 _SCHEMA = pa.schema(
     [
@@ -67,8 +68,7 @@ def bm25_candidates(
 
 
 def _index(documents: Sequence[Document]) -> Any:
-    import bm25s
-
+    bm25s = library("bm25s", extra="demo", needed_by="the demo")
     index = bm25s.BM25(method="lucene")
     words = _words([f"{document.title}\n{document.text}" for document in documents])
     index.index(words, show_progress=False)
@@ -76,8 +76,7 @@ def _index(documents: Sequence[Document]) -> Any:
 
 
 def _words(texts: list[str]) -> list[list[str]]:
-    import bm25s
-
+    bm25s = library("bm25s", extra="demo", needed_by="the demo")
     tokens: list[list[str]] = bm25s.tokenize(
         texts, stopwords="en", return_ids=False, show_progress=False
     )
