@@ -24,6 +24,7 @@ from pipeline.execution.runs.unit_counts import (
     total_special_tokens,
 )
 from pipeline.execution.startup import REPLICA, Startup
+from pipeline.execution.unit_notes import report_of
 from pipeline.execution.units import rows
 from pipeline.execution.units.device_time import DeviceTime
 from pipeline.execution.units.replica_notes import ReplicaNotes
@@ -190,6 +191,7 @@ class Ledger:
             "agreement": self._agreement,
             "quarantined": total_reasons(self.units.values()),
             "special_tokens": total_special_tokens(self.units.values()),
+            **report_of(totals),
         }
 
     def warn_if_units_are_long(self) -> None:

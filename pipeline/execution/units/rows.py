@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -33,6 +34,17 @@ AGREEMENT: Final = "agreement"
 #: Section and name of the number of documents that the model scores of a unit.
 SCOREABLE: Final = "scoreable"
 DOCUMENTS: Final = "documents"
+
+#: Sections for the run's report, see :mod:`pipeline.execution.unit_notes`: seconds of the parts of
+#: a stage, seconds that a unit waited for a stage, its sequences by length, and its documents that
+#: the family says it cut.
+PARTS: Final = "parts"
+WAITED: Final = "waited"
+LENGTHS: Final = "lengths"
+TRUNCATION: Final = "truncation"
+
+#: The column that says when a unit left a stage, by :func:`time.time`.
+LEFT: Final = "left_at"
 
 #: Sections with a number for the replica that scored the unit, see :mod:`.device_time`.
 BEGAN: Final = "began"
@@ -140,6 +152,23 @@ def with_statistics(batch: pa.Table, more: Statistics) -> pa.Table:
     merged = added(statistics(batch), more)
     rest = batch.drop_columns([STATS]) if STATS in batch.column_names else batch
     return rest.append_column(STATS, pa.array([json.dumps(merged)]))
+
+
+def leaving(batch: pa.Table) -> pa.Table:
+    """The row with the time at which it leaves a stage."""
+    rest = batch.drop_columns([LEFT]) if LEFT in batch.column_names else batch
+    return rest.append_column(LEFT, pa.array([time.time()]))
+
+
+def waited_s(batch: pa.Table) -> float:
+    """Seconds since a row left the stage before; 0 where there was none.
+
+    The stages of a unit may be on two machines, whose clocks differ by what their time service
+    allows; a wait that came out below zero is none.
+    """
+    if LEFT not in batch.column_names:
+        return 0.0
+    return max(0.0, time.time() - float(batch.column(LEFT)[0].as_py()))
 
 
 def added(left: Statistics, right: Statistics) -> Statistics:

@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
 from pipeline.engine.scoring import Scoreable
+from pipeline.execution.units import rows
 from pipeline.rerankers.base import Reranker
+from pipeline.sequences.lengths import LengthHistogram
 from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import distinct_array
 
@@ -74,6 +76,24 @@ def special_tokens_in(
         "queries": int(finder.find(queries)[asked].sum()),
     }
     return found if any(found.values()) else {}
+
+
+def lengths_in(scoreable: Scoreable, sequences: Sequences | None) -> rows.Statistics:
+    """Sequences of a unit by length, and its documents that were cut where the family says so.
+
+    Args:
+        scoreable: what was encoded.
+        sequences: what it was encoded to; None: nothing was.
+    """
+    if sequences is None:
+        return {}
+    noted: rows.Statistics = {
+        rows.LENGTHS: dict[str, float](LengthHistogram.of(sequences.lengths).as_dict())
+    }
+    if schema.TRUNCATED in sequences.links:
+        cut = sequences.links[schema.TRUNCATED][scoreable.pairs]
+        noted[rows.TRUNCATION] = {"documents": len(cut), "truncated": int((cut != 0).sum())}
+    return noted
 
 
 def with_dates(

@@ -6,6 +6,7 @@ and a unit cannot be mixed with another.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -42,6 +43,7 @@ from pipeline.execution.runs.unit_files import (
 from pipeline.execution.units import rows
 from pipeline.execution.units.model_code import model_code
 from pipeline.execution.units.scored_unit import (
+    lengths_in,
     reused_in,
     special_tokens_in,
     with_dates,
@@ -56,6 +58,9 @@ from pipeline.sequences.arrays import pack_arrays, unpack_arrays
 from pipeline.sequences.sequences import Sequences
 
 LISTS, SEQUENCES, READOUTS = "lists", "sequences", "readouts"
+
+#: Parts of a stage whose seconds are noted: of encoding, and of committing.
+READ, WRITE = "read", "write"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,7 @@ def read(number: int, job: Job) -> pa.Table:
         InputContractError: the input is damaged, unsorted, or has changed since it was planned.
         DamagedRunError: a part of the reuse table is gone or not as it was written.
     """
+    began = time.perf_counter()
     unit = job.units[number]
     separator = job.config.input.text_separator
     lists = read_unchanged(
@@ -112,7 +118,8 @@ def read(number: int, job: Job) -> pa.Table:
             images=reranker_of(job).reads_images,
             fingerprint=job.reuse.score_fingerprint,
         )
-    return rows.row({schema.UNIT: unit.name, LISTS: lists.to_ipc()})
+    batch = rows.row({schema.UNIT: unit.name, LISTS: lists.to_ipc()})
+    return rows.with_statistics(batch, {rows.PARTS: {READ: time.perf_counter() - began}})
 
 
 def encode(batch: pa.Table, job: Job) -> pa.Table:
@@ -184,9 +191,12 @@ def commit(batch: pa.Table, job: Job, *, put: bool = True) -> pa.Table:
         format_files=[other.entry() for other in others],
     )
     files = unit_files(RunFolder(job.folder), ranked, tables, others, counts, metadata)
+    began = time.perf_counter()
     put_as = [_put(path, data, step, job) if put else "" for path, data, step in files]
     events: rows.Statistics = {
-        rows.UNIT_EVENTS: {"nondeterministic": DIFFERENT in put_as, "repaired": REPAIRED in put_as}
+        rows.UNIT_EVENTS: {"nondeterministic": DIFFERENT in put_as, "repaired": REPAIRED in put_as},
+        rows.PARTS: {WRITE: time.perf_counter() - began},
+        **lengths_in(scoreable, sequences),
     }
     stats = rows.added(rows.statistics(batch), events)
     return rows.committed(counts.to_metadata(), stats)

@@ -76,6 +76,7 @@ def run_stage(
     """
     set_retry_policy(job.config.storage)
     admission = admission or Admission()
+    waited_s = 0.0 if batch is None else rows.waited_s(batch)
     # A thread's clock leaves out other units, and with them the threads that compute on a CPU.
     cpu_clock = time.process_time if admission.slots == 1 else time.thread_time
     wall, cpu = time.perf_counter(), cpu_clock()
@@ -92,8 +93,10 @@ def run_stage(
     noted: rows.Statistics = {
         rows.SECONDS: {name: time.perf_counter() - wall},
         rows.CPU_SECONDS: {name: cpu_clock() - cpu},
+        rows.WAITED: {name: waited_s},
     }
-    return rows.with_statistics(done, noted | store_events_here())
+    done = rows.with_statistics(done, noted | store_events_here())
+    return done if rows.is_final(done) else rows.leaving(done)
 
 
 def _admitted(
