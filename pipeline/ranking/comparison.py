@@ -85,6 +85,21 @@ def compare(baseline: Evaluation, other: Evaluation, *, examples: int = 10) -> C
     Raises:
         ConfigurationError: the two were evaluated with other measures or other judgements.
     """
+    same_queries(baseline, other)
+    return Comparison(
+        baseline=baseline.run,
+        other=other.run,
+        queries=other.queries,
+        measures=tuple(_compare(name, baseline, other, examples) for name in other.measures),
+    )
+
+
+def same_queries(baseline: Evaluation, other: Evaluation) -> None:
+    """Refuse to compare what was evaluated differently.
+
+    Raises:
+        ConfigurationError: the two were evaluated with other measures or other judgements.
+    """
     same = baseline.measures == other.measures and all(
         baseline.per_query[name].keys() == other.per_query[name].keys() for name in other.measures
     )
@@ -93,12 +108,6 @@ def compare(baseline: Evaluation, other: Evaluation, *, examples: int = 10) -> C
             f"runs '{baseline.run}' and '{other.run}' were evaluated with different measures or "
             "judgements; evaluate both with the same"
         )
-    return Comparison(
-        baseline=baseline.run,
-        other=other.run,
-        queries=other.queries,
-        measures=tuple(_compare(name, baseline, other, examples) for name in other.measures),
-    )
 
 
 def _compare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.errors import InputContractError
 from pipeline.ranking.measures import by_provider, parse_measures
@@ -24,6 +24,7 @@ class Evaluation:
         unjudged: number of the run's queries without judgements; they count nowhere.
         blank: number of its judged queries of whose documents none is judged.
         judged_at_10: mean share of judged documents among the first ten of its judged queries.
+        judged: that share by query id, of the judged queries that the run holds.
     """
 
     run: str
@@ -34,6 +35,7 @@ class Evaluation:
     unjudged: int
     blank: int
     judged_at_10: float
+    judged: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def queries(self) -> int:
@@ -74,6 +76,7 @@ def evaluate(
     for provider, supported in by_provider(parsed):
         for metric in provider.iter_calc(supported, relevance, scores):
             per_query[repr(metric.measure)][metric.query_id] = float(metric.value)
+    shares = {query: _judged_share(run.rankings[query], qrels[query]) for query in judged}
     return Evaluation(
         run=run.name,
         measures=tuple(per_query),
@@ -82,8 +85,8 @@ def evaluate(
         missing=tuple(sorted(qrels.keys() - held)),
         unjudged=len(held) - len(judged),
         blank=sum(qrels[query].keys().isdisjoint(run.rankings[query]) for query in judged),
-        judged_at_10=math.fsum(_judged_share(run.rankings[q], qrels[q]) for q in judged)
-        / len(judged),
+        judged_at_10=mean(shares),
+        judged=shares,
     )
 
 
