@@ -47,7 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.distillation.formats",),
     ("pipeline.execution.runs",),
     ("pipeline.refresh.publications",),
-    ("pipeline.execution.units",),
+    ("pipeline.execution.units", "pipeline.execution.report"),
     ("pipeline.execution.live",),
     ("pipeline.execution", "pipeline.api"),
     ("pipeline.refresh.changes",),

@@ -17,6 +17,7 @@ from pipeline.config.metrics import MetricsConfig
 from pipeline.config.model import ModelConfig
 from pipeline.config.output import OutputConfig
 from pipeline.config.placement import RayConfig, ReplicasConfig
+from pipeline.config.report import ReportConfig
 
 
 class UnitsConfig(Settings):
@@ -165,4 +166,5 @@ class JobConfig(Settings):
     limits: LimitsConfig = LimitsConfig()
     progress: ProgressConfig = ProgressConfig()
     metrics: MetricsConfig = MetricsConfig()
+    report: ReportConfig = ReportConfig()
     limit: int | None = Field(None, ge=1, description="Only the first N queries; null: all.")

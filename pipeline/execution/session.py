@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Final
 
 from pipeline import failpoints
 from pipeline.errors import ConfigurationError, RerankError
@@ -19,16 +20,23 @@ from pipeline.execution.live.snapshot import DONE, STOPPED
 from pipeline.execution.live.timeline import Timeline
 from pipeline.execution.measuring import Measuring
 from pipeline.execution.preparation import Prepared
+from pipeline.execution.report.page_file import looked_at, write_page
+from pipeline.execution.report.sessions import earlier
 from pipeline.execution.runs import records
 from pipeline.execution.runs.lease import Lease, NoLease, take
-from pipeline.execution.runs.run_folder import REPORT
+from pipeline.execution.runs.run_folder import REPORT, RunFolder
 from pipeline.execution.spending import DEVICE_HOURS, Budget, Spending, hours_before
 from pipeline.execution.termination import Termination
+from pipeline.plain_text import redacted
 from pipeline.pricing import load_prices
+from pipeline.reports.page.advice import FAILED, PUBLISHED
 from pipeline.storage.probe import probe
 from pipeline.storage.store import write_whole
 
 logger = logging.getLogger("pipeline")
+
+#: Of an error's message, which may hold what a worker wrote last.
+_MOST_CHARACTERS: Final = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,18 +111,19 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
 
 def _leased(session: Session) -> Iterator[Session]:
     """The session, until the body ends; then its report, and the lease given back."""
-    started, state, phase = time.time(), "published", DONE
+    started = time.time()
+    failure: BaseException | None = None
     metrics = session.prepared.config.metrics.file
     try:
         with session.termination.watched(), kept_in_file(session.monitor, metrics, session.labels):
             try:
                 yield session
             except BaseException as error:
-                state, phase = type(error).__name__, STOPPED
+                failure = error
                 raise
             finally:
-                session.monitor.phase(phase)
-                _report(session, started=started, state=state)
+                session.monitor.phase(DONE if failure is None else STOPPED)
+                _report(session, started=started, failure=failure)
     finally:
         session.lease.release()
 
@@ -146,28 +155,57 @@ def _lease(prepared: Prepared, monitor: Monitor, repair: bool) -> Lease | NoLeas
     return NoLease()
 
 
-def _report(session: Session, *, started: float, state: str) -> None:
-    """Write ``report.json``; a session that may no longer write, or cannot, leaves none."""
+def _report(session: Session, *, started: float, failure: BaseException | None) -> None:
+    """Write ``report.json`` and its page; a session that may write no more, or cannot, does not."""
     if session.lease.lost:
         return
-    staged, reuse = session.prepared.staged, session.prepared.reuse
+    prepared = session.prepared
+    staged, reuse = prepared.staged, prepared.reuse
+    folder, units = prepared.folder, list(session.ledger.units.values())
+    described = prepared.description()
     report = {
-        "run_id": session.prepared.plan.run_id,
-        "state": state,
+        "run_id": prepared.plan.run_id,
+        "state": PUBLISHED if failure is None else type(failure).__name__,
+        "error": None if failure is None else _described(failure),
         "epoch": session.lease.epoch,
         "single_driver": isinstance(session.lease, NoLease),
         "started": started,
         "ended": time.time(),
         "staging": None if staged is None else staged.report(),
         "reuse": None if reuse is None else {"why": reuse.why, "counts": reuse.counts},
+        "sessions": _sessions_before(folder),
         "timeline": session.timeline.report(),
         "last": session.monitor.latest.as_dict(),
     } | session.ledger.report()
     report |= {DEVICE_HOURS: dict(session.monitor.latest.device_hours)}
+    report |= looked_at(folder, described, units)
     try:
-        path = session.prepared.folder.file(REPORT)
-        write_whole(path, records.to_bytes(records.Report, report))
+        write_whole(folder.file(REPORT), records.to_bytes(records.Report, report))
     except RerankError as error:
         logger.warning("no report was written: %s", error)
         return
     failpoints.reached("report.written")
+    if prepared.config.report.page:
+        write_page(
+            folder,
+            described,
+            units,
+            report,
+            state=PUBLISHED if failure is None else FAILED,
+            planned=(len(prepared.plan.units), prepared.plan.documents),
+            fence=session.lease.fence,
+        )
+
+
+def _described(failure: BaseException) -> dict[str, Any]:
+    """What ended a session, for its report: the class's name, and the message without secrets."""
+    said = str(failure) if str(failure) else type(failure).__name__
+    return {"kind": type(failure).__name__, "message": redacted(said)[:_MOST_CHARACTERS]}
+
+
+def _sessions_before(folder: RunFolder) -> list[dict[str, Any]]:
+    try:
+        return earlier(folder.report())
+    except RerankError as error:
+        logger.warning("earlier sessions are not in the report: %s", error)
+        return []

@@ -21,6 +21,7 @@ from pipeline.execution.runs.run_folder import (
     QUARANTINE,
     RANKED,
     REPORT,
+    REPORT_PAGE,
     RUN,
     SUCCESS,
     RunFolder,
@@ -29,7 +30,7 @@ from pipeline.execution.runs.run_folder import (
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import Entry, join, list_entries
 
-_FILES: Final = frozenset({RUN, PLAN, MANIFEST, REPORT, SUCCESS, lease.NAME})
+_FILES: Final = frozenset({RUN, PLAN, MANIFEST, REPORT, REPORT_PAGE, SUCCESS, lease.NAME})
 _FOLDERS: Final = (RANKED, QUARANTINE, attempts.FOLDER)
 
 #: Lists a folder, as :func:`pipeline.storage.store.list_entries` does.

@@ -56,7 +56,9 @@ def read_ranked(folder: RunFolder, *, columns: Sequence[str] | None = None) -> p
     )
     run_id = described["run_id"]
     with ThreadPoolExecutor(_READERS) as pool:
-        return pa.concat_tables(pool.map(lambda unit: _unit(folder, run_id, unit, columns), units))
+        return pa.concat_tables(
+            pool.map(lambda unit: read_unit(folder, run_id, unit, columns), units)
+        )
 
 
 def published_manifest(folder: RunFolder) -> dict[str, Any]:
@@ -77,7 +79,14 @@ def published_manifest(folder: RunFolder) -> dict[str, Any]:
     return manifest
 
 
-def _unit(folder: RunFolder, run_id: str, unit: str, columns: Sequence[str] | None) -> pa.Table:
+def read_unit(
+    folder: RunFolder, run_id: str, unit: str, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """The rows of one committed unit, each of its files against the digest in its own footer.
+
+    Raises:
+        DamagedRunError: a file is gone, not as it was written, or of another run or unit.
+    """
     path = folder.ranked(unit)
     closing = read_sealed(path, columns)
     try:

@@ -212,6 +212,14 @@ class Report(Record):
     agreement: dict[str, float] | None = None
     timeline: dict[str, list[Any]] = {}
     last: dict[str, Any] = {}
+    error: dict[str, Any] | None = None
+    sessions: list[dict[str, Any]] = []
+    stage_seconds: dict[str, float] = {}
+    lengths: dict[str, int] = {}
+    truncation: dict[str, int] | None = None
+    results: dict[str, Any] | None = None
+    quarantine_examples: dict[str, list[dict[str, Any]]] = {}
+    examples: list[dict[str, Any]] = []
 
 
 class LeaseRecord(Record):

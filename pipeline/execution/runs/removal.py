@@ -8,11 +8,19 @@ from typing import Final
 
 from pipeline import failpoints
 from pipeline.execution.runs import attempts, lease
-from pipeline.execution.runs.run_folder import MANIFEST, PLAN, REPORT, RUN, SUCCESS, RunFolder
+from pipeline.execution.runs.run_folder import (
+    MANIFEST,
+    PLAN,
+    REPORT,
+    REPORT_PAGE,
+    RUN,
+    SUCCESS,
+    RunFolder,
+)
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import delete, join, list_entries, remove_empty
 
-_LAST: Final = (MANIFEST, REPORT, lease.NAME, PLAN, RUN)
+_LAST: Final = (MANIFEST, REPORT_PAGE, REPORT, lease.NAME, PLAN, RUN)
 
 #: Files that are removed at once.
 _REMOVERS: Final = 16

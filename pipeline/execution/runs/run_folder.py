@@ -15,6 +15,8 @@
         manifest.json                every file with its sha256, written once all are there
         _SUCCESS                     the manifest's sha256, written last; a reader waits for it
         report.json                  what the last session did; may be replaced
+        report.html                  the same as a page for people; may be replaced, and is the one
+                                     file that nothing is ever read from, so it has no seal
 
 Unit files are created, never replaced by other bytes, so resuming is a listing and a late duplicate
 changes nothing. Parts and other formats are written before the file that closes the unit. Every
@@ -60,6 +62,7 @@ __all__ = [
     "QUARANTINE",
     "RANKED",
     "REPORT",
+    "REPORT_PAGE",
     "RUN",
     "SUCCESS",
     "RunFolder",
@@ -77,6 +80,7 @@ RANKED = "ranked"
 QUARANTINE = "quarantine"
 MANIFEST = "manifest.json"
 REPORT = "report.json"
+REPORT_PAGE = "report.html"
 SUCCESS = "_SUCCESS"
 LATEST = "LATEST.json"
 _PREFIX, _PART, _SUFFIX = "unit-", ".part-", ".parquet"

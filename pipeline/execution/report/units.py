@@ -1,0 +1,170 @@
+"""The units of a run as its report counts them, and a sample of their rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import schema
+from pipeline.errors import RerankError
+from pipeline.execution.runs.ranked_reader import published_manifest, read_unit
+from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.unit_counts import (
+    UnitCounts,
+    total_reasons,
+    total_reused,
+    total_special_tokens,
+)
+
+logger = logging.getLogger("pipeline")
+
+#: What is read of a large run for its distributions.
+_MOST_UNITS: Final = 24
+_MOST_DOCUMENTS: Final = 200_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Rows of some units of a run.
+
+    Attributes:
+        table: their rows.
+        lists: int64 [N], ascending: the candidate list that each row is of.
+        chosen: these units.
+        of_units: how many are committed.
+        of_documents: rows of those.
+        unreadable: units that could not be read, and are left out.
+    """
+
+    table: pa.Table
+    lists: np.ndarray[Any, np.dtype[np.int64]]
+    chosen: tuple[UnitCounts, ...]
+    of_units: int
+    of_documents: int
+    unreadable: int
+
+
+def units_of(folder: RunFolder) -> list[UnitCounts]:
+    """Counts of every committed unit: by the manifest where there is one, else by their files.
+
+    Raises:
+        DamagedRunError: the manifest or the plan is not as it was written.
+    """
+    if folder.finished():
+        known = {item.name for item in fields(UnitCounts)}
+        return [
+            UnitCounts(**{key: value for key, value in unit.items() if key in known})
+            for unit in published_manifest(folder)["units"]
+        ]
+    plan, committed = folder.plan(), set(folder.committed())
+    names = [unit.name for unit in plan.units if unit.name in committed]
+    return [counts for counts in folder.counts(names, plan.run_id) if counts is not None]
+
+
+def totals(units: Collection[UnitCounts]) -> dict[str, Any]:
+    """What committed units hold together."""
+    return {
+        "units_committed": len(units),
+        "queries": sum(unit.queries for unit in units),
+        "documents": sum(unit.documents for unit in units),
+        "tokens": sum(unit.tokens for unit in units),
+        "quarantined": sum(unit.quarantined for unit in units),
+        "reused": total_reused(units),
+        "reasons": total_reasons(units),
+        "special_tokens": total_special_tokens(units),
+    }
+
+
+def sampled(units: Sequence[UnitCounts]) -> list[UnitCounts]:
+    """Units spread evenly over a run, the same ones every time: all of them where they are few.
+
+    Spread so, and not drawn, because inputs are often sorted by something that scores depend on.
+    """
+    filled = [unit for unit in units if unit.documents]
+    count = min(len(filled), _MOST_UNITS)
+    while count > 1:
+        places = np.linspace(0, len(filled) - 1, count).round().astype(int)
+        chosen = [filled[place] for place in places]
+        if sum(unit.documents for unit in chosen) <= _MOST_DOCUMENTS:
+            return chosen
+        count -= 1
+    return filled[: count and 1]
+
+
+def read_sample(folder: RunFolder, run_id: str, units: Sequence[UnitCounts]) -> Sample | None:
+    """Rows of :func:`sampled` units; None where there are none.
+
+    What is damaged is left out and counted: a report is also made of what went wrong.
+    """
+    columns = [*schema.RANKED_COLUMNS]
+    tables, read, unreadable = [], [], 0
+    for unit in sampled(units):
+        try:
+            tables.append(read_unit(folder, run_id, unit.unit, columns))
+            read.append(unit)
+        except RerankError as error:
+            unreadable += 1
+            logger.warning("left out of the report: %s", error)
+    if not tables:
+        return None
+    return Sample(
+        table=pa.concat_tables(tables),
+        lists=_lists(tables),
+        chosen=tuple(read),
+        of_units=len(units),
+        of_documents=sum(unit.documents for unit in units),
+        unreadable=unreadable,
+    )
+
+
+def rows_of(
+    folder: RunFolder,
+    units: Sequence[UnitCounts],
+    queries: Collection[str] | None,
+    columns: Sequence[str],
+) -> Iterator[pa.Table]:
+    """The rows of some queries, unit by unit, so that no more than one unit is in memory.
+
+    Args:
+        folder: the run.
+        units: where to look.
+        queries: ids, as text; None: all.
+        columns: what to read; ``query_id`` comes as text.
+
+    Raises:
+        DamagedRunError: a file is gone or not as it was written.
+    """
+    run_id = folder.describe()["run_id"]
+    wanted = None if queries is None else pa.array(sorted(queries), pa.large_string())
+    for unit in units:
+        table = read_unit(folder, run_id, unit.unit, columns)
+        place = table.column_names.index(schema.QUERY_ID)
+        ids = _as_text(table.column(schema.QUERY_ID))
+        table = table.set_column(place, schema.QUERY_ID, ids)
+        if wanted is not None:
+            table = table.filter(pc.is_in(ids, value_set=wanted))
+        if table.num_rows:
+            yield table
+
+
+def _as_text(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = ids.type.value_type if pa.types.is_dictionary(ids.type) else ids.type
+    return ids.cast(kind).cast(pa.large_string())
+
+
+def _lists(tables: Sequence[pa.Table]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """int64 [N]: numbers of lists; a list's rows stand together, in one unit."""
+    numbers, before = [], 0
+    for table in tables:
+        ids = pc.fill_null(_as_text(table.column(schema.QUERY_ID)), "").combine_chunks()
+        codes = ids.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        new = np.append(True, codes[1:] != codes[:-1])[: len(codes)]
+        numbers.append(np.cumsum(new) - 1 + before)
+        before += int(new.sum())
+    return np.concatenate(numbers)
