@@ -23,6 +23,7 @@ import jobs.latest
 import jobs.models
 import jobs.plan
 import jobs.refresh
+import jobs.report
 import jobs.rerank
 import jobs.resume
 import jobs.rollback
@@ -49,6 +50,7 @@ app.command("refresh")(jobs.refresh.refresh_lists)
 app.command("submit")(jobs.submit.submit)
 app.command("plan")(jobs.plan.plan)
 app.command("status")(jobs.views.status)
+app.command("report")(jobs.report.report)
 app.command("resume")(jobs.resume.resume)
 app.command("latest")(jobs.latest.latest)
 app.command("rollback")(jobs.rollback.rollback_publication)
