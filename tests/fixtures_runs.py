@@ -65,6 +65,7 @@ def _rerank(
         "output": {"path": str(folder / output), **sections.pop("write", {})},
         "replicas": {"min": 1, "num_gpus": 0, "num_cpus": 0.5},
         "ray": ray,
+        "report": {"page": False},
     }
     job = JobConfig.model_validate(config | sections)
     return execute(prepare(job, allow_code=families_of_tests(job)))

@@ -41,6 +41,7 @@ def job(tmp_path: Path, **sections: object) -> Path:
         "input": {"path": str(path)},
         "output": {"path": str(tmp_path / "out")},
         "units": {"documents": 20},
+        "report": {"page": False},
     }
     file = tmp_path / "job.yaml"
     file.write_text(yaml.safe_dump(data | sections))

@@ -63,7 +63,7 @@ def test_a_name_becomes_a_commit_that_a_run_keeps(
     commit = hub.publish(REPO, checkpoint)
     path = write(tmp_path / "in.parquet", long_table(queries=6), row_group_size=20)
     sets = {"model.name": REPO, "input.path": path, "output.path": tmp_path / "out",
-            "ray.mode": "in_process"}  # fmt: skip
+            "ray.mode": "in_process", "report.page": "false"}  # fmt: skip
     job = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
 
     killed = rerank(hub, tmp_path, "run", *job, RERANK_FAILPOINTS="units.verified:1=crash")
@@ -113,7 +113,8 @@ def test_an_adapter_on_a_hub_brings_its_base_and_both_are_pinned(
     commits["adapter_revision"] = hub.publish("teams/our-adapter", adapter)
     path = write(tmp_path / "in.parquet", long_table(queries=2), row_group_size=20)
     sets = {"model.name": "teams/our-adapter", "input.path": path,
-            "output.path": tmp_path / "out", "ray.mode": "in_process"}  # fmt: skip
+            "output.path": tmp_path / "out", "ray.mode": "in_process",
+            "report.page": "false"}  # fmt: skip
     job = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
     done = rerank(hub, tmp_path, "run", *job)
     assert done.returncode == 0, done.stderr

@@ -58,6 +58,7 @@ def test_the_sink_of_the_recipe_is_one_file_and_nothing_else(tmp_path: Path) -> 
         "input": {"path": str(write(tmp_path / "in.parquet", table))},
         "output": {"path": str(tmp_path / "out"), "formats": yaml.safe_load(formats)},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
     }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
     environment = {"PYTHONPATH": str(tmp_path / "tree"), "PATH": "/usr/bin:/bin"}

@@ -110,6 +110,7 @@ def test_the_report_of_a_run_says_how_far_it_agrees(goldens: Path, tmp_path: Pat
         "output": {"path": str(tmp_path / "out")},
         "engine": {"dtype": "int8", "min_overlap": 0.5},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
     }
     done = execute(prepare(JobConfig.model_validate(job)))
     report = json.loads((Path(done.folder) / "report.json").read_text(encoding="utf-8"))

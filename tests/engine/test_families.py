@@ -82,6 +82,7 @@ def job_of(folder: Path, **sections: Any) -> dict[str, Any]:
         "input": {"path": str(source)},
         "output": {"path": str(folder / "out")},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
     } | sections
 
 
@@ -191,6 +192,7 @@ def test_the_word_reaches_workers_and_isolated_children(tmp_path: Path, module: 
             "input": {"path": str(write(folder / "in.parquet", rows))},
             "output": {"path": str(folder / "out")},
             "ray": {"mode": mode},
+            "report": {"page": False},
             "replicas": {"min": 1, "num_gpus": 0, "num_cpus": 0.5},
         }
         (tmp_path / "job.yaml").write_text(json.dumps(job))

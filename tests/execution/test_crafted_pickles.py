@@ -82,6 +82,7 @@ def job(path: Path, output: Path, model: dict[str, Any], **write: Any) -> dict[s
     return {
         "model": model, "input": {"path": str(path)}, "output": {"path": str(output), **write},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
     }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ def run(tmp_path: Path, table: pa.Table, model: dict[str, Any], **sections: Any)
         "input": {"path": str(write(tmp_path / "in.parquet", table))},
         "output": {"path": str(tmp_path / "out"), "token_counts": True},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
         "quarantine": {"max_error_rate": 1, "max_unit_error_rate": 1},
     }
     return execute(prepare(JobConfig.model_validate(config | sections)))

@@ -34,6 +34,7 @@ def run(tmp_path: Path, path: Path | list[Path], **sections: Any) -> Outcome:
         "input": {"path": paths, **sections.pop("input", {})},
         "output": {"path": str(tmp_path / "runs"), **sections.pop("write", {})},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
         "quarantine": {"max_error_rate": 1.0, "max_unit_error_rate": 1.0},
     }
     return execute(prepare(JobConfig.model_validate(config | sections)))

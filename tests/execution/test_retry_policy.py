@@ -33,6 +33,7 @@ def test_a_driver_and_its_workers_obey_the_section(fault_proxy: FaultProxy, s3_f
             "input": {"path": join(s3_folder, "input")},
             "output": {"path": join(s3_folder, "runs")},
             "ray": {"mode": "in_process"},
+            "report": {"page": False},
             "storage": {"attempts": 3, "backoff_s": 0.001},
         }
     )

@@ -50,7 +50,8 @@ def call(*words: object, code: int = 0) -> str:
 def run(folder: Path, name: str, **sets: str) -> pa.Table:
     given = {
         "model.name": "lexical", "input.path": folder / "in.parquet", "ray.mode": "in_process",
-        "output.path": folder / name, **{key.replace("__", "."): v for key, v in sets.items()},
+        "output.path": folder / name, "report.page": "false",
+        **{key.replace("__", "."): v for key, v in sets.items()},
     }  # fmt: skip
     call("run", *(word for key, value in given.items() for word in ("--set", f"{key}={value}")))
     [latest] = (folder / name).glob("*/ranked")

@@ -32,6 +32,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "input": {"path": str(write(folder / f"in {NAME}.parquet", table))},
         "output": {"path": str(folder / f"out {NAME}")},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
     }
     (folder / "job.yaml").write_text(yaml.safe_dump(data))
     qrels = f"q{NAME}\tb{NAME}\t1\nq2\td\t1\n".replace("\n", " ").replace("1 q2", "1\nq2")

@@ -63,6 +63,7 @@ def job(tmp_path: Path, name: str) -> Path:
         "input": {"path": str(source)},
         "output": {"path": str(tmp_path / "out")},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
     }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(data))
     return tmp_path / "job.yaml"

@@ -41,6 +41,7 @@ def job(tmp_path: Path) -> Path:
         "input": {"path": str(tmp_path / "{date}.parquet")},
         "output": {"path": str(tmp_path / "out")},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
         "refresh": {},
     }
     path = tmp_path / "refresh.yaml"

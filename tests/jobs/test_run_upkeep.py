@@ -211,7 +211,7 @@ def test_a_run_is_read_back_and_repaired(tmp_path: Path, path: Path) -> None:
     qrels.write_text("q000 0 d0 1\n")
     settings = [
         f"input.path={path}", f"output.path={output}", "model.name=lexical",
-        "ray.mode=in_process", "units.documents=25", "lease.ttl_s=0.5",
+        "ray.mode=in_process", "units.documents=25", "lease.ttl_s=0.5", "report.page=false",
     ]  # fmt: skip
     run = ["run", *(word for setting in settings for word in ("--set", setting))]
     runner = CliRunner()

@@ -21,7 +21,9 @@ def said(*words: object) -> str:
 @pytest.fixture
 def job(tmp_path: Path) -> tuple[str, ...]:
     output = tmp_path / "out"
-    settings = ["model.name=lexical", f"output.path={output}", "ray.mode=in_process"]
+    settings = [
+        "model.name=lexical", f"output.path={output}", "ray.mode=in_process", "report.page=false",
+    ]  # fmt: skip
     return tuple(word for setting in settings for word in ("--set", setting))
 
 

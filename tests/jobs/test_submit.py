@@ -74,6 +74,7 @@ def job_file(folder: Path, *, pace: float = 0.0) -> Path:
         "units": {"documents": 10},
         "replicas": {"min": 1, "num_gpus": 0, "num_cpus": 0.5},
         "ray": {"read_cpus": 0.25},
+        "report": {"page": False},
     }
     path = folder / "job.yaml"
     path.write_text(yaml.safe_dump(job), encoding="utf-8")

@@ -64,6 +64,7 @@ class Season:
             "output": {"path": self.root, "columns": ["title"]},
             "units": {"documents": 60},
             "ray": {"mode": "in_process"},
+            "report": {"page": False},
             "lease": {"ttl_s": 0.5},
             "refresh": self.section,
         } | sections

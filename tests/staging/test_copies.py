@@ -54,6 +54,7 @@ def job(folder: Path, given: dict[str, Any], **sections: Any) -> JobConfig:
         "output": {"path": str(folder / "out")},
         "units": {"documents": 40},
         "ray": {"mode": "in_process"},
+        "report": {"page": False},
         "quarantine": {"max_error_rate": 1.0, "max_unit_error_rate": 1.0},
     }
     return JobConfig.model_validate(config | sections)

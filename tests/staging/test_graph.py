@@ -37,6 +37,7 @@ def prepared(folder: Path, given: dict[str, Any], mode: str) -> Prepared:
         "output": {"path": str(folder)},
         "units": {"documents": 40},
         "ray": {"mode": mode, "read_cpus": 0.25},
+        "report": {"page": False},
     }
     return prepare(JobConfig.model_validate(config))
 

@@ -70,6 +70,7 @@ def test_the_copy_is_the_same_whoever_dies_in_the_shuffle(
     job |= {
         "output": {"path": f"{tmp_path}/out"},
         "ray": {"address": cluster.address, "read_cpus": 0.25},
+        "report": {"page": False},
     }
     secrets = {name: v for name, v in cluster.environment.items() if name.startswith("RAY_")}
     driver = drivers.start(job, hooks=hooks, work=own, environment=secrets)
