@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline import failpoints
+from pipeline import errors, failpoints
 from pipeline.errors import ConfigurationError, RerankError
 from pipeline.execution import startup
 from pipeline.execution.ledger import Ledger
@@ -198,9 +198,11 @@ def _report(session: Session, *, started: float, failure: BaseException | None) 
 
 
 def _described(failure: BaseException) -> dict[str, Any]:
-    """What ended a session, for its report: the class's name, and the message without secrets."""
-    said = str(failure) if str(failure) else type(failure).__name__
-    return {"kind": type(failure).__name__, "message": redacted(said)[:_MOST_CHARACTERS]}
+    """What ended a session, for its report: the message, and the nearest class that is known."""
+    kinds = type(failure).__mro__
+    kind = next((kind for kind in kinds if kind.__module__ == errors.__name__), kinds[0])
+    said = str(failure) or kinds[0].__name__
+    return {"kind": kind.__name__, "message": redacted(said)[:_MOST_CHARACTERS]}
 
 
 def _sessions_before(folder: RunFolder) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ from pipeline.errors import RerankError
 from pipeline.execution.report.contents import contents, gathered
 from pipeline.execution.runs.run_folder import REPORT_PAGE, RunFolder
 from pipeline.execution.runs.unit_counts import UnitCounts
-from pipeline.reports.page.render import render
 from pipeline.storage.store import write_whole
 
 logger = logging.getLogger("pipeline")
@@ -49,6 +48,8 @@ def write_page(
         fence: called before it is written; raises where this driver may write no more.
     """
     try:
+        from pipeline.reports.page.render import render  # with jinja2, which planning does not need
+
         data = contents(folder, described, units, report, state=state, planned=planned)
         page = render(data).encode("utf-8", "backslashreplace")
         fence()

@@ -21,7 +21,7 @@ Finding = tuple[str, str]
 
 def findings(data: Mapping[str, Any]) -> list[Finding]:
     """Level (:data:`BAD` or :data:`NOTE`) and sentence of everything worth a second look."""
-    found = [*_of_units(data["report"]), *_of_results(data), *_of_the_machine(data["report"])]
+    found = [*_of_units(data["report"]), *_of_results(data), *_of_the_machine(data)]
     return sorted(found, key=lambda finding: finding[0] != BAD)
 
 
@@ -97,9 +97,12 @@ def _units(named: Collection[str]) -> str:
     return "1 unit" if len(named) == 1 else f"{count(len(named))} units"
 
 
-def _of_the_machine(report: Mapping[str, Any]) -> Iterator[Finding]:
-    busy = report.get("device_busy")
-    if busy is not None and busy < _IDLE and (report.get("units_done_now") or 0) > 1:
+def _of_the_machine(data: Mapping[str, Any]) -> Iterator[Finding]:
+    report = data["report"]
+    busy, gpus = report.get("device_busy"), data["run"]["config"]["replicas"]["num_gpus"]
+    several = (report.get("units_done_now") or 0) > 1
+    # On a CPU the stages share what would be the device.
+    if gpus and several and busy is not None and busy < _IDLE:
         yield (
             NOTE,
             f"Devices were at work {share(busy)} of the time from first to last unit: they waited "

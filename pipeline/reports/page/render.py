@@ -63,10 +63,12 @@ def drawn(data: Mapping[str, Any]) -> dict[str, Markup]:
     timeline = _points(data["report"].get("timeline") or {})
     results, evaluation = data["results"] or {}, data["evaluation"] or {}
     comparison, histogram = data["comparison"] or {}, LengthHistogram.from_dict(data["lengths"])
-    moves = len(timeline) >= _LEAST_POINTS
+    enough = len(timeline) >= _LEAST_POINTS
+    moves = enough and any(point["documents_per_s"] for point in timeline)
+    starts = enough and any(p["replicas_up"] + p["replicas_starting"] for p in timeline)
     wanted: dict[str, tuple[object, Callable[[], Markup]]] = {
         "speed": (moves, lambda: pictures.speed(timeline)),
-        "replicas": (moves, lambda: pictures.replicas(timeline)),
+        "replicas": (starts, lambda: pictures.replicas(timeline)),
         "stages": (
             sum(data["stage_seconds"].values()),
             lambda: pictures.stages(data["stage_seconds"]),
@@ -80,7 +82,7 @@ def drawn(data: Mapping[str, Any]) -> dict[str, Markup]:
         ),
         "overlap": (comparison, lambda: pictures.overlap(comparison["overlap"])),
     }
-    return {name: draw() for name, (enough, draw) in wanted.items() if enough}
+    return {name: draw() for name, (there, draw) in wanted.items() if there}
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, Final
 
@@ -15,12 +16,14 @@ NOTHING: Final = "–"
 _SHORT: Final = 160
 _LONG: Final = 4_000
 
+_SPACE: Final = re.compile(r"\s+")
+
 _UNITS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
 
 
 def plain(value: object) -> str:
     """Text from outside on one line: no secret in it, and nothing that acts or turns the text."""
-    return visible(redacted(" ".join(str(value).split())))
+    return visible(redacted(_SPACE.sub(" ", str(value))))
 
 
 def shown(value: object, most: int = _SHORT) -> Markup:

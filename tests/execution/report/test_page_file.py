@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config import JobConfig
-from pipeline.errors import FencedError, QuarantineError
+from pipeline.errors import FencedError, QuarantineError, RunFailedError
 from pipeline.execution.preparation import prepare
 from pipeline.execution.report.contents import contents, gathered, state_of
 from pipeline.execution.report.page_file import write_page
@@ -19,6 +19,7 @@ from pipeline.execution.report.units import totals, units_of
 from pipeline.execution.run import execute
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.state import run_state
+from pipeline.execution.session import _described
 from pipeline.sequences.lengths import LengthHistogram
 from tests.execution.drivers import lexical_job
 from tests.makers import long_table, write
@@ -83,6 +84,20 @@ def test_a_run_that_failed_says_what_to_do_and_is_resumed_as_one(tmp_path: Path)
     assert data["lengths"]["tokens"] == folder.manifest()["tokens"]
     assert data["error"] is None
     assert "1 earlier session" in Path(folder.file("report.html")).read_text()
+
+
+def test_an_error_is_told_by_the_nearest_class_that_is_known() -> None:
+    class SlowStartError(RunFailedError):
+        pass
+
+    assert _described(SlowStartError("too slow")) == {
+        "kind": "RunFailedError",
+        "message": "too slow",
+    }
+    assert _described(KeyboardInterrupt()) == {
+        "kind": "KeyboardInterrupt",
+        "message": "KeyboardInterrupt",
+    }
 
 
 def test_no_page_is_written_where_none_is_wanted(tmp_path: Path) -> None:

@@ -16,9 +16,7 @@ def report(**more: object) -> dict[str, object]:
 def test_a_resumed_run_is_the_sum_of_its_sessions() -> None:
     first = report(state="RunFailedError", last={"gpu_hours": 1.0, "cost": [2.0, 4.0]})
     second = report(sessions=sessions.earlier(first), truncation=None)
-    third = report(
-        sessions=sessions.earlier(second), last={"gpu_hours": 0.5, "cost": [1.0, 2.0]}
-    )
+    third = report(sessions=sessions.earlier(second), last={"gpu_hours": 0.5, "cost": [1.0, 2.0]})
     assert [one["state"] for one in third["sessions"]] == ["RunFailedError", "published"]
     assert sessions.stage_seconds(third) == {"read": 3.0, "score": 6.0}
     assert sessions.lengths(third).as_dict() == LengthHistogram.of([3, 30] * 3).as_dict()

@@ -81,7 +81,10 @@ def data(text: str) -> dict[str, Any]:
                 "name": text, "family": text, "revision": text, "digest": text, "dtype": text,
                 "score_scale": text, "licence": text,
             },
-            "config": {"input": {"path": [text]}, "output": {"path": text}}, "fingerprint": "f",
+            "config": {
+                "input": {"path": [text]}, "output": {"path": text}, "replicas": {"num_gpus": 1},
+            },
+            "fingerprint": "f",
             "versions": {text: text}, "units": {"documents": 5, "reason": text},
             "staging": {"strategy": text}, "reuse": {"table_id": text, "date": text},
             "input": [{"path": text, "size": 5, "version": text}], "input_files": 2,
