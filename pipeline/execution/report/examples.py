@@ -60,7 +60,8 @@ def examples_of(
         ``reranked`` documents with ``doc_id``, ``text``, ``rank``, ``first_stage_rank``, ``score``
         and ``relevance``; None where something is not known.
     """
-    wanted, rows = set(queries), {}
+    wanted = set(queries)
+    rows: dict[str, list[dict[str, Any]]] = {}
     for table in tables:
         for row in table.select(COLUMNS).to_pylist():
             if row[schema.QUERY_ID] in wanted:

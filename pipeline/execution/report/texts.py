@@ -50,7 +50,7 @@ def texts_of_rows(table: pa.Table, column: str) -> Texts:
     names = (schema.QUERY_ID, schema.DOC_ID, column)
     query_ids, doc_ids, texts = (_texts(table.column(name)) for name in names)
     found = zip(query_ids, doc_ids, texts, strict=True)
-    return Texts(documents={(q, d): t for q, d, t in found if None not in (q, d, t)})
+    return Texts(documents={(q, d): t for q, d, t in found if q and d and t})
 
 
 def texts_of_input(

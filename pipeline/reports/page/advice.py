@@ -69,17 +69,17 @@ _BY_KIND: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "KeyboardInterrupt": ("The run was interrupted. Finished units are kept.", (_RESUME,)),
 }
-_UNKNOWN: Final = (
+_UNKNOWN: Final[tuple[str, tuple[str, ...]]] = (
     "The run ended in a way that it does not expect. Finished units are kept: resume it. If it "
     "ends so again, that is a defect of the pipeline: keep the folder and report it.",
     (_RESUME, _CHECK),
 )
-_SILENT: Final = (
+_SILENT: Final[tuple[str, tuple[str, ...]]] = (
     "The last session left no report, so its driver was killed or its machine is gone. Finished "
     "units are kept.",
     (_RESUME, _STATUS),
 )
-_AT_WORK: Final = ("A driver is at work on this run.", (_STATUS,))
+_AT_WORK: Final[tuple[str, tuple[str, ...]]] = ("A driver is at work on this run.", (_STATUS,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +105,9 @@ def advice(state: str, error: Mapping[str, Any] | None, folder: str) -> Advice |
     """
     if state == PUBLISHED:
         return None
-    if state == RUNNING:
-        says, commands = _AT_WORK
-    elif error is None:
-        says, commands = _SILENT
-    else:
-        says, commands = _BY_KIND.get(str(error["kind"]), _UNKNOWN)
+    found = _AT_WORK if state == RUNNING else _SILENT
+    if state != RUNNING and error is not None:
+        found = _BY_KIND.get(str(error["kind"]), _UNKNOWN)
+    says, commands = found
     run = shlex.quote(folder)
     return Advice(says=says, commands=tuple(command.format(run=run) for command in commands))

@@ -55,6 +55,8 @@ def speed(timeline: Sequence[Mapping[str, Any]]) -> Markup:
 
 def replicas(timeline: Sequence[Mapping[str, Any]]) -> Markup:
     """Replicas that were up or starting, and the share of time in which their devices worked."""
+    from matplotlib.ticker import MaxNLocator
+
     at, up = _series(timeline, "replicas_up")
     starting = [n + m for n, m in zip(up, _series(timeline, "replicas_starting")[1], strict=True)]
     busy = [
@@ -69,7 +71,7 @@ def replicas(timeline: Sequence[Mapping[str, Any]]) -> Markup:
         axes.step(at, starting, where="post", color=COLOURS["muted"], linewidth=1, linestyle="--")
         axes.step(at, up, where="post", color=COLOURS["first"], linewidth=1.8)
         axes.set_ylim(0, max(1.0, *up, *starting) * 1.15)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylabel("replicas up")
         _time_axis(axes, at)
         if busy:
