@@ -31,7 +31,9 @@ _COLUMNS = (schema.QUERY_ID, schema.DOC_ID, schema.SCORE)
 
 def calibrate(
     run: Annotated[str, typer.Argument(help="A run or output folder.")],
-    qrels: Annotated[str, typer.Option("--qrels", help="Judgements: TREC or BEIR form.")],
+    qrels: Annotated[
+        str, typer.Option("--qrels", help="Judgements: TREC, BEIR, CSV, JSON, Parquet.")
+    ],
     to: Annotated[str, typer.Option("--to", help="File that output.calibration will name.")],
     method: Annotated[
         Literal["temperature", "platt", "isotonic"],

@@ -50,7 +50,7 @@ Models = Annotated[
 ]
 Qrels = Annotated[
     str | None,
-    typer.Option("--qrels", help="Judgements: TREC or BEIR form; without, no quality."),
+    typer.Option("--qrels", help="Judgements, as rerank evaluate reads them; without, no quality."),
 ]
 Baseline = Annotated[
     str,

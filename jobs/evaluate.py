@@ -52,7 +52,9 @@ _FUSED = "fused"
 
 def evaluate_run(
     run: Annotated[str, typer.Argument(help="A run or output folder, or a TREC run file.")],
-    qrels: Annotated[str, typer.Option("--qrels", help="Judgements: TREC or BEIR form.")],
+    qrels: Annotated[
+        str, typer.Option("--qrels", help="Judgements: TREC, BEIR, CSV, JSON, Parquet.")
+    ],
     measure: Annotated[
         list[str] | None,
         typer.Option("--measure", help="As ir-measures writes it, e.g. nDCG@10; repeatable."),

@@ -1,12 +1,17 @@
-"""Relevance judgements (qrels), TREC or BEIR text, as ``query_id -> doc_id -> relevance``."""
+"""Relevance judgements (qrels) as ``query_id -> doc_id -> relevance``."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 from pipeline.errors import InputContractError
+from pipeline.ranking.qrels_columns import Header, header_of
+from pipeline.ranking.qrels_rows import Row, json_rows, parquet_rows
 
 TREC: Final = "query_id 0 doc_id relevance"
 BEIR: Final = "query-id corpus-id score"
@@ -16,6 +21,8 @@ MAX_RELEVANCE: Final = 1_000_000
 
 _MOST_SHOWN: Final = 80
 
+_PARQUET: Final = b"PAR1"
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 #: A grade as spreadsheets and data frames write it where the column held floats.
@@ -23,7 +30,6 @@ _WHOLE = re.compile(r"([+-]?[0-9]{1,18})\.0*")
 
 #: What files begin with that are taken for judgements now and then, and what they are.
 _OTHER_KINDS: Final = {
-    b"PAR1": "Parquet; write it as text",
     b"\x1f\x8b": "gzip; decompress it",
     b"\x28\xb5\x2f\xfd": "Zstandard; decompress it",
     b"PK\x03\x04": "a ZIP archive; unpack it",
@@ -31,14 +37,16 @@ _OTHER_KINDS: Final = {
 
 
 def read_qrels(data: bytes | str, source: str) -> dict[str, dict[str, int]]:
-    """Parse judgements, blank or tab separated.
+    """Parse judgements: TREC or BEIR text, CSV, lines of JSON, or Parquet.
 
-    Either TREC qrels without a header (``query_id 0 doc_id relevance``, the second field is
-    ignored) or BEIR's three columns under the header ``query-id corpus-id score``. Empty lines are
-    skipped, and so is a judgement that is repeated with the same relevance.
+    TREC qrels have no header (``query_id 0 doc_id relevance``, the second field is ignored) and are
+    blank or tab separated. Every other form names its columns, as BEIR does with ``query-id
+    corpus-id score``; other names of them are in :mod:`pipeline.ranking.qrels_columns`, and further
+    columns are ignored. Empty lines are skipped, and so is a judgement that is repeated with the
+    same relevance.
 
     Args:
-        data: content of the file; bytes are UTF-8.
+        data: content of the file; bytes are UTF-8 or Parquet.
         source: where the content is from, for errors.
 
     Returns:
@@ -50,22 +58,46 @@ def read_qrels(data: bytes | str, source: str) -> dict[str, dict[str, int]]:
             ±:data:`MAX_RELEVANCE`, a document is judged twice differently, or nothing is judged.
     """
     qrels: dict[str, dict[str, int]] = {}
-    form: str | None = None
-    for number, line in numbered_lines(data, source):
-        if form is None:
-            form = BEIR if _is_beir_header(line) else TREC
-            if form == BEIR:
-                continue
-        query_id, doc_id, relevance = _judgement(line, form, f"{source}, line {number}")
+    for place, query_id, doc_id, written in _rows(data, source):
+        if not query_id or not doc_id:
+            raise InputContractError(f"{place}: an id is empty; expected query id and document id")
+        relevance = parse_grade(written)
+        if relevance is None or abs(relevance) > MAX_RELEVANCE:
+            raise InputContractError(
+                f"{place}: expected an integer relevance from -{MAX_RELEVANCE} to {MAX_RELEVANCE} "
+                f"as grade, found {shown(written)}"
+            )
         known = qrels.setdefault(query_id, {}).setdefault(doc_id, relevance)
         if known != relevance:
             raise InputContractError(
-                f"{source}, line {number}: document '{doc_id}' of query '{query_id}' has relevance "
-                f"{relevance} here and {known} further up; keep one of the two lines"
+                f"{place}: document '{doc_id}' of query '{query_id}' has relevance {relevance} "
+                f"here and {known} further up; keep one of the two"
             )
     if not qrels:
         raise InputContractError(f"{source}: no judgement found; expected lines '{TREC}'")
     return qrels
+
+
+def _rows(data: bytes | str, source: str) -> Iterator[Row]:
+    if isinstance(data, bytes) and data.startswith(_PARQUET):
+        return parquet_rows(data, source)
+    lines = numbered_lines(data, source)
+    first = next(lines, None)
+    if first is None:
+        return iter(())
+    header = header_of(first[1])
+    if first[1].lstrip().startswith("{"):
+        return json_rows(chain([first], lines), source)
+    return _text_rows(lines if header else chain([first], lines), header, source)
+
+
+def _text_rows(
+    lines: Iterable[tuple[int, str]], header: Header | None, source: str
+) -> Iterator[Row]:
+    for number, line in lines:
+        place = f"{source}, line {number}"
+        query_id, doc_id, grade = _judgement(line, header, place)
+        yield place, query_id, doc_id, grade
 
 
 def numbered_lines(data: bytes | str, source: str) -> Iterator[tuple[int, str]]:
@@ -77,7 +109,8 @@ def numbered_lines(data: bytes | str, source: str) -> Iterator[tuple[int, str]]:
         InputContractError: bytes that are not UTF-8.
     """
     text = _decoded(data, source) if isinstance(data, bytes) else data
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
+        line = line.removesuffix("\n").removeprefix("\ufeff" if number == 1 else "")
         if line.strip():
             yield number, line
 
@@ -118,23 +151,15 @@ def _decoded(data: bytes, source: str) -> str:
         ) from error
 
 
-def _is_beir_header(line: str) -> bool:
-    return " ".join(line.lower().replace("_", "-").split()) == BEIR
-
-
-def _judgement(line: str, form: str, place: str) -> tuple[str, str, int]:
-    count = len(form.split())
-    fields = split_fields(line, count)
-    if len(fields) != count:
-        hint = f"; three columns need the header '{BEIR}' as first line" if form == TREC else ""
+def _judgement(line: str, header: Header | None, place: str) -> tuple[str, str, str]:
+    form = TREC.split() if header is None else header.names
+    quoted = header is not None and header.comma
+    fields = next(csv.reader([line])) if quoted else split_fields(line, len(form))
+    if len(fields) != len(form):
+        hint = f"; three columns need the header '{BEIR}' as first line" if header is None else ""
         raise InputContractError(
-            f"{place}: expected {count} fields '{form}', found {len(fields)}: {shown(line.strip())}"
-            f"{hint if len(fields) == 3 else ''}"
+            f"{place}: expected {len(form)} fields '{' '.join(form)}', found {len(fields)}: "
+            f"{shown(line.strip())}{hint if len(fields) == 3 else ''}"
         )
-    relevance = parse_grade(fields[-1])
-    if relevance is None or abs(relevance) > MAX_RELEVANCE:
-        raise InputContractError(
-            f"{place}: expected an integer relevance from -{MAX_RELEVANCE} to {MAX_RELEVANCE} as "
-            f"last field of '{form}', found {shown(fields[-1])}"
-        )
-    return fields[0], fields[-2], relevance
+    query, doc, grade = (0, 2, 3) if header is None else header.places
+    return fields[query].strip(), fields[doc].strip(), fields[grade].strip()

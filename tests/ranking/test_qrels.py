@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputContractError
 from pipeline.ranking.qrels import read_qrels
+from pipeline.storage.parquet import to_bytes
 
 IDS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size=8)
 
@@ -18,6 +20,10 @@ IDS = st.text(st.characters(exclude_categories=("Z", "C")), min_size=1, max_size
         "\ufeffq1 0\td1  2\r\n\r\n  q1 0 d2 +0\r\nq2 0 d1 -1\r\n",
         "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\nq2\td1\t-1\n",
         "query_id corpus_id score\nq1 d1 2\nq1 d2 0\nq2 d1 -1\n",
+        "qid iteration docno label\nq1 0 d1 2\nq1 0 d2 0\nq2 0 d1 -1\n",
+        'Label,Query_ID,docid,x\r\n2,q1,"d1",\r\n0,q1,d2,\r\n-1.0,q2,d1,"a, b"\r\n',
+        '{"qid": "q1", "docno": "d1", "rel": 2}\n{"qid": "q1", "docno": "d2", "rel": 0.0}\n\n'
+        '{"docno": "d1", "rel": "-1", "qid": "q2", "more": [1]}',
     ],
 )
 def test_forms(text: str) -> None:
@@ -62,7 +68,13 @@ def test_the_same_judgement_twice_is_one() -> None:
         ("query-id\tcorpus-id\tscore\nq1\t0\td1\t1\n", 2, "expected 3 fields"),
         (b"q1 0 d1 1\nq1 0 \xff 1\n", 2, "found byte 0xff"),
         (b"\x1f\x8b\x08", 1, "decompress"),
-        (b"PAR1\x15\x04", 1, "found Parquet; write it as text"),
+        ("query_id,doc_id,relevance\nq1,d1\n", 2, "expected 3 fields 'query_id doc_id relevance'"),
+        ("query_id,doc_id,relevance\nq1,,1\n", 2, "an id is empty"),
+        ('{"qid": "q1", "docno": "d1", "label": 1}\n[1]\n', 2, "expected a JSON object"),
+        ('{"qid": "q1", "docno": "d1"}\n', 1, "expected columns query_id, doc_id, relevance"),
+        ('{"qid": "q1", "docno": {"a": 1}, "label": 1}\n', 1, "'docno' holds dict"),
+        ('{"qid": "q1", "docno": null, "label": 1}\n', 1, "'docno' holds NoneType"),
+        ('{"qid": 1.5, "docno": "d1", "label": 1}\n', 1, "'qid' holds float"),
     ],
 )
 def test_a_bad_line_is_named(data: bytes | str, line: int, expected: str) -> None:
@@ -70,6 +82,57 @@ def test_a_bad_line_is_named(data: bytes | str, line: int, expected: str) -> Non
         read_qrels(data, "some/qrels.tsv")
     assert str(raised.value).startswith(f"some/qrels.tsv, line {line}: ")
     assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("ids", "grades"),
+    [
+        (pa.array(["7", "7", "12"]), pa.array([2, 0, 1])),
+        (pa.array([7, 7, 12], pa.uint64()), pa.array([2, 0, 1], pa.int8())),
+        (pa.array([7.0, 7.0, 12.0]), pa.array([2.0, 0.0, 1.0], pa.float32())),
+        (pa.array([7, 7, 12], pa.decimal128(20, 0)), pa.array(["2", "0.0", "+1"])),
+        (pa.array(["7", "7", "12"]).dictionary_encode(), pa.array([b"2", b"0", b"1"])),
+        (pa.array([b"7", b"7", b"12"]), pa.array(["2", "0", "1"], pa.string_view())),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_columns_of_parquet(ids: pa.Array, grades: pa.Array) -> None:
+    table = pa.table(
+        {"corpus-id": ["a", "b", "a"], "score": grades, "split": 3 * ["test"], "qid": ids}
+    )
+    assert read_qrels(to_bytes(table), "x.parquet") == {"7": {"a": 2, "b": 0}, "12": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"qid": ["q"], "docno": ["d"]}, "expected columns query_id, doc_id, relevance"),
+        ({"qid": ["q"], "docno": [["d"]], "label": [1]}, "'docno' holds list<"),
+        ({"qid": ["q"], "docno": [{"id": "d"}], "label": [1]}, "'docno' holds struct<"),
+        ({"qid": ["q"], "docno": ["d"], "label": [{"d": 1}]}, "'label' holds struct<"),
+        ({"qid": ["q", None], "docno": ["d", "e"], "label": [1, 1]}, "row 2: column 'qid' is null"),
+        ({"qid": [1.0, 1.5], "docno": ["d", "e"], "label": [1, 1]}, "row 2: column 'qid' holds 1"),
+        ({"qid": [1e17], "docno": ["d"], "label": [1]}, "row 1: column 'qid' holds 1e+17"),
+        ({"qid": [float("nan")], "docno": ["d"], "label": [1]}, "column 'qid' holds nan"),
+        ({"qid": ["q"], "docno": ["d"], "label": [0.5]}, "row 1: column 'label' holds 0.5"),
+        ({"qid": ["q"], "docno": ["d"], "label": ["two"]}, "row 1: expected an integer relevance"),
+        ({"qid": ["q"], "docno": [b"\xff"], "label": [1]}, "holds bytes that are not UTF-8"),
+        ({"qid": ["q"], "docno": [""], "label": [1]}, "row 1: an id is empty"),
+        ({"qid": ["q", "q"], "docno": ["d", "d"], "label": [1, 2]}, "row 2: document 'd' of query"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_parquet_is_named(
+    columns: dict[str, list[object]], expected: str
+) -> None:
+    with pytest.raises(InputContractError) as raised:
+        read_qrels(to_bytes(pa.table(columns)), "some/qrels.parquet")
+    assert str(raised.value).startswith("some/qrels.parquet")
+    assert expected in str(raised.value)
+
+
+def test_parquet_that_is_cut_off_is_said() -> None:
+    with pytest.raises(InputContractError, match=r"^qrels\.parquet: .*footer is missing"):
+        read_qrels(b"PAR1\x15\x04", "qrels.parquet")
 
 
 @pytest.mark.parametrize("text", ["", "\n \n", "query-id\tcorpus-id\tscore\n"])
