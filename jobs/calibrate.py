@@ -17,23 +17,22 @@ from jobs.command import command, console, run_job
 from pipeline import schema
 from pipeline.errors import InputContractError
 from pipeline.execution.calibrated_scores import model_digest
-from pipeline.execution.runs.ranked_reader import read_ranked
+from pipeline.execution.runs.judged_orders import ORDER_COLUMNS, RERANKED, read_judged
 from pipeline.execution.runs.run_folder import find_run
 from pipeline.ranking.calibration import Calibration, as_data, calibrated, fitted, quality
+from pipeline.ranking.coverage import coverage
 from pipeline.ranking.judged_pairs import JudgedPairs, judged_pairs
 from pipeline.ranking.qrels import read_qrels
+from pipeline.ranking.runs import ranked_run
 from pipeline.ranking.splits import split
 from pipeline.reports.calibration_table import calibration_table
+from pipeline.reports.joined_lines import joined_json, joined_lines
 from pipeline.storage.store import read_bytes, write_whole
-
-_COLUMNS = (schema.QUERY_ID, schema.DOC_ID, schema.SCORE)
 
 
 def calibrate(
     run: Annotated[str, typer.Argument(help="A run or output folder.")],
-    qrels: Annotated[
-        str, typer.Option("--qrels", help="Judgements: TREC, BEIR, CSV, JSON, Parquet.")
-    ],
+    qrels: Annotated[str, typer.Option("--qrels", help="Judgements; see docs/evaluation.md.")],
     to: Annotated[str, typer.Option("--to", help="File that output.calibration will name.")],
     method: Annotated[
         Literal["temperature", "platt", "isotonic"],
@@ -61,8 +60,10 @@ def calibrate(
         folder = find_run(run)
         model = folder.describe()["model"]
         judged = read_qrels(read_bytes(qrels), qrels)
-        table = read_ranked(folder, columns=_COLUMNS)
-        held = set(table.column(schema.QUERY_ID).cast("string").unique().to_pylist())
+        table, others = read_judged(folder, judged, (*ORDER_COLUMNS, schema.SCORE))
+        joined = coverage(ranked_run(table, RERANKED), judged, others)
+        joined.refuse()
+        held = judged.keys() - set(joined.absent)
         parts = split((query for query in judged if query in held), share=share, seed=0)
         grade = 0 if unjudged == "irrelevant" else None
         fit, rest = (judged_pairs(table, judged, part, unjudged=grade) for part in parts)
@@ -78,11 +79,12 @@ def calibrate(
         write_whole(to, (json.dumps(as_data(found), indent=2) + "\n").encode())
         if as_json:
             about = {"calibration": as_data(found), "fitted_on": len(parts[0])}
-            typer.echo(
-                json.dumps(about | {"queries": len(parts[1]), "quality": measured}, indent=2)
-            )
+            about |= {"queries": len(parts[1]), "quality": measured}
+            typer.echo(json.dumps(about | {"joined": joined_json([joined], None)}, indent=2))
             return
         console.print(calibration_table(found, measured, queries=len(parts[1])))
+        for line in joined_lines([joined]):
+            console.say(line)
         console.say(f"output.calibration: {to}")
 
 

@@ -16,6 +16,7 @@ from jobs.command import Overrides, command, console, read_config, run_job
 from pipeline.config.diff import DiffConfig
 from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.execution.runs.run_folder import RunFolder, find_run
+from pipeline.refresh.changes.joined import ids_that_differ
 from pipeline.refresh.changes.making import make_changes
 from pipeline.refresh.changes.places import RaySettings
 from pipeline.refresh.publications.reading import current, publication, root_of, run_of
@@ -47,13 +48,16 @@ def diff(
         before, after = _runs(given)
         root = after.path.rpartition("/")[0]
         changes = make_changes(root, before, after, RaySettings(ray=config.ray))
+        differ = ids_that_differ(before, after, changes.manifest["statistics"])
         if as_json:
             told = {name: changes.manifest[name] for name in _TOLD}
-            typer.echo(json.dumps({"folder": changes.path, **told}, indent=2))
+            typer.echo(json.dumps({"folder": changes.path, "ids": differ, **told}, indent=2))
             return
         console.say(f"before     {before.path}")
         console.say(f"after      {after.path}")
         console.print(changes_table(changes.manifest["statistics"], changes.manifest["columns"]))
+        for told in differ:
+            console.say(f"ids        {told}")
         console.say(f"changes    {changes.path}")
 
 

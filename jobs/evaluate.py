@@ -8,6 +8,8 @@ if __name__ == "__main__":  # first, so that what the imports below raise is tol
     run_module("jobs.evaluate")
 
 import json
+from dataclasses import replace
+from itertools import combinations
 from typing import Annotated
 
 import typer
@@ -16,20 +18,23 @@ from rich.console import Group
 from jobs.command import command, console, run_job
 from pipeline import schema
 from pipeline.errors import ConfigurationError
-from pipeline.execution.runs.ranked_reader import read_ranked
-from pipeline.execution.runs.run_folder import find_run
-from pipeline.ranking.comparison import Comparison, compare
-from pipeline.ranking.evaluation import evaluate, refuse_other_ids
-from pipeline.ranking.fusion_tuning import Qrels, described, tune
-from pipeline.ranking.qrels import read_qrels
-from pipeline.ranking.runs import (
-    Run,
-    first_stage_run,
-    named_once,
-    parse_trec_run,
-    ranked_by,
-    ranked_run,
+from pipeline.execution.runs.judged_orders import (
+    FUSED,
+    ORDER_COLUMNS,
+    RERANKED,
+    JudgedOrders,
+    judged_orders,
+    read_judged,
 )
+from pipeline.execution.runs.run_folder import find_run
+from pipeline.ranking.chance import by_chance
+from pipeline.ranking.comparison import Comparison, compare
+from pipeline.ranking.coverage import coverage
+from pipeline.ranking.evaluation import evaluate
+from pipeline.ranking.fusion_tuning import described, tune
+from pipeline.ranking.others import Others, Qrels
+from pipeline.ranking.qrels import read_qrels
+from pipeline.ranking.runs import parse_trec_run, ranked_run
 from pipeline.reports.evaluation_table import (
     as_json,
     changes_table,
@@ -37,24 +42,15 @@ from pipeline.reports.evaluation_table import (
     evaluation_table,
     tuning_table,
 )
+from pipeline.reports.joined_lines import joined_json, joined_lines
 from pipeline.storage.store import is_folder, read_bytes
 
-_COLUMNS = (
-    schema.QUERY_ID,
-    schema.DOC_ID,
-    schema.RANK,
-    schema.FIRST_STAGE_RANK,
-    schema.REASON,
-)
 _SCORES = (schema.SCORE, schema.FIRST_STAGE_SCORE)
-_FUSED = "fused"
 
 
 def evaluate_run(
     run: Annotated[str, typer.Argument(help="A run or output folder, or a TREC run file.")],
-    qrels: Annotated[
-        str, typer.Option("--qrels", help="Judgements: TREC, BEIR, CSV, JSON, Parquet.")
-    ],
+    qrels: Annotated[str, typer.Option("--qrels", help="Judgements; see docs/evaluation.md.")],
     measure: Annotated[
         list[str] | None,
         typer.Option("--measure", help="As ir-measures writes it, e.g. nDCG@10; repeatable."),
@@ -86,28 +82,29 @@ def evaluate_run(
         if tune_fusion:
             _tune(run, judged, measures, tune_share, to_json)
             return
-        first, ranked, fused = _runs(run)
+        found = _orders(run, judged)
+        orders = [(order, found.coverage) for order in found.all]
         if baseline is not None:
-            first = _runs(baseline)[1]
-        for order in (ranked, first):
-            if order is not None:
-                refuse_other_ids(order, judged)
-        after = evaluate(ranked, judged, measures)
-        if first is None:
-            evaluations, comparisons = [after], []
-        else:
-            before = evaluate(first, judged, measures)
-            evaluations = [before, after]
-            comparisons = [compare(before, after, examples=max(changes, 1))]
-        if fused is not None:
-            evaluations.append(evaluate(fused, judged, measures))
-            comparisons += [
-                compare(one, evaluations[-1], examples=max(changes, 1)) for one in evaluations[:-1]
+            other = _orders(baseline, judged, name="baseline")
+            orders = [(other.reranked, other.coverage)] + [
+                (order, seen) for order, seen in orders if order is not found.first_stage
             ]
+        joined = list({id(seen): seen for _, seen in orders}.values())
+        for seen in joined:
+            seen.refuse()
+        evaluations = [
+            evaluate(order, judged, measures, others=seen.others) for order, seen in orders
+        ]
+        comparisons = [
+            compare(one, other, examples=max(changes, 1))
+            for one, other in combinations(evaluations, 2)
+        ]
+        chance = by_chance([order for order, _ in orders], judged, measures[0])
         if to_json:
-            typer.echo(json.dumps(as_json(evaluations, comparisons), indent=2))
+            told = as_json(evaluations, comparisons) | {"joined": joined_json(joined, chance)}
+            typer.echo(json.dumps(told, indent=2))
             return
-        console.print(evaluation_table(evaluations))
+        console.print(evaluation_table(evaluations, joined=joined_lines(joined, chance)))
         for comparison in comparisons:
             console.print(_comparison(comparison))
             if changes and comparison is comparisons[0]:
@@ -115,21 +112,22 @@ def evaluate_run(
 
 
 def _comparison(comparison: Comparison) -> Group:
-    if comparison.other == _FUSED:
-        return comparison_table(comparison, headings=(comparison.baseline, _FUSED))
+    if comparison.other == FUSED:
+        return comparison_table(comparison, headings=(comparison.baseline, FUSED))
     return comparison_table(comparison)
 
 
-def _runs(path: str) -> tuple[Run | None, Run, Run | None]:
-    """First stage, reranked and fused order of one of our runs; a TREC run has only itself."""
-    if not is_folder(path):
-        return None, parse_trec_run(read_bytes(path), path, path.rsplit("/", 1)[-1]), None
-    folder = find_run(path)
-    fuses = folder.describe()["config"]["output"].get("fusion") is not None
-    columns = (*_COLUMNS, schema.FUSED_RANK) if fuses else _COLUMNS
-    table = named_once(read_ranked(folder, columns=columns))
-    fused = ranked_by(table, schema.FUSED_RANK, _FUSED) if fuses else None
-    return first_stage_run(table, "first stage"), ranked_run(table, "reranked"), fused
+def _orders(path: str, judged: Qrels, name: str = RERANKED) -> JudgedOrders:
+    """The orders of one of our runs; a TREC run has only itself."""
+    if is_folder(path):
+        found = judged_orders(find_run(path), judged)
+        run = replace(found.reranked, name=name)
+        return replace(found, reranked=run, coverage=replace(found.coverage, run=name))
+    others = Others(judged)
+    run = parse_trec_run(read_bytes(path), path, path.rsplit("/", 1)[-1], others=others)
+    return JudgedOrders(
+        first_stage=None, reranked=run, fused=None, coverage=coverage(run, judged, others)
+    )
 
 
 def _tune(run: str, judged: Qrels, measures: tuple[str, ...], share: float, to_json: bool) -> None:
@@ -137,8 +135,9 @@ def _tune(run: str, judged: Qrels, measures: tuple[str, ...], share: float, to_j
         raise ConfigurationError(
             f"--tune-fusion: '{run}' is no run of ours; a TREC run has one order and one score"
         )
-    table = named_once(read_ranked(find_run(run), columns=(*_COLUMNS, *_SCORES)))
-    refuse_other_ids(ranked_run(table, "reranked"), judged)
+    table, others = read_judged(find_run(run), judged, (*ORDER_COLUMNS, *_SCORES))
+    joined = coverage(ranked_run(table, RERANKED), judged, others)
+    joined.refuse()
     found = tune(table, judged, tuned_by=measures[0], measures=measures, share=share)
     before = found.evaluations[:-1]
     comparisons = [compare(one, found.evaluations[-1]) for one in before]
@@ -146,9 +145,11 @@ def _tune(run: str, judged: Qrels, measures: tuple[str, ...], share: float, to_j
         fusion = None if found.fusion is None else found.fusion.model_dump(mode="json")
         about = {"fusion": fusion, "tuned_by": measures[0], "tuned_on": found.tuned_on}
         tried = {"tried": [{"order": name, "mean": mean} for name, mean in found.tried]}
-        typer.echo(json.dumps(about | tried | as_json(found.evaluations, comparisons), indent=2))
+        told = about | tried | as_json(found.evaluations, comparisons)
+        typer.echo(json.dumps(told | {"joined": joined_json([joined], None)}, indent=2))
         return
     console.print(tuning_table(found, measures[0]))
+    console.print(evaluation_table(found.evaluations, joined=joined_lines([joined])))
     for comparison in comparisons:
         console.print(
             comparison_table(comparison, headings=(comparison.baseline, comparison.other))

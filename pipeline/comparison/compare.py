@@ -11,7 +11,7 @@ from pipeline.bench.machine import load_average, machine, versions
 from pipeline.comparison.loading import CheckedModel, LoadedModel
 from pipeline.comparison.named import NamedModel
 from pipeline.comparison.orders import FIRST_STAGE, Orders
-from pipeline.comparison.quality import Qrels, Quality, quality
+from pipeline.comparison.quality import Quality, quality
 from pipeline.comparison.sample import Sample, draw
 from pipeline.comparison.scoring import Measured, score_all
 from pipeline.comparison.warnings import warnings_of
@@ -20,6 +20,7 @@ from pipeline.engine.device import device_kind, use_threads
 from pipeline.errors import ConfigurationError
 from pipeline.execution.replicas.nodes import in_this_process
 from pipeline.ranking.measures import parse_measures
+from pipeline.ranking.others import Qrels
 from pipeline.storage.policy import set_retry_policy
 
 
@@ -105,6 +106,7 @@ def _report(
         "measures": [] if found is None else list(found.measures),
         "judged_queries": 0 if found is None else found.queries,
         "queries_without_relevant": 0 if found is None else found.without_relevant,
+        "unseen": [] if found is None else list(found.unseen),
         "first_stage": orders_of.get(FIRST_STAGE, {}),
         "models": [
             _described(model, one, measured[0]) | orders_of.get(model.label, {})

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.comparison.orders import FIRST_STAGE, Orders
-from pipeline.ranking.evaluation import Evaluation, evaluate, refuse_other_ids
+from pipeline.ranking.coverage import coverage, warnings
+from pipeline.ranking.evaluation import Evaluation, evaluate
 from pipeline.ranking.measures import parse_measures
+from pipeline.ranking.others import Qrels
 from pipeline.ranking.pairs import OrderPair, compare_all, mean_interval
 
 #: Share of the first ten documents that are judged at all.
 JUDGED: Final = "Judged@10"
-
-Qrels = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Quality:
         pairs: every two orders, measure by measure.
         without_relevant: queries without a relevant document among their candidates, which no
             order helps.
+        unseen: what of lists and judgements does not meet, a sentence each.
     """
 
     measures: tuple[str, ...]
@@ -35,6 +36,7 @@ class Quality:
     judged: Mapping[str, float]
     pairs: tuple[OrderPair, ...]
     without_relevant: int
+    unseen: tuple[str, ...]
 
     @property
     def queries(self) -> int:
@@ -69,11 +71,12 @@ def quality(
 
     Raises:
         ConfigurationError: a measure is unknown.
-        InputContractError: no document of any list is judged: ids do not match.
+        InputContractError: ids do not match, see :meth:`Coverage.wrong`.
     """
     ours = {query_id: qrels[query_id] for query_id in query_ids}
     names = tuple(repr(measure) for measure in parse_measures(measures))
-    refuse_other_ids(orders.run(FIRST_STAGE), ours)
+    joined = coverage(orders.run(FIRST_STAGE), ours)
+    joined.refuse()
     evaluations = tuple(evaluate(orders.run(name), ours, names) for name in orders.ranks)
     judged = {
         name: evaluate(orders.run(name), ours, [JUDGED]).means[JUDGED] for name in orders.ranks
@@ -90,4 +93,5 @@ def quality(
         judged=judged,
         pairs=tuple(compare_all(evaluations)),
         without_relevant=len(ours) - len(with_relevant),
+        unseen=tuple(warnings(joined)),
     )

@@ -61,6 +61,12 @@ def _on_judgements(report: Mapping[str, Any]) -> Iterator[str]:
             f"{sample['absent_queries']:,} judged queries are not among those of the input; they "
             "count nowhere here (`rerank evaluate` counts them as 0)"
         )
+    for near in sample["near_queries"]:
+        yield (
+            f"{near['count']:,} of these differ from queries of the input by {near['forms']} "
+            f"alone, such as {' and '.join(map(repr, near['examples'][0]))}"
+        )
+    yield from report["unseen"]
     by_name = {model["name"]: model for model in report["models"]}
     before = report["first_stage"]["judged_at_10"]
     for name, model in by_name.items():

@@ -59,8 +59,8 @@ class PositivesConfig(Settings):
     )
     qrels: str | None = Field(
         None,
-        description="Judgements, TREC or BEIR form. Documents judged above negatives.max_relevance "
-        "are never negatives, whatever the source of positives.",
+        description="Judgements, as rerank evaluate reads them. Documents judged above "
+        "negatives.max_relevance are never negatives, whatever the source of positives.",
     )
     min_relevance: int = Field(1, description="Relevance from which a judgement makes a positive.")
     teacher_top: int = Field(

@@ -44,7 +44,11 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run, qrels: Mapping[str, Mapping[str, int]], measures: Sequence[str]
+    run: Run,
+    qrels: Mapping[str, Mapping[str, int]],
+    measures: Sequence[str],
+    *,
+    others: int = 0,
 ) -> Evaluation:
     """Evaluate a run's order over all judged queries.
 
@@ -57,6 +61,7 @@ def evaluate(
         run: what to evaluate.
         qrels: relevance by query id and document id.
         measures: names, see :func:`~pipeline.ranking.measures.parse_measures`.
+        others: queries without judgements that were left out of ``run`` as it was read.
 
     Raises:
         ConfigurationError: see :func:`~pipeline.ranking.measures.parse_measures`.
@@ -83,7 +88,7 @@ def evaluate(
         per_query=per_query,
         means={name: mean(values) for name, values in per_query.items()},
         missing=tuple(sorted(qrels.keys() - held)),
-        unjudged=len(held) - len(judged),
+        unjudged=len(held) - len(judged) + others,
         blank=sum(qrels[query].keys().isdisjoint(run.rankings[query]) for query in judged),
         judged_at_10=mean(shares),
         judged=shares,
@@ -94,35 +99,6 @@ def _judged_share(ranking: Sequence[str], judged: Mapping[str, int]) -> float:
     """Of the first ten documents; of a list that is shorter, of all."""
     first = ranking[:10]
     return sum(document in judged for document in first) / len(first)
-
-
-def refuse_other_ids(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> None:
-    """Refuse to evaluate a run whose ids are not those of the judgements.
-
-    Every measure of every order would be 0, which says nothing about an order.
-
-    Raises:
-        InputContractError: none of its documents is judged for the query that it is listed for.
-    """
-    why = other_ids(run, qrels)
-    if why is not None:
-        raise InputContractError(why)
-
-
-def other_ids(run: Run, qrels: Mapping[str, Mapping[str, int]]) -> str | None:
-    """Why nothing can be measured: ids of both sides; None where some document is judged."""
-    lists = {query: run.rankings[query] for query in sorted(run.rankings.keys() & qrels.keys())}
-    if any(document in qrels[query] for query, ranking in lists.items() for document in ranking):
-        return None
-    query = next((query for query, ranking in lists.items() if ranking and qrels[query]), None)
-    if query is None:
-        return None  # there are no ids to be compared
-    return (
-        f"run '{run.name}': none of the documents in the lists of its {len(lists)} judged queries "
-        f"is judged, so there is nothing to measure; expected document ids as in the judgements "
-        f"(query {query!r}: such as {min(qrels[query])!r}), found such as "
-        f"{min(run.rankings[query])!r}; ids are compared character by character"
-    )
 
 
 def _no_negatives(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:

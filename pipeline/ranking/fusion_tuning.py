@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,14 +12,13 @@ from pipeline.config.fusion import FusionConfig
 from pipeline.ranking.evaluation import Evaluation, evaluate
 from pipeline.ranking.fusion import fused_ranks, fused_scores, lists_of
 from pipeline.ranking.judged_pairs import of_queries
+from pipeline.ranking.others import Qrels
 from pipeline.ranking.runs import Run, first_stage_run, ranked_by, ranked_run
 from pipeline.ranking.splits import split
 
 #: Shares of the reranker and constants of reciprocal rank fusion that are tried.
 WEIGHTS: Final = tuple(step / 10 for step in range(1, 10))
 CONSTANTS: Final = (10.0, 60.0, 100.0)
-
-Qrels = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, kw_only=True)

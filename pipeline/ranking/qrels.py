@@ -30,6 +30,7 @@ _WHOLE = re.compile(r"([+-]?[0-9]{1,18})\.0*")
 
 #: What files begin with that are taken for judgements now and then, and what they are.
 _OTHER_KINDS: Final = {
+    b"PAR1": "Parquet",
     b"\x1f\x8b": "gzip; decompress it",
     b"\x28\xb5\x2f\xfd": "Zstandard; decompress it",
     b"PK\x03\x04": "a ZIP archive; unpack it",
@@ -108,8 +109,12 @@ def numbered_lines(data: bytes | str, source: str) -> Iterator[tuple[int, str]]:
     Raises:
         InputContractError: bytes that are not UTF-8.
     """
-    text = _decoded(data, source) if isinstance(data, bytes) else data
-    for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
+    if isinstance(data, bytes):
+        _refuse_other_kind(data, source)
+    # Lines come one by one, so that of a large file no second copy is in memory.
+    whole = io.BytesIO(data) if isinstance(data, bytes) else io.StringIO(data, newline="\n")
+    for number, given in enumerate(whole, start=1):
+        line = given if isinstance(given, str) else _decoded(given, f"{source}, line {number}")
         line = line.removesuffix("\n").removeprefix("\ufeff" if number == 1 else "")
         if line.strip():
             yield number, line
@@ -137,17 +142,19 @@ def parse_grade(text: str) -> int | None:
     return parse_integer(whole[1] if whole else text)
 
 
-def _decoded(data: bytes, source: str) -> str:
+def _refuse_other_kind(data: bytes, source: str) -> None:
     for beginning, kind in _OTHER_KINDS.items():
         if data.startswith(beginning):
             raise InputContractError(f"{source}, line 1: expected UTF-8 text, found {kind}")
+
+
+def _decoded(line: bytes, place: str) -> str:
     try:
-        return data.decode("utf-8")
+        return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
         raise InputContractError(
-            f"{source}, line {number}: expected UTF-8 text, found byte 0x{data[error.start]:02x}; "
-            "if the file is compressed, decompress it"
+            f"{place}: expected UTF-8 text, found byte 0x{line[error.start]:02x}; if the file is "
+            "compressed, decompress it"
         ) from error
 
 

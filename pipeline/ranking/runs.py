@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.errors import InputContractError
+from pipeline.ranking.others import Others
 from pipeline.ranking.qrels import numbered_lines, parse_integer, shown, split_fields
 
 TREC_RUN: Final = "query_id Q0 doc_id rank score tag"
@@ -90,7 +91,9 @@ def named_once(table: pa.Table) -> pa.Table:
     return table.filter(pa.array(kept))
 
 
-def parse_trec_run(data: bytes | str, source: str, name: str) -> Run:
+def parse_trec_run(
+    data: bytes | str, source: str, name: str, *, others: Others | None = None
+) -> Run:
     """Parse a TREC run: six fields ``query_id Q0 doc_id rank score tag``, blank or tab separated.
 
     Documents are ordered by score descending, as trec_eval does it; ties by the given rank, and
@@ -100,12 +103,14 @@ def parse_trec_run(data: bytes | str, source: str, name: str) -> Run:
         data: content of the file; bytes are UTF-8.
         source: where the content is from, for errors.
         name: what reports call the run.
+        others: takes the queries without judgements, whose documents are not kept; None: all are.
 
     Raises:
         InputContractError: a line has another form, its rank is not an integer or its score not a
             number, a document is twice in a query, or the file holds no line.
     """
     found: dict[str, dict[str, tuple[float, int]]] = {}
+    left_out: set[str] = set()
     for number, line in numbered_lines(data, source):
         place = f"{source}, line {number}"
         fields = split_fields(line, 6)
@@ -122,6 +127,9 @@ def parse_trec_run(data: bytes | str, source: str, name: str) -> Run:
             raise InputContractError(
                 f"{place}: expected a number as score, found {shown(score_text)}"
             )
+        if others is not None and query_id not in others.judged:
+            left_out.add(query_id)
+            continue
         documents = found.setdefault(query_id, {})
         if doc_id in documents:
             raise InputContractError(
@@ -129,8 +137,10 @@ def parse_trec_run(data: bytes | str, source: str, name: str) -> Run:
                 "expected every document once"
             )
         documents[doc_id] = (-score, rank)
-    if not found:
+    if not found and not left_out:
         raise InputContractError(f"{source}: no line found; expected lines '{TREC_RUN}'")
+    if others is not None:
+        others.add(sorted(left_out))
     return Run(name, {query: sorted(docs, key=docs.__getitem__) for query, docs in found.items()})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,9 @@ from pipeline.ranking.fusion_tuning import Tuning
 _TESTS = ("p\nt-test", "p\nrandom.")
 
 
-def evaluation_table(evaluations: Sequence[Evaluation]) -> Group:
+def evaluation_table(
+    evaluations: Sequence[Evaluation], *, joined: Iterable[str] | None = None
+) -> Group:
     """Means by measure (rows) and run (columns).
 
     Below each mean is its 95 % bootstrap interval. The lines below say how many queries were
@@ -28,6 +30,8 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Group:
 
     Args:
         evaluations: at least one; all of the same measures and judgements.
+        joined: lines of :func:`~pipeline.reports.joined_lines.joined_lines`, which say what was not
+            seen, with examples, once for all orders of a run; None: each order has its counts.
     """
     names = [evaluation.run for evaluation in evaluations]
     table = _table("Evaluation")
@@ -36,7 +40,7 @@ def evaluation_table(evaluations: Sequence[Evaluation]) -> Group:
         table.add_column(Text(visible(name)), justify="right")
     for measure in evaluations[0].measures:
         table.add_row(Text(measure), *(_with_interval(each, measure) for each in evaluations))
-    return Group(table, _coverage(evaluations))
+    return Group(table, _coverage(evaluations, joined))
 
 
 def comparison_table(
@@ -159,17 +163,21 @@ def _measure_json(row: MeasureComparison) -> dict[str, Any]:
     }
 
 
-def _coverage(evaluations: Sequence[Evaluation]) -> Text:
-    lines = [f"mean over {evaluations[0].queries} judged queries"]
+def _coverage(evaluations: Sequence[Evaluation], joined: Iterable[str] | None) -> Text:
+    lines = [f"mean over {evaluations[0].queries:,} judged queries"]
     for each in evaluations:
-        if each.missing:
-            lines.append(f"{each.run}: {len(each.missing)} judged queries not in it, counted as 0")
-        if each.unjudged:
-            lines.append(f"{each.run}: {each.unjudged} queries without judgements left out")
-        if each.blank:
-            lines.append(f"{each.run}: {each.blank} lists without any judged document")
+        lines += _unseen(each) if joined is None else ()
         lines.append(f"{each.run}: {each.judged_at_10:.1%} of the first ten documents are judged")
-    return Text("\n".join(map(visible, lines)))
+    return Text("\n".join(map(visible, [*lines, *(joined or ())])))
+
+
+def _unseen(each: Evaluation) -> Iterator[str]:
+    if each.missing:
+        yield f"{each.run}: {len(each.missing):,} judged queries not in it, counted as 0"
+    if each.unjudged:
+        yield f"{each.run}: {each.unjudged:,} queries without judgements left out"
+    if each.blank:
+        yield f"{each.run}: {each.blank:,} lists without any judged document"
 
 
 def _p(value: float | None) -> str:

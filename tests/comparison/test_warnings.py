@@ -13,13 +13,14 @@ def report(**changes: Any) -> dict[str, Any]:
     }  # fmt: skip
     sample = {
         "first_stage_by": "first_stage_rank", "not_shown": {}, "unjudged_queries": 0,
-        "absent_queries": 0,
+        "absent_queries": 0, "near_queries": [],
     }  # fmt: skip
     return {
         "input": sample | changes.pop("input", {}),
         "measures": ["nDCG@10"],
         "judged_queries": 50,
         "queries_without_relevant": 0,
+        "unseen": [],
         "first_stage": order,
         "models": [order | model | changes.pop("model", {})],
     } | changes
@@ -37,6 +38,14 @@ def test_each_is_said_by_itself() -> None:
         "rank last everywhere: null_text: 3": report(input={"not_shown": {"null_text": 3}}),
         "7 queries of the input are not judged": report(input={"unjudged_queries": 7}),
         "8 judged queries are not among": report(input={"absent_queries": 8}),
+        "3 of these differ from queries of the input by letter case alone, such as 'Q' and 'q'": (
+            report(
+                input={
+                    "near_queries": [{"forms": "letter case", "count": 3, "examples": [("Q", "q")]}]
+                }
+            )
+        ),
+        "2 lists hold no judged document": report(unseen=["2 lists hold no judged document"]),
         "m: 80% of its first ten documents are judged, and 90%": report(
             model={"judged_at_10": 0.8}
         ),

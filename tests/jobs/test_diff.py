@@ -6,6 +6,7 @@ import json
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -85,3 +86,34 @@ def test_what_is_not_there_is_said(
     done = diff(*(word.format(root=root) for word in words))
     assert done.exit_code == code, done.output
     assert match in done.output.replace("\n", " ")
+
+
+def renamed(table: pa.Table, name: str, *, keep: int = 0) -> pa.Table:
+    """The table with other ids, those of the first rows excepted."""
+    place = table.column_names.index(name)
+    ids = [
+        value if row < keep else value.upper()
+        for row, value in enumerate(table.column(name).to_pylist())
+    ]
+    return table.set_column(place, name, pa.array(ids))
+
+
+def test_runs_that_name_nothing_alike_are_refused_and_single_ids_told(tmp_path: Path) -> None:
+    table = long_table(queries=4)
+    plain = run_of(tmp_path, table)
+    queries = run_of(tmp_path, renamed(table, "query_id"))
+    done = diff(plain.path, queries.path)
+    assert done.exit_code == 3
+    told = " ".join(done.output.split())
+    assert "no query of" in told
+    assert "4 ids of queries differ by letter case alone, such as 'q000'" in told
+    documents = run_of(tmp_path, renamed(table, "doc_id"))
+    done = diff(plain.path, documents.path)
+    assert done.exit_code == 3
+    assert "ids of documents differ by letter case" in " ".join(done.output.split())
+    some = run_of(tmp_path, renamed(table, "doc_id", keep=table.num_rows - 2))
+    done = diff(plain.path, some.path)
+    assert done.exit_code == 0
+    assert "2 ids of documents differ by letter case" in " ".join(done.output.split())
+    [told] = json.loads(diff(plain.path, some.path, "--json").stdout)["ids"]
+    assert told.startswith("of their first files 2 ids of documents differ")

@@ -13,7 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputContractError
-from pipeline.ranking.evaluation import evaluate, other_ids, refuse_other_ids
+from pipeline.ranking.coverage import coverage
+from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.measures import SUPPORTED
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import Run, first_stage_run
@@ -74,11 +75,11 @@ def test_a_run_without_any_judged_document_has_other_ids() -> None:
     qrels = {"q1": {"D1.txt": 1, "D2.txt": 0}, "q2": {}}
     run = Run("x", {"q1": ["d1", "d2"], "q2": ["d1"], "q3": ["D1.txt"]})
     with pytest.raises(InputContractError) as raised:
-        refuse_other_ids(run, qrels)
+        coverage(run, qrels).refuse()
     assert "query 'q1': such as 'D1.txt'), found such as 'd1'" in str(raised.value)
     assert evaluate(run, qrels, ["RR"]).means["RR"] == 0.0
-    assert other_ids(Run("x", {"q1": ["d1", "D2.txt"]}), qrels) is None
-    assert other_ids(Run("x", {"q2": ["d1"], "q1": []}), qrels) is None
+    assert coverage(Run("x", {"q1": ["d1", "D2.txt"]}), qrels).wrong() is None
+    assert coverage(Run("x", {"q2": ["d1"], "q1": []}), qrels).wrong() is None
 
 
 def test_missing_queries_count_as_zero_and_unjudged_ones_not_at_all() -> None:

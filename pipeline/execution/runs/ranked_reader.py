@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,9 +24,20 @@ logger = logging.getLogger("pipeline")
 
 _READERS = 8
 
+#: Takes rows of some files, gives those that are kept.
+Keep = Callable[[pa.Table], pa.Table]
 
-def read_ranked(folder: RunFolder, *, columns: Sequence[str] | None = None) -> pa.Table:
+
+def read_ranked(
+    folder: RunFolder, *, columns: Sequence[str] | None = None, keep: Keep | None = None
+) -> pa.Table:
     """The rows of every committed unit, in the order of the plan.
+
+    Args:
+        folder: of the run.
+        columns: to read; None: all.
+        keep: which rows of a file are kept, called by several threads as files are read, so that
+            no more of the others is in memory than some files; None: all.
 
     Raises:
         NotFoundError: no unit is committed yet.
@@ -40,10 +51,9 @@ def read_ranked(folder: RunFolder, *, columns: Sequence[str] | None = None) -> p
             if file["key"].startswith(f"{RANKED}/")
         ]
         with ThreadPoolExecutor(_READERS) as pool:
-            tables = list(
-                pool.map(lambda file: _plain(read_listed(file[0], file[1], columns)), files)
+            return pa.concat_tables(
+                pool.map(lambda file: _kept(read_listed(file[0], file[1], columns), keep), files)
             )
-        return pa.concat_tables(tables)
     described, plan, committed = folder.describe(), folder.plan(), set(folder.committed())
     units = [unit.name for unit in plan.units if unit.name in committed]
     if not units:
@@ -57,7 +67,7 @@ def read_ranked(folder: RunFolder, *, columns: Sequence[str] | None = None) -> p
     run_id = described["run_id"]
     with ThreadPoolExecutor(_READERS) as pool:
         return pa.concat_tables(
-            pool.map(lambda unit: read_unit(folder, run_id, unit, columns), units)
+            pool.map(lambda unit: _kept(read_unit(folder, run_id, unit, columns), keep), units)
         )
 
 
@@ -101,8 +111,9 @@ def read_unit(
         if (*found, part) != (run_id, unit, wanted):
             name = folder.part(unit, number) if wanted else path
             raise records.damaged(name, f"it is of run {found[0]}, unit {found[1]} {part}")
-    return pa.concat_tables([_plain(table) for table in tables])
+    return pa.concat_tables([table.replace_schema_metadata() for table in tables])
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    return table.replace_schema_metadata()
+def _kept(table: pa.Table, keep: Keep | None) -> pa.Table:
+    table = table.replace_schema_metadata()
+    return table if keep is None else keep(table)

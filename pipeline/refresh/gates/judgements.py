@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.config.gates import GatesConfig
 from pipeline.execution.runs.run_files import read_listed
-from pipeline.ranking.evaluation import Evaluation, evaluate, other_ids
+from pipeline.ranking.coverage import coverage
+from pipeline.ranking.evaluation import Evaluation, evaluate
 from pipeline.ranking.measures import parse_measures
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import ranked_run
@@ -72,7 +73,7 @@ class Judgements:
         if not rows.num_rows:
             return None
         order = ranked_run(rows, run.run_id)
-        if why := other_ids(order, self.qrels):
+        if why := coverage(order, self.qrels).wrong():
             logger.warning("gates.qrels: %s", why)
         return evaluate(order, self.qrels, [self.measure])
 
