@@ -11,7 +11,8 @@ from pipeline.execution.runs.identity import score_fingerprint
 from pipeline.execution.runs.ranked_reader import read_ranked
 from pipeline.execution.runs.run_folder import RunFolder, find_run
 from pipeline.ranking.comparison import compare
-from pipeline.ranking.evaluation import evaluate, refuse_other_ids
+from pipeline.ranking.coverage import coverage
+from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels
 from pipeline.ranking.runs import first_stage_run, named_once, ranked_run
 from pipeline.storage.store import read_bytes
@@ -43,7 +44,7 @@ def earlier_order(prepared: Prepared, qrels: str) -> dict[str, Any]:
     table = named_once(read_ranked(folder, columns=_COLUMNS))
     first, ranked = first_stage_run(table, "first stage"), ranked_run(table, "reranked")
     for order in (ranked, first):
-        refuse_other_ids(order, judged)
+        coverage(order, judged).refuse()
     before, after = (evaluate(order, judged, [_MEASURE]) for order in (first, ranked))
     [difference] = compare(before, after).measures
     return {

@@ -40,7 +40,8 @@ EXCUSED = {
     r"allow-code my_rerankers": "tests/docs/test_recipes.py runs it",
     r"smoke-train|out/student": "takes minutes; tests/distillation/student",
     r"^rerank --help$": "is what tests/docs/test_docs.py asks every command for",
-    r"nights\.yaml|2026-01-31|new query looks wrong|diff out/refresh": "tests/docs/test_refresh.py runs the two nights of refresh.md",
+    r"nights\.yaml|2026-01-31|new query looks wrong|diff out/refresh":
+        "tests/docs/test_refresh.py runs the two nights of refresh.md",
     r"rerank feed |--accept": "tests/refresh runs feeds and gates",
     r"\$": "examples/*.sh are run as they are by `make examples`",
     r"rerank rollback |out/nights 3 4|rerank diff out/nights":

@@ -14,8 +14,9 @@ from pipeline.execution.report.units import rows_of
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.ranking.comparison import compare
+from pipeline.ranking.coverage import coverage
 from pipeline.ranking.differences import differences
-from pipeline.ranking.evaluation import evaluate, refuse_other_ids
+from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.runs import first_stage_run, named_once, ranked_run
 from pipeline.reports.evaluation_table import as_json
 
@@ -59,7 +60,7 @@ def evaluation_of(
         )
     table = named_once(pa.concat_tables(found))
     before, after = first_stage_run(table, "first stage"), ranked_run(table, "reranked")
-    refuse_other_ids(after, qrels)
+    coverage(after, qrels).refuse()
     first, second = evaluate(before, qrels, measures), evaluate(after, qrels, measures)
     each = differences(first, second)
     return {
