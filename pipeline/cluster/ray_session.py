@@ -45,6 +45,9 @@ logger = logging.getLogger("pipeline")
 #: Ray waits for them.
 STARTS: Final = 3
 
+#: The watch over this process's Ray, while there is one; at most one entry.
+_WATCHING: Final[list[RayWatch]] = []
+
 #: The last line of a traceback, as Ray quotes it.
 _EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b.*: ")
 
@@ -72,7 +75,8 @@ def ray_session(config: RayJob, *, on_exit: Callable[[], None] | None = None) ->
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         quiet()
-        yield
+        with _also_called(on_exit):
+            yield
         return
     address = cluster_address(config.ray)
     if address is None:
@@ -149,8 +153,22 @@ def _joined(address: str, config: RayJob, on_exit: Callable[[], None] | None) ->
 
 
 @contextmanager
+def _also_called(on_exit: Callable[[], None] | None) -> Iterator[None]:
+    """Have the watch over a Ray that was started or joined before call this, too."""
+    calls = [watch.on_exit for watch in _WATCHING]
+    for called in calls:
+        called.append(on_exit)
+    try:
+        yield
+    finally:
+        for called in calls:
+            called.remove(on_exit)
+
+
+@contextmanager
 def _watched(watch: RayWatch) -> Iterator[None]:
     """Start and use Ray in the body; it is shut down, and where it was lost, that is raised."""
+    _WATCHING.append(watch)
     try:
         yield
     except BaseException as error:
@@ -159,6 +177,7 @@ def _watched(watch: RayWatch) -> Iterator[None]:
             raise
         raise explained from None
     finally:
+        _WATCHING.remove(watch)
         watch.leave()
         shutdown = getattr(sys.modules.get("ray"), "shutdown", None)
         if shutdown is not None:  # its import may have been interrupted

@@ -76,7 +76,7 @@ class RayWatch:
         self.lost: str | None = None
         self._look = look
         self._hint = hint
-        self._on_exit = on_exit
+        self.on_exit = list(on_exit)
         self._stderr = os.dup(2)  # descriptor 2 is elsewhere while Ray starts
         self._in_body = threading.current_thread() is threading.main_thread()
         self._leaving = False
@@ -146,7 +146,7 @@ class RayWatch:
     def _exit(self) -> None:
         """End the process; the error is printed first, because what follows may block."""
         os.write(self._stderr, f"error: {self.error()}\n".encode())
-        for call in self._on_exit:
+        for call in self.on_exit:
             if call is not None:
                 calling = threading.Thread(target=call, daemon=True)
                 calling.start()

@@ -31,7 +31,7 @@ def nodes_for(config: JobConfig, staying: ExitStack, *, starting: bool) -> Nodes
     if config.ray.mode == "in_process" or not joins_cluster(config):
         return this_machine()
     replicas = config.replicas
-    if "auto" not in (replicas.min, replicas.max, replicas.num_gpus, replicas.num_cpus):
+    if replicas.given_most is not None and "auto" not in (replicas.num_gpus, replicas.num_cpus):
         return Nodes(nodes=(), cluster=True)
     try:
         task_session(config, staying)
