@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from pipeline.cluster import ray_start
 from pipeline.cluster.cleanup_process import VARIABLE
 from pipeline.cluster.ray_session import STARTS, ray_session
 from pipeline.config import RayConfig, ReplicasConfig
-from pipeline.errors import RunFailedError
+from pipeline.errors import ConfigurationError, RunFailedError
 from pipeline.machine import cpus
 
 #: What Ray 2.60 raises; starting it so slowly in earnest takes half a minute each time.
@@ -129,6 +130,15 @@ def test_what_waiting_does_not_mend_is_told_at_once(failing: Callable[..., Start
     with pytest.raises(RunFailedError, match="no space left"), ray_session(Job()):
         pass
     assert len(starts.folders) == 1
+
+
+def test_a_port_for_metrics_is_free_or_refused() -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=rf"ray\.metrics_port: {port} cannot be used"):
+            ray_start._refuse_taken(port)
+    ray_start._refuse_taken(port)
+    ray_start._refuse_taken(None)
 
 
 def test_a_raylet_that_gave_its_helpers_up_is_started_again(
