@@ -22,6 +22,7 @@ from pipeline.cluster.ray_start import (
     BELOW_BASE,
     RayJob,
     RayTooSlowError,
+    hooked,
     join,
     quiet,
     start,
@@ -114,7 +115,7 @@ def _started(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[Non
             LocalLook(), hint=hint, on_exit=[on_exit, lambda: folder.say(keep_logs=True)]
         )
         with _watched(watch):
-            with stderr_held_back(folder.path), folder.marking():
+            with stderr_held_back(folder.path), folder.marking(), hooked():
                 start(config, folder.path)
             up = True
             quiet()

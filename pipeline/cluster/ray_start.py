@@ -51,7 +51,7 @@ _REPLICAS_PER_TASK: Final = 8
 #: job was sent with, in front of its path, and there may be a package called pipeline.
 _HOOK: Final = "rerank_pipeline.names.keep_names"
 
-#: The key of a runtime environment that names it, and where Ray tells a job its own.
+#: The key of a job's runtime environment that names it, and where Ray tells a job its own.
 _SETUP: Final = "worker_process_setup_hook"
 _JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
@@ -120,7 +120,6 @@ def start(config: RayJob, folder: str) -> None:
             _temp_dir=f"{folder}/{_RAYS_OWN}",
             _system_config=_PATIENT,
             _metrics_export_port=config.ray.metrics_port,
-            runtime_env=_environment(),
         )
     except RerankError:
         raise
@@ -161,10 +160,26 @@ def join(address: str) -> None:
         ) from None
 
 
+@contextmanager
+def hooked() -> Iterator[None]:
+    """Have workers of the Ray that is started in the body call our hook.
+
+    By the variable in which Ray itself hands a hook to workers: a runtime environment would come to
+    the same, but for the workers that Ray starts ahead, which it could not use then.
+    """
+    from ray._private.ray_constants import WORKER_PROCESS_SETUP_HOOK_ENV_VAR as variable
+
+    os.environ[variable] = _HOOK
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+
+
 def _environment() -> dict[str, str]:
-    """What every worker of ours starts with; nothing where this is a job with a hook of its own."""
+    """What our workers on a cluster start with; nothing where a job brought a hook of its own."""
     job = json.loads(os.environ.get(_JOB, "{}"))
-    hook = job.get("runtime_env", {}).get(_SETUP)
+    hook = (job.get("runtime_env") or {}).get(_SETUP)
     if hook in (None, _HOOK):
         return {} if hook else {_SETUP: _HOOK}
     logger.warning(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import logging
 import math
 import os
 import shutil
@@ -158,3 +160,23 @@ def test_a_raylet_that_gave_its_helpers_up_is_started_again(
         time.sleep(1.5)  # the watch looks again
     assert len(starts.folders) == 2
     assert dead[0].wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "given"),
+    [
+        (None, ray_start._HOOK),
+        ({"runtime_env": {"working_dir": "gcs://one.zip"}}, ray_start._HOOK),
+        ({"runtime_env": None}, ray_start._HOOK),
+        ({"runtime_env": {"worker_process_setup_hook": ray_start._HOOK}}, None),
+        ({"runtime_env": {"worker_process_setup_hook": "their.hook"}}, None),
+    ],
+)
+def test_workers_of_a_cluster_keep_our_names_unless_a_job_came_with_a_hook(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, job: Any, given: str | None
+) -> None:
+    monkeypatch.setattr(logging.getLogger("pipeline"), "propagate", True)
+    if job is not None:
+        monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(job))
+    assert ray_start._environment().get("worker_process_setup_hook") == given
+    assert ("their.hook" in caplog.text) == ("their.hook" in str(job))
