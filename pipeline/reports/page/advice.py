@@ -59,6 +59,11 @@ _BY_KIND: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "score can be set when the run is resumed.",
         (f"{_RESUME} --set KEY=VALUE",),
     ),
+    "LimitError": (
+        "The run reached a limit of its settings and stopped in order. Finished units are kept: "
+        "raise the limit that the message names, and resume.",
+        (f"{_RESUME} --set limits.cost=null --set limits.gpu_hours=null",),
+    ),
     "FencedError": (
         "Another driver took this run over while this one was silent. It goes on there.",
         (_STATUS,),
