@@ -79,7 +79,7 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
     ledger = Ledger(prepared)
     ledger.startup.reached(startup.PLANNED)
     config = prepared.config
-    measuring = Measuring(ledger, num_gpus=config.replicas.num_gpus)
+    measuring = Measuring(ledger, num_gpus=config.replicas.gpus)
     spending = Spending(prepared.placement.replicas, load_prices(), hours_before(prepared.folder))
     measuring.cost_of, measuring.hours_of = spending.cost_of, spending.hours_of
     monitor, timeline = Monitor(measuring.snapshot), Timeline()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
@@ -79,14 +79,14 @@ class Spending:
         return low, high
 
     def _session(self, seconds: Mapping[str, float]) -> dict[str, float]:
-        if not self._replicas.num_gpus:
-            return {CPU: sum(seconds.values()) * self._replicas.num_cpus / _HOUR_S}
+        if not self._replicas.gpus:
+            return {CPU: sum(seconds.values()) * self._replicas.cpus / _HOUR_S}
         known = [name for name in seconds if name not in ("", CPU)]
-        hours: Counter[str] = Counter()
+        hours: defaultdict[str, float] = defaultdict(float)
         for name, value in seconds.items():
             device = name or next(iter(known), "")
             if device not in ("", CPU):  # a family without a network computes on the CPU
-                hours[device] += value * self._replicas.num_gpus / _HOUR_S
+                hours[device] += value * self._replicas.gpus / _HOUR_S
         return dict(hours)
 
 

@@ -136,7 +136,7 @@ def _wanted(subject: Subject, sample: Sample) -> Wanted | None:
         flop_per_document=sample.per_document(lambda piece: piece.flops).value,
         mean_length=length,
         dtypes=_dtypes(config.engine.dtype),
-        threads=max(1, round(config.replicas.num_cpus)),
+        threads=max(1, round(config.replicas.cpus)),
     )
 
 
@@ -173,7 +173,7 @@ def _on_cpus(subject: Subject) -> int:
     replicas = subject.config.replicas
     if subject.config.ray.address is not None:
         return replicas.most
-    return max(1, min(replicas.most, int(cpus() // replicas.num_cpus)))
+    return max(1, min(replicas.most, int(cpus() // replicas.cpus)))
 
 
 def _documents(subject: Subject, sample: Sample | None) -> Estimate:

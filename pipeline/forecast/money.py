@@ -64,7 +64,7 @@ def device_forecast(
         prices: that count.
     """
     busy = documents.low / speed.high, documents.high / speed.low  # seconds of one replica
-    width = replicas.num_cpus if speed.kind == CPU else max(1.0, replicas.num_gpus)
+    width = replicas.cpus if speed.kind == CPU else max(1.0, replicas.gpus)
     paid = tuple((one + count * startup_s) * width / _HOUR_S for one in busy)
     price = prices.of(CPU if speed.kind == CPU else speed.device)
     return DeviceForecast(
@@ -80,4 +80,4 @@ def device_forecast(
 
 def gpus_of(replicas: ReplicasConfig) -> int:
     """Replicas of a job that have a whole GPU each, or the GPUs that they share."""
-    return max(1, math.ceil(replicas.most * min(1.0, replicas.num_gpus)))
+    return max(1, math.ceil(replicas.most * min(1.0, replicas.gpus)))
