@@ -81,7 +81,7 @@ class Ledger:
         """
         if counts.unit in self.units:
             return  # a retried task reports again, a repaired unit is the same
-        self.units[counts.unit] = counts
+        self.units[counts.unit] = counts.compact()
         self.suspects.pop(counts.unit, None)
         self.progress.add(counts, resumed=resumed)
         repeated = counts.query_hashes[~self._queries.add(counts.query_hashes)]

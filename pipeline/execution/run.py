@@ -136,6 +136,7 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
     failpoints.reached("units.verified")
     session.termination.check()
     manifest = _manifest(prepared, units)
+    del units  # writing the manifest of a million of them takes the room that they had
     _refuse_lost_rows(prepared, manifest)
     _refuse_empty(prepared, manifest)
     ledger.refuse_too_many_errors(f"{folder.path}/quarantine")

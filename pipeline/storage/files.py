@@ -38,7 +38,7 @@ class FileIdentity:
         return {"path": self.path, "size": self.size, "version": self.version}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One name in a folder, as it stands there: links are not followed.
 

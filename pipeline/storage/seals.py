@@ -25,7 +25,13 @@ class NotWholeError(ValueError):
 
 def sealed_json(content: Mapping[str, Any]) -> bytes:
     """A JSON object with its seal; the same content gives the same bytes."""
-    return sealed(json.dumps({**content, SEAL: blank()}, indent=2).encode() + b"\n")
+    data = bytearray()
+    # Piece by piece: a manifest may list a million units, and all pieces at once take more memory
+    # than what they make.
+    for piece in json.JSONEncoder(indent=2).iterencode({**content, SEAL: blank()}):
+        data += piece.encode()
+    data += b"\n"
+    return sealed(data)
 
 
 def unsealed_json(data: bytes) -> dict[str, Any]:
@@ -65,9 +71,10 @@ def is_whole(data: bytes) -> bool:
     if start < 0:
         return False
     start += len(_TAG)
-    digest = hashlib.sha256(data[:start])
+    whole = memoryview(data)  # of which slices are no copies
+    digest = hashlib.sha256(whole[:start])
     digest.update(b"0" * _DIGITS)
-    digest.update(data[start + _DIGITS :])
+    digest.update(whole[start + _DIGITS :])
     return digest.hexdigest().encode() == data[start : start + _DIGITS]
 
 
@@ -76,8 +83,12 @@ def blank() -> str:
     return (_TAG + b"0" * _DIGITS).decode()
 
 
-def sealed(data: bytes) -> bytes:
-    """A file with the digits filled in; the seal is the last place that looks like one."""
+def sealed(data: bytes | bytearray) -> bytes:
+    """A file with the digits filled in, in place where it can be written to.
+
+    The seal is the last place that looks like one.
+    """
     start = data.rindex(_TAG) + len(_TAG)
-    digest = hashlib.sha256(data).hexdigest().encode()
-    return data[:start] + digest + data[start + _DIGITS :]
+    whole = data if isinstance(data, bytearray) else bytearray(data)
+    whole[start : start + _DIGITS] = hashlib.sha256(whole).hexdigest().encode()
+    return bytes(whole)

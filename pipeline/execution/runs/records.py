@@ -8,7 +8,7 @@ the file; nothing else comes out of reading one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +23,9 @@ RUN_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 _MIB: Final = 1 << 20
 
+#: Items of a long list that are looked at together.
+_AT_ONCE: Final = 1_000
+
 
 class Record(BaseModel):
     """Base of what records hold. Further keys are left alone: a later version may add some."""
@@ -31,6 +34,8 @@ class Record(BaseModel):
 
     kind: ClassVar[str]
     most_bytes: ClassVar[int] = _MIB
+    #: A list that is too long to be made into objects at once.
+    long: ClassVar[str | None] = None
     #: What to do about one that is damaged.
     repair: ClassVar[str] = (
         "Put the file back from a copy, or let `rerank run --repair` make it anew; "
@@ -148,6 +153,7 @@ class Manifest(Record):
 
     kind = "manifest"
     most_bytes = 4096 * _MIB
+    long = "units"
 
     fingerprint: str
     model: str
@@ -283,16 +289,30 @@ def parse(
     kind = content.pop(KIND, None)
     if kind != shape.kind:
         raise damaged(path, f"it is a record of kind {kind!r}, not {shape.kind!r}", shape)
-    try:
-        shape.model_validate(content)
-    except ValidationError as error:
-        [first, *_] = error.errors()
-        place = ".".join(str(step) for step in first["loc"])
-        why = f"'{place}': {first['msg']}; written by another version?"
-        raise damaged(path, why, shape) from None
+    for start, some in _slices(content, shape):
+        try:
+            shape.model_validate(some)
+        except ValidationError as error:
+            [first, *_] = error.errors()
+            named, *rest = first["loc"]
+            if named == shape.long and rest:
+                rest[0] = int(rest[0]) + start
+            place = ".".join(str(step) for step in (named, *rest))
+            why = f"'{place}': {first['msg']}; written by another version?"
+            raise damaged(path, why, shape) from None
     if run_id is not None and content["run_id"] != run_id:
         raise damaged(path, f"it is of run {content['run_id']}, not of {run_id}", shape)
     return content
+
+
+def _slices(content: dict[str, Any], shape: type[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The content with a part of its long list at a time, and where in the list that begins."""
+    items = content.get(shape.long) if shape.long else None
+    if not isinstance(items, list) or len(items) <= _AT_ONCE:
+        yield 0, content
+        return
+    for start in range(0, len(items), _AT_ONCE):
+        yield start, content | {shape.long: items[start : start + _AT_ONCE]}
 
 
 def damaged(path: str, why: str, shape: type[Record] = Record) -> DamagedRunError:

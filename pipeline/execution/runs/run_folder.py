@@ -29,8 +29,7 @@ the unit (pipeline.execution.runs.format_files). Other names are not the run's, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +39,7 @@ from pipeline.config.output import PARQUET
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution.runs import records
 from pipeline.execution.runs.format_files import KEY
+from pipeline.execution.runs.reading import mapped
 from pipeline.execution.runs.run_files import (
     footer_metadata,
     plan_bytes,
@@ -232,7 +232,7 @@ class RunFolder:
             if (unit := self.unit_of(f"{RANKED}/{name}")) and _PART not in name
         ]
 
-    def counts(self, units: list[str], run_id: str) -> list[UnitCounts | None]:
+    def counts(self, units: list[str], run_id: str) -> Iterator[UnitCounts | None]:
         """Counts of committed units, from the footers of their files; None where one is damaged.
 
         A footer holds what a file says about itself twice, so both copies must agree. That the
@@ -248,8 +248,7 @@ class RunFolder:
             named = (metadata.get("run_id"), metadata.get("unit"), counts.unit)
             return counts if named == (run_id, unit, unit) else None
 
-        with ThreadPoolExecutor(_READERS) as pool:
-            return list(pool.map(read, units))
+        return mapped(read, units, threads=_READERS)
 
     def finished(self) -> bool:
         """Whether the run was published."""

@@ -6,8 +6,8 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,12 @@ from pipeline.candidates.reasons import OF_QUERIES
 from pipeline.execution.runs.format_files import checked_entries
 from pipeline.hashes import Hashes, stable_hashes
 
+_NO_HASHES: Final = np.zeros(0, np.uint64)
+_NOTHING: Final[dict[str, int]] = {}
+_NO_FILES: Final[list[dict[str, Any]]] = []
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UnitCounts:
     """What a committed unit holds.
 
@@ -46,15 +50,27 @@ class UnitCounts:
     reasons: dict[str, int] = field(default_factory=dict)
     parts: int = 0
     reused: int | None = None
-    query_hashes: npt.NDArray[np.uint64] = field(
-        default_factory=lambda: np.zeros(0, np.uint64), repr=False
-    )
+    query_hashes: npt.NDArray[np.uint64] = field(default_factory=lambda: _NO_HASHES, repr=False)
     format_files: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def quarantined(self) -> int:
         """Candidates without a score; a query without candidates is none of them."""
         return sum(n for code, n in self.reasons.items() if code not in OF_QUERIES)
+
+    def compact(self) -> UnitCounts:
+        """The same counts without hashes, as a driver holds those of all its units.
+
+        What is empty is one object for all of them, which nobody writes to: a million empty
+        dictionaries take 64 MB.
+        """
+        return replace(
+            self,
+            special_tokens=self.special_tokens or _NOTHING,
+            reasons=self.reasons or _NOTHING,
+            query_hashes=_NO_HASHES,
+            format_files=self.format_files or _NO_FILES,
+        )
 
     def to_metadata(self) -> str:
         """JSON for the footer of the unit's file."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from pipeline.candidates.planning import Plan
 from pipeline.errors import DamagedRunError
 from pipeline.execution.runs import attempts, lease, records
 from pipeline.execution.runs.listing import Problem, strange_names
+from pipeline.execution.runs.reading import mapped
 from pipeline.execution.runs.run_files import MOST_BYTES
 from pipeline.execution.runs.run_folder import (
     MANIFEST,
@@ -45,7 +45,7 @@ from pipeline.storage.store import join, list_entries, read_versioned
 _READERS: Final = 8
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedUnit:
     """A unit whose files are as they were written.
 
@@ -66,8 +66,7 @@ def check_units(
     Returns:
         Units that are whole, in the order given, and what is wrong with each of the others.
     """
-    with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(lambda unit: _check(folder, run_id, unit), units))
+    found = list(mapped(lambda unit: _check(folder, run_id, unit), units, threads=_READERS))
     whole = [unit for unit in found if isinstance(unit, CheckedUnit)]
     broken = {
         name: one
@@ -285,7 +284,7 @@ def _check(folder: RunFolder, run_id: str, unit: str) -> CheckedUnit | list[Prob
     if wrong:
         return wrong
     files[counts.parts : counts.parts] = [last]
-    return CheckedUnit(counts=counts, files=files + counts.format_files)
+    return CheckedUnit(counts=counts.compact(), files=files + counts.format_files)
 
 
 def _not_listed(path: str, entry: dict[str, Any]) -> Problem | None:
@@ -356,9 +355,8 @@ def contents(folder: RunFolder, units: Collection[str], formats: Collection[str]
         for entry in list_entries(join(folder.path, name))
         if entry.kind == FILE and folder.unit_of(f"{name}/{entry.name}") in units
     ]
-    with ThreadPoolExecutor(_READERS) as pool:
-        digests = zip(paths, pool.map(_sha256, paths), strict=True)
-        return {path: digest for path, digest in digests if digest is not None}
+    digests = zip(paths, mapped(_sha256, paths, threads=_READERS), strict=True)
+    return {path: digest for path, digest in digests if digest is not None}
 
 
 def formats_of(described: Mapping[str, Any]) -> list[str]:
