@@ -201,7 +201,7 @@ def run_of(folder: str, units: int) -> list[Step]:
 
     for name, words in (("check_units", "check"), ("publish", "publish")):
         setattr(runs, name, meter.timed(words, getattr(runs, name)))
-    runs.score = score
+    setattr(runs, "score", score)  # noqa: B010
     with meter.step("first session"):
         try:
             runs.execute(prepared)

@@ -56,8 +56,8 @@ def diff(
         console.say(f"before     {before.path}")
         console.say(f"after      {after.path}")
         console.print(changes_table(changes.manifest["statistics"], changes.manifest["columns"]))
-        for told in differ:
-            console.say(f"ids        {told}")
+        for sentence in differ:
+            console.say(f"ids        {sentence}")
         console.say(f"changes    {changes.path}")
 
 

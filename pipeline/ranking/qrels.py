@@ -86,9 +86,10 @@ def _rows(data: bytes | str, source: str) -> Iterator[Row]:
     first = next(lines, None)
     if first is None:
         return iter(())
-    header = header_of(first[1])
-    if first[1].lstrip().startswith("{"):
+    beginning = first[1].strip()
+    if beginning.startswith("{") and beginning.endswith("}"):  # a judgement ends with its grade
         return json_rows(chain([first], lines), source)
+    header = header_of(first[1])
     return _text_rows(lines if header else chain([first], lines), header, source)
 
 
@@ -112,7 +113,9 @@ def numbered_lines(data: bytes | str, source: str) -> Iterator[tuple[int, str]]:
     if isinstance(data, bytes):
         _refuse_other_kind(data, source)
     # Lines come one by one, so that of a large file no second copy is in memory.
-    whole = io.BytesIO(data) if isinstance(data, bytes) else io.StringIO(data, newline="\n")
+    whole: Iterable[bytes | str] = (
+        io.BytesIO(data) if isinstance(data, bytes) else io.StringIO(data, newline="\n")
+    )
     for number, given in enumerate(whole, start=1):
         line = given if isinstance(given, str) else _decoded(given, f"{source}, line {number}")
         line = line.removesuffix("\n").removeprefix("\ufeff" if number == 1 else "")

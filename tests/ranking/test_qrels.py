@@ -37,6 +37,10 @@ def test_grades_of_a_column_of_floats_are_grades() -> None:
     assert read_qrels(text, "x") == {"q1": {"d1": 1, "d2": 2, "d3": 0}}
 
 
+def test_ids_that_look_like_json_are_ids() -> None:
+    assert read_qrels("{ 0 d1 1\n{} 0 {} 1\n", "x") == {"{": {"d1": 1}, "{}": {"{}": 1}}
+
+
 def test_integer_ids_stay_as_they_are_written() -> None:
     assert read_qrels("007 0 0042 1\n", "x") == {"007": {"0042": 1}}
 

@@ -307,12 +307,13 @@ def parse(
 
 def _slices(content: dict[str, Any], shape: type[Record]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The content with a part of its long list at a time, and where in the list that begins."""
-    items = content.get(shape.long) if shape.long else None
-    if not isinstance(items, list) or len(items) <= _AT_ONCE:
+    key = shape.long
+    items = None if key is None else content.get(key)
+    if key is None or not isinstance(items, list) or len(items) <= _AT_ONCE:
         yield 0, content
         return
     for start in range(0, len(items), _AT_ONCE):
-        yield start, content | {shape.long: items[start : start + _AT_ONCE]}
+        yield start, content | {key: items[start : start + _AT_ONCE]}
 
 
 def damaged(path: str, why: str, shape: type[Record] = Record) -> DamagedRunError:
