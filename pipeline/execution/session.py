@@ -178,13 +178,14 @@ def _report(session: Session, *, started: float, failure: BaseException | None) 
         "last": session.monitor.latest.as_dict(),
     } | session.ledger.report()
     report |= {DEVICE_HOURS: dict(session.monitor.latest.device_hours)}
-    report |= looked_at(folder, described, units)
-    try:
-        write_whole(folder.file(REPORT), records.to_bytes(records.Report, report))
-    except RerankError as error:
-        logger.warning("no report was written: %s", error)
+    if not _written(folder, report):
         return
     failpoints.reached("report.written")
+    # What follows reads units, and after SIGTERM there may be no time for that.
+    found = looked_at(folder, described, units)
+    report |= found
+    if found and not (_still_ours(session) and _written(folder, report)):
+        return
     if prepared.config.report.page:
         write_page(
             folder,
@@ -195,6 +196,24 @@ def _report(session: Session, *, started: float, failure: BaseException | None) 
             planned=(len(prepared.plan.units), prepared.plan.documents),
             fence=session.lease.fence,
         )
+
+
+def _written(folder: RunFolder, report: dict[str, Any]) -> bool:
+    try:
+        write_whole(folder.file(REPORT), records.to_bytes(records.Report, report))
+    except RerankError as error:
+        logger.warning("no report was written: %s", error)
+        return False
+    return True
+
+
+def _still_ours(session: Session) -> bool:
+    try:
+        session.lease.fence()
+    except RerankError as error:
+        logger.warning("the report says nothing of scores and ranks: %s", error)
+        return False
+    return True
 
 
 def _described(failure: BaseException) -> dict[str, Any]:
