@@ -100,6 +100,7 @@ def test_on_ray_the_command_exits_143_and_resumes(tmp_path: Path) -> None:
         "input": {"path": str(path)},
         "output": {"path": str(out)},
         "units": {"documents": 200},
+        "report": {"page": False},
     }
     job.write_text(yaml.safe_dump(data))
     command = [sys.executable, "-c", "from pipeline.cli import main; main()"]
