@@ -37,6 +37,7 @@ COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
 COPY conf/ conf/
 COPY jobs/ jobs/
 COPY pipeline/ pipeline/
+COPY rerank_pipeline/ rerank_pipeline/
 ARG EXTRAS=cluster,eval,report
 ARG BUILD=
 RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check
@@ -49,6 +50,7 @@ COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
 COPY conf/ conf/
 COPY jobs/ jobs/
 COPY pipeline/ pipeline/
+COPY rerank_pipeline/ rerank_pipeline/
 ARG EXTRAS=cluster,eval,report
 ARG BUILD=
 RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check

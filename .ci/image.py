@@ -214,8 +214,23 @@ def in_root(
     Raises:
         CalledProcessError: it failed.
     """
-    unshared = ["unshare", "--mount", "--pid", "--fork", *([] if network else ["--net"])]
-    words = ["sh", "-c", _ENTER, "sh", stage.root, stage.user, stage.workdir, command]
+    unshared: list[str | Path] = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        *([] if network else ["--net"]),
+    ]
+    words: list[str | Path] = [
+        "sh",
+        "-c",
+        _ENTER,
+        "sh",
+        stage.root,
+        stage.user,
+        stage.workdir,
+        command,
+    ]
     environment = {"PATH": _PATH, "HOME": "/root"} | (env or {}) | stage.env
     environment["CERTIFICATES"] = str(_CERTIFICATES)
     subprocess.run([*unshared, *words, *(mounts or [])], env=environment, check=True)

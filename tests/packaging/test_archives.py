@@ -69,6 +69,7 @@ def test_both_carry_the_commit_and_all_of_conf(archives: tuple[Path, Path]) -> N
     assert packages == {
         "pipeline",
         "jobs",
+        "rerank_pipeline",
         f"rerank_pipeline-{pipeline.__version__}.data",
         f"rerank_pipeline-{pipeline.__version__}.dist-info",
     }
