@@ -85,4 +85,4 @@ def test_a_wheel_carries_every_file_beside_the_code_and_nothing_of_the_repositor
     assert set().union(*matched.values()) == {
         path for path in wanted if path.parent.name != "__pycache__"
     }
-    assert settings["packages"]["find"]["include"] == ["pipeline*", "jobs*"]
+    assert settings["packages"]["find"]["include"] == ["rerank_pipeline*", "pipeline*", "jobs*"]

@@ -25,7 +25,7 @@ from tests.makers import long_table
 WALKED = (
     "quickstart", "commands", "inspect", "input", "staging", "choosing", "jobs",
     "compare", "fusion", "changes", "publications", "distillation", "training_formats",
-    "reliability",
+    "reliability", "doctor", "cost", "monitoring", "metrics", "report", "evaluation",
 )  # fmt: skip
 
 #: What is not run here, and why.
@@ -37,6 +37,8 @@ EXCUSED = {
     r"bge-reranker-v2-m3,|compare .*bge-reranker-base|model\.name=bge-reranker-v2-m3":
         "needs weights of a hub; tests/checkpoints/test_hub.py has a hub",
     r"verify |models/tickets-v3|rerank-models": "needs weights of yours; tests/jobs/test_verify.py",
+    r"--start-ray": "takes Ray's start; tests/jobs/test_doctor.py",
+    r"/var/lib/": "needs a folder of the system",
     r"allow-code my_rerankers": "tests/docs/test_recipes.py runs it",
     r"smoke-train|out/student": "takes minutes; tests/distillation/student",
     r"^rerank --help$": "is what tests/docs/test_docs.py asks every command for",
@@ -121,6 +123,7 @@ def _filled(word: str, folder: Path) -> str:
     runs = sorted(path.parent.name for path in folder.glob("out/mine/*/_SUCCESS"))
     sets = sorted(str(path.parent.relative_to(folder)) for path in folder.glob("out/*/*/set.json"))
     known = {"RUN": runs[:1], "OTHER": runs[-1:], "out/nightly": ["out/refresh"]}
+    known["out/earlier"] = [f"out/mine/{run}" for run in runs[:1]]
     known |= dict.fromkeys(SETS, sets[:1])
     for name, found in known.items():
         if found and re.search(rf"(^|/){re.escape(name)}$", word):
@@ -134,7 +137,7 @@ def test_the_commands_of_a_page_do_what_they_say(page: str, folder: Path) -> Non
     for line in lines_of(page):
         if excuse(line) is not None:
             continue
-        words, _, to = line.partition(" > ")
+        words, _, to = re.sub(r" 2>>? \S+$", "", line).partition(" > ")
         given = [_filled(word, folder) for word in shlex.split(words)[1:]]
         done = CliRunner().invoke(app, given)
         assert done.exit_code == 0, f"{line}\n{done.output}\n{done.stderr}"
