@@ -335,9 +335,7 @@ def test_a_folder_with_packages_called_like_ours_shadows_them_nowhere(
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
-    alone = [*out("alone"), "--set", "units.documents=5"]
-    done(console, "run", *alone, "--limit", "5", **before)  # in a worker process, without Ray
-    done(PYTHON, "-P", "-m", "jobs.rerank", *out("module"))
+    done(PYTHON, "-P", "-m", "jobs.rerank", *out("module"))  # in a worker process, without Ray
     done(PYTHON, "-m", "rerank_pipeline", "run", *out("joined"), *joined)
     done(
         RAY, "job", "submit", *sent, "--", console, "run", *out("ray"), "--set", "ray.mode=cluster"
@@ -345,11 +343,11 @@ def test_a_folder_with_packages_called_like_ours_shadows_them_nowhere(
     quick = ["--set", "ray.mode=in_process", "--python", PYTHON]
     done(console, "submit", *out("sent"), *sent, *quick, **before)
     published = {path.parent.parent.name: path.parent for path in own_folder.glob("*/*/_SUCCESS")}
-    assert published.keys() == {"alone", "module", "joined", "ray", "sent"}
+    assert published.keys() == {"module", "joined", "ray", "sent"}
     assert unit_files(own_folder / "ray") == unit_files(own_folder / "module")
     # A run that is resumed from another such folder, where it must find what it read before.
-    (published["alone"] / "_SUCCESS").unlink()
+    (published["module"] / "_SUCCESS").unlink()
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(own_folder / "jobs", elsewhere / "jobs")
-    done(console, "resume", str(published["alone"]), cwd=elsewhere, PYTHONPATH=f".:{ROOT}")
-    assert (published["alone"] / "_SUCCESS").exists()
+    done(console, "resume", str(published["module"]), cwd=elsewhere, PYTHONPATH=f".:{ROOT}")
+    assert (published["module"] / "_SUCCESS").exists()
