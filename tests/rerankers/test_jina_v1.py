@@ -37,6 +37,7 @@ def model(goldens: Path) -> Callable[..., Ranker]:
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("packing", ["packed", "padded"])
 def test_compute_score(

@@ -38,6 +38,7 @@ def changed(folder: Path, **changes: Any) -> Path:
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", ["packed", "padded"])
 @pytest.mark.parametrize("budget", [1, 60_000])
 def test_scores_are_those_of_the_reference(packing: str, budget: int) -> None:

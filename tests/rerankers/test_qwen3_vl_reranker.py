@@ -52,6 +52,7 @@ def copied(folder: Path, **changes: Any) -> Path:
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packing", ["packed", "padded"])
 @pytest.mark.parametrize("budget", [1, 600, 60_000])
 def test_scores_are_those_of_the_vendors_steps(packing: str, budget: int) -> None:

@@ -108,6 +108,7 @@ NIGHT_2: Night = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DIFFERENT)
 @pytest.mark.parametrize("lost", ["request", "answer"])
 @pytest.mark.parametrize("base", [1, None])

@@ -241,6 +241,7 @@ def _is_vector(data: bytes, place: int, count: int) -> bool:
     return len(targets) == count and max(targets) < len(data)
 
 
+@pytest.mark.slow
 def test_a_schema_whose_fields_are_all_one_field_is_not_followed() -> None:
     some = shared_fields(300, 301)
     assert pa.ipc.read_schema(pa.py_buffer(some)).field(0).type.num_fields == 300

@@ -101,6 +101,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETTINGS)
 @pytest.mark.parametrize("index", [True, False])
 def test_any_rows_are_those_of_the_whole(kind: str, index: bool) -> None:
