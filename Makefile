@@ -60,7 +60,7 @@ docs: $(STAMP) ## prove that the documentation matches the code
 bench: $(STAMP) ## measure speed beside peers on this machine
 	$(BIN)/python -m benchmarks.compare $(ARGS)
 
-# Times inside the archives are those of the commit: the same commit gives the same bytes.
+# Times in the wheel and in the SBOM are that of the commit.
 dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 dist: $(STAMP) ## build wheel and sdist in dist/, with the constraints and an SBOM (CycloneDX)
 	rm -rf dist build

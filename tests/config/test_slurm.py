@@ -43,6 +43,11 @@ SCONTROL = """#!/bin/bash
 [[ "$*" == "show hostnames localhost,node2" ]] && printf '%s\\n' localhost node2
 """
 
+#: Debian maps a machine's own name to 127.0.1.1, where no other node finds it.
+HOSTNAME = """#!/bin/bash
+[[ $1 == -I ]] && echo "${ADDRESSES-127.0.1.1 10.1.2.3 }"
+"""
+
 
 @pytest.fixture
 def allocation(tmp_path: Path) -> dict[str, str]:
@@ -50,7 +55,7 @@ def allocation(tmp_path: Path) -> dict[str, str]:
     tools, environment = tmp_path / "tools", tmp_path / "env" / "bin"
     for folder in (tools, environment, tmp_path / "seen", tmp_path / "home"):
         folder.mkdir(parents=True)
-    files = {tools / "srun": SRUN, tools / "scontrol": SCONTROL}
+    files = {tools / "srun": SRUN, tools / "scontrol": SCONTROL, tools / "hostname": HOSTNAME}
     files |= {environment / "ray": RAY, environment / "rerank": RERANK}
     for path, text in files.items():
         path.write_text(text)
@@ -95,9 +100,7 @@ def test_ray_starts_on_every_node_and_the_job_runs_on_the_head(
     ray = seen(allocation, "ray")
     assert ray[0] == "symmetric-run"
     options = dict(zip(ray[1:9:2], ray[2:10:2], strict=True))
-    address, _, port = options.pop("--address").partition(":")
-    assert not address.startswith("127."), "nodes would look for the head on themselves"
-    assert port == "22345"
+    assert options.pop("--address") == "10.1.2.3:22345"
     assert options == {"--min-nodes": "2", "--num-cpus": "32", "--num-gpus": "4"}
     job = str(tmp_path / "job.yaml")
     wanted = ["run", "-c", job, "--limit", "5", "--set", "ray.address=auto"]
@@ -136,6 +139,9 @@ def test_what_is_missing_is_named_before_ray_starts(
     tmp_path: Path, allocation: dict[str, str]
 ) -> None:
     assert submitted(tmp_path, allocation).returncode == 2
+    alone = submitted(tmp_path, allocation | {"ADDRESSES": ""}, "job.yaml")
+    assert alone.returncode == 5
+    assert "no address but loopback" in alone.stderr
     lost = submitted(tmp_path, allocation | {"RERANK_ENV": str(tmp_path / "no")}, "job.yaml")
     assert lost.returncode == 2
     assert "RERANK_ENV=" in lost.stderr
