@@ -33,7 +33,7 @@ class Build:
         shown: its version, as ``torch.__version__`` says it.
         cuda: the CUDA release that it was built with; None: none.
         kernels: of x86_64 Linux, as ``torch.cuda.get_arch_list()`` says them.
-        index: where pip finds it; None: on PyPI.
+        on_pypi: whether it is there; the others are on an index of PyTorch's own.
     """
 
     name: str
@@ -41,17 +41,15 @@ class Build:
     shown: str
     cuda: str | None
     kernels: tuple[str, ...] = ()
-    index: str | None = None
+    on_pypi: bool = False
 
     @property
     def command(self) -> str:
         """What installs it, with a constraints file at hand or without."""
-        if self.index is None:
+        if self.on_pypi:
             return f"pip install torch==={self.torch}"  # no other build of this version will do
-        return f"pip install torch=={self.torch} --index-url {self.index}"
+        return f"pip install torch=={self.torch} --index-url (PyTorch's index of this build)"
 
-
-_INDEX: Final = "https://download.pytorch.org/whl"
 
 BUILDS: Final = (
     Build(
@@ -59,7 +57,6 @@ BUILDS: Final = (
         torch="2.13.0+cpu",
         shown="2.13.0+cpu",
         cuda=None,
-        index=f"{_INDEX}/cpu",
     ),
     Build(
         name="cuda12",
@@ -67,7 +64,6 @@ BUILDS: Final = (
         shown="2.13.0+cu126",
         cuda="12.6",
         kernels=("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"),
-        index=f"{_INDEX}/cu126",
     ),
     Build(
         name="cuda13",
@@ -75,6 +71,7 @@ BUILDS: Final = (
         shown="2.13.0+cu130",
         cuda="13.0",
         kernels=("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"),
+        on_pypi=True,
     ),
 )
 

@@ -33,8 +33,6 @@ pytestmark = pytest.mark.skipif(
     reason="needs Debian's package prometheus, which .ci/run installs",
 )
 
-#: What a run without a price has none of.
-_WITHOUT_A_PRICE = {"ray_rerank_cost"}
 #: Ray's own, by which an alert knows that a Ray session is still there.
 _OF_RAY = {"ray_node_cpu_count"}
 
@@ -190,14 +188,14 @@ def test_a_run_is_scraped_and_every_query_and_alert_answers(job: Path, tmp_path:
             of_the_end = {metrics.ENDED.series}
             for expr in queries():
                 names = set(re.findall(r"\bray_\w+", expr))
-                if not names & (_WITHOUT_A_PRICE | of_the_end):
+                if not names & (of_the_end):
                     wait_for(lambda expr=expr: found(url, expr), expr, seconds=30)
             for job_name in ("rerank-local", "node"):
                 names = {
                     series["metric"]["__name__"]
                     for series in found(url, f'{{job="{job_name}", __name__=~"ray_.+"}}')
                 }
-                expected = {metric.series for metric in metrics.METRICS} - _WITHOUT_A_PRICE
+                expected = {metric.series for metric in metrics.METRICS}
                 # A counter that Ray has never counted is not there.
                 assert expected - names <= {"ray_rerank_retries_total"}
             same_ray = 'ray_node_cpu_count and on (SessionName) {job="rerank-local", run_id!=""}'
