@@ -40,7 +40,6 @@ from pipeline.config import JobConfig
 from pipeline.errors import RunFailedError
 from pipeline.execution import run as runs
 from pipeline.execution.preparation import Prepared, prepare
-from pipeline.execution.progress import LogReporter
 from pipeline.execution.runs import attempts, lease
 from pipeline.execution.runs.run_files import plan_bytes
 from pipeline.execution.runs.run_folder import RunFolder
@@ -195,7 +194,7 @@ def run_of(folder: str, units: int) -> list[Step]:
     def score(session: Session, todo: Sequence[Unit]) -> None:
         with meter.step("units committed"):
             coming = _stub_rows(session, todo, stubs, meter)
-            _stream(session, coming, LogReporter(1e9))
+            _stream(session, coming)
             if len(todo) == units:
                 raise RunFailedError("half of the units are there")
 

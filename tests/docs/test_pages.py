@@ -22,7 +22,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     """Links between pages, to headings and to files of the repository; the README among them."""
     done = build(ROOT, tmp_path / "site")
     assert done.returncode == 0, done.stderr
-    assert "make demo" in (tmp_path / "site" / "repository.html").read_text(encoding="utf-8")
+    assert "make install" in (tmp_path / "site" / "contributing.html").read_text(encoding="utf-8")
     assert (tmp_path / "site" / "conf" / "rerank.yaml").is_file()
     shown = "".join(path.read_text(encoding="utf-8") for path in tmp_path.glob("site/*.html"))
     assert not re.findall(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?)"', shown)
