@@ -146,6 +146,7 @@ def _described(prepared: Prepared, facts: dict[str, Any]) -> dict[str, Any]:
         "run_id": prepared.plan.run_id,
         "folder": prepared.folder.path,
         "size": asdict(prepared.size),
+        "replicas": str(prepared.placement),
     }
     if prepared.reuse is not None:
         known = prepared.reuse

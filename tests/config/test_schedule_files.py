@@ -212,7 +212,7 @@ def test_the_cluster_of_the_schedule_fits_its_job() -> None:
     config, schedule = manifest(KUBERAY)
     job = load_config(RefreshConfig, config["data"]["refresh.yaml"], source=KUBERAY)
     spec = schedule["spec"]["jobTemplate"]
-    assert spec["entrypoint"] == "python -m jobs.refresh -c /etc/rerank/refresh.yaml"
+    assert spec["entrypoint"] == "rerank refresh -c /etc/rerank/refresh.yaml"
     groups = {group["groupName"]: group for group in spec["rayClusterSpec"][GROUPS]}
     assert job.replicas.labels == groups["gpu-spot"]["labels"]
     assert job.ray.task_labels == groups["cpu"]["labels"]
