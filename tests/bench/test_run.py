@@ -66,7 +66,7 @@ def test_what_prompts_share_counts_once(cache: Path, workload: str) -> None:
     [
         ({"workload": "msmarc"}, "no workload 'msmarc'; there are msmarco"),
         ({"model": "jina-v3"}, "jina-v3 does not suit the workload msmarco"),
-        ({"model": "bert"}, "no shape 'bert'"),
+        ({"model": "bert"}, "'bert' is no shape"),
         ({"size": "xl"}, "--size: 'xl' is not one of s, m, l"),
         ({"run_documents": 1_000}, "--run-documents: .* add --end-to-end, or leave it out"),
     ],

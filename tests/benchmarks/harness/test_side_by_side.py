@@ -155,7 +155,7 @@ def test_shared_beginnings_count_once(cache: Path) -> None:
     [
         ({"workload": "msmarc"}, "no workload 'msmarc'; there are msmarco"),
         ({"model": "jina-v3"}, "jina-v3 does not suit the workload msmarco"),
-        ({"model": "bert"}, "no shape 'bert'"),
+        ({"model": "bert"}, "'bert' is no shape"),
         ({"peers": ("jina-m0-policy",)}, "cannot run the model minilm-l6"),
     ],
 )
