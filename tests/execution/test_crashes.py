@@ -55,6 +55,7 @@ def test_a_crash_at_any_step_is_finished_by_the_next_driver(
             return [f"{point} was not reached: {crashed.errors}"]
         visible = published(output)
         late = failpoints.NAMES.index(name) >= failpoints.NAMES.index("pointer.moved")
+        late |= (name, hit) == ("lease.fenced", 2)  # by the report, which is completed last
         wrong = [] if (visible is not None) == late else [f"{point}: published {visible}"]
         second = drivers.start(job, hooks=HOOKS)
         if second.wait() != 0:
