@@ -38,7 +38,6 @@ class Made:
                 "split": {"dev_fraction": 0.3},
                 "negatives": {"max_per_document": 8},
                 "ray": {"mode": "in_process"},
-                "report": {"page": False},
             }
         )
         done = distill(prepare_distillation(self.config))
