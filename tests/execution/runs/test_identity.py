@@ -120,7 +120,8 @@ def test_scores_of_other_weights_settings_precisions_or_images_are_others(tmp_pa
     ids=str,
 )
 def test_what_watches_a_run_does_not_belong_to_it(sections: dict[str, Any]) -> None:
-    given = {"model": {"family": "lexical"}, "input": {"path": "in"}, "output": {"path": "out"}}
+    given = {"model": {"family": "lexical"}, "input": {"path": "in"}, "output": {"path": "out"},
+             "replicas": {"num_gpus": 0}}  # fmt: skip
     job = JobConfig.model_validate(given | sections)
     watched = fingerprint(job, model_identity(job, build_reranker(job.model)))
     assert watched == of({"family": "lexical"})
