@@ -39,7 +39,7 @@ def test_a_published_run_has_a_page_and_its_numbers_in_the_report(tmp_path: Path
     report, units = folder.report(), units_of(folder)
     assert 'class="state published"' in page
     assert f"{totals(units)['documents']:,}" in page
-    # Stages, lengths, scores, origin; speed and replicas where the run took long enough for a curve.
+    # Stages, lengths, scores, origin; speed and replicas where it took long enough for a curve.
     assert 4 <= page.count("<svg") <= 6
     # Every document once: lengths are exact, whatever the bins.
     lengths = LengthHistogram.from_dict(report["lengths"])
