@@ -36,6 +36,7 @@ from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.run import begin_imports, execute
 from pipeline.execution.runs.state import told_of_special_tokens
 from pipeline.execution.staged_input import NotStagedError
+from pipeline.reports.forecast_table import entry
 from pipeline.staging.making import Staging
 
 
@@ -124,7 +125,8 @@ def show_plan(prepared: Prepared) -> None:
     )
     console.say(f"plan       {len(plan.units)} units, about {plan.documents:,} documents")
     console.say(f"units      up to {prepared.size.documents:,} documents: {prepared.size.reason}")
-    console.say(f"replicas   {prepared.placement}")
+    for line in entry("replicas", str(prepared.placement)):
+        console.say(line)
     for warning in prepared.placement.warnings:
         console.say(f"warning    {warning}")
     console.say(f"{FOLDER_LINE}{prepared.folder.path}")

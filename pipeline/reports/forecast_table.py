@@ -31,20 +31,20 @@ def forecast_lines(facts: Facts) -> Iterator[str]:
         facts: from :meth:`pipeline.forecast.forecast.Forecast.plain`.
     """
     if facts["documents_to_score"] != facts["documents"]:
-        yield from _entry(
+        yield from entry(
             "to score",
             f"about {facts['documents_to_score']:,} of {facts['documents']:,} documents; the "
             "others are scored already",
         )
     if facts["sample"] is None:
-        yield from _entry("tokens", f"not estimated: {facts['why']}")
+        yield from entry("tokens", f"not estimated: {facts['why']}")
         return
     yield from _tokens(facts)
     yield from _lengths(facts["lengths"])
     cut = facts["truncated_share"]
     if cut is not None:
-        yield from _entry("cut", f"{_share(cut)} of the documents are longer than the model reads")
-    yield from _entry(
+        yield from entry("cut", f"{_share(cut)} of the documents are longer than the model reads")
+    yield from entry(
         "output",
         f"about {_size(facts['output_bytes']['value'])} in {facts['units']:,} units; about "
         f"{facts['queries']['value']:,.0f} queries",
@@ -55,15 +55,15 @@ def warning_lines(facts: Facts) -> Iterator[str]:
     """Where speeds and prices are from, and the warnings."""
     shown = _shown(facts["devices"])
     if shown:
-        yield from _entry("", "* here; ≈ with other threads; ~ guessed from other networks; hours "
+        yield from entry("", "* here; ≈ with other threads; ~ guessed from other networks; hours "
                           "of all GPUs, or of all CPUs of replicas on CPU")  # fmt: skip
         for device in shown:
             dtype = f" in {device['dtype']}" if device["dtype"] else ""
-            yield from _entry("rate", f"{device['device']}{dtype}: {device['origin']}")
+            yield from entry("rate", f"{device['device']}{dtype}: {device['origin']}")
     if any(device["cost"] for device in shown):
-        yield from _entry("prices", "; ".join(facts["prices"]))
+        yield from entry("prices", "; ".join(facts["prices"]))
     for warning in facts["warnings"]:
-        yield from _entry("warning", warning)
+        yield from entry("warning", warning)
 
 
 def devices_table(facts: Facts) -> Table | Text:
@@ -115,13 +115,13 @@ def _tokens(facts: Facts) -> Iterator[str]:
             f"{sample['confidence']:.0%} interval of a sample of {sample['documents']:,} documents "
             f"in {sample['pieces']:,} {pieces}"
         )
-    yield from _entry("tokens", f"{tokens['value']:,.0f}{margin}, {each['value']:,.1f} a document")
-    yield from _entry("", of)
+    yield from entry("tokens", f"{tokens['value']:,.0f}{margin}, {each['value']:,.1f} a document")
+    yield from entry("", of)
 
 
 def _lengths(lengths: Facts) -> Iterator[str]:
     at = lengths["quantiles"]
-    yield from _entry(
+    yield from entry(
         "lengths",
         f"half up to {at['0.5']:,} tokens, 90 % up to {at['0.9']:,}, 99 % up to {at['0.99']:,}, "
         f"longest {at['1']:,}",
@@ -133,7 +133,8 @@ def _lengths(lengths: Facts) -> Iterator[str]:
         yield f"{'':<{_HEAD}}{label:>13}  {bar:<{_BAR}}  {_share(row)}"
 
 
-def _entry(heading: str, text: str) -> Iterator[str]:
+def entry(heading: str, text: str) -> Iterator[str]:
+    """Lines of one entry of a plan: its heading, and a text that goes on below itself."""
     lines = textwrap.wrap(visible(text), _WIDTH - _HEAD, break_on_hyphens=False) or [""]
     for place, line in enumerate(lines):
         yield f"{heading if place == 0 else '':<{_HEAD}}{line}"

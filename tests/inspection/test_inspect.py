@@ -221,6 +221,7 @@ def test_units_and_tokens_of_a_model(tmp_path: Path) -> None:
             "model": {"name": "all-minilm-l6-v2"},
             "input": {"path": str(path)},
             "output": {"path": "out"},
+            "replicas": {"num_gpus": 0},
         },
     )
     facts = inspect(config)

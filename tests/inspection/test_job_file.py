@@ -35,7 +35,7 @@ def test_comments_stay_and_say_what_is_known() -> None:
     assert load_config(JobConfig, text).input.path == ("a", "b")
 
 
-@pytest.mark.parametrize("key", ["input.colums", "inputs.path", "limits"])
+@pytest.mark.parametrize("key", ["input.colums", "inputs.path", "limitations"])
 def test_a_key_that_the_template_lacks_is_noticed(key: str) -> None:
     with pytest.raises(ValueError, match="the template has no"):
         job_file(TEMPLATE, {key: 1}, [])
