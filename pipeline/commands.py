@@ -32,6 +32,7 @@ import jobs.verify
 import jobs.views
 import pipeline
 from pipeline.build_info import version_lines
+from pipeline.reports.terminal import Terminal
 
 app = typer.Typer(
     name="rerank",
@@ -69,8 +70,9 @@ app.add_typer(jobs.models.app, name="models")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        console = Terminal()
         for line in version_lines(pipeline.__version__):
-            typer.echo(line)
+            console.say(line)
         raise typer.Exit
 
 
