@@ -201,7 +201,9 @@ def logical_cpus(config: RayJob) -> int:
 
     Replicas that are as many as there are CPUs leave no slot for the tasks that read, encode and
     commit for them, and Ray would wait for ever. Two tasks more keep up with eight replicas; that
-    is as much as they oversubscribe the machine, and only while they run.
+    is as much as they oversubscribe the machine, and only while they run. One slot more is Ray
+    Data's, which keeps a share of all slots back for each of its operators: a pool of three
+    replicas of half a CPU, beside two tasks of a quarter on two slots, never got its first task.
     """
     replicas, here = config.replicas, cpus()
     if replicas.given_most is None or replicas.num_cpus == "auto":  # to be chosen, within these
@@ -209,7 +211,7 @@ def logical_cpus(config: RayJob) -> int:
     else:
         taken = replicas.given_most * replicas.num_cpus
     tasks = max(2, math.ceil(here / _REPLICAS_PER_TASK)) * config.ray.read_cpus
-    return max(here, math.ceil(taken + tasks))
+    return max(here, math.ceil(taken + tasks) + 1)
 
 
 def _refuse_taken(port: int | None) -> None:

@@ -104,7 +104,7 @@ def test_a_slow_start_is_made_again_once_its_processes_are_gone(
     ("replicas", "slots"),
     [
         ({}, cpus() + tasks()),
-        ({"min": 1, "num_cpus": 0.5}, max(cpus(), math.ceil(0.5 + tasks()))),
+        ({"min": 1, "num_cpus": 0.5}, 0.5 + tasks()),
         ({"min": 3, "num_cpus": 2 * cpus()}, 6 * cpus() + tasks()),
         ({"max": 2}, cpus() + tasks()),
     ],
@@ -117,7 +117,8 @@ def test_slots_are_for_every_replica_and_tasks_beside(
         pass
 
     Asked.replicas = ReplicasConfig.model_validate(replicas)
-    assert ray_start.logical_cpus(Asked()) == math.ceil(slots)
+    one_more = math.ceil(slots) + 1  # which Ray Data keeps back
+    assert ray_start.logical_cpus(Asked()) == max(cpus(), one_more)
 
 
 def test_a_start_that_is_always_late_is_given_up(failing: Callable[..., Starts]) -> None:

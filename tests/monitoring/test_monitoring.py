@@ -199,7 +199,7 @@ def test_a_run_is_scraped_and_every_query_and_alert_answers(job: Path, tmp_path:
                 # A counter that Ray has never counted is not there.
                 assert expected - names <= {"ray_rerank_retries_total"}
             same_ray = 'ray_node_cpu_count and on (SessionName) {job="rerank-local", run_id!=""}'
-            assert found(url, same_ray)
+            wait_for(lambda: found(url, same_ray), same_ray, seconds=30)
             (tmp_path / "pace").write_text("0")
             assert run.wait(120) == 0, (tmp_path / "log").read_text()
         finally:

@@ -34,6 +34,7 @@ def job_over(folder: Path, model: dict[str, Any], **sections: Any) -> Job:
             "input": {"path": str(source)},
             "output": {"path": str(folder / "out")},
             "units": {"documents": 25},
+            "replicas": {"num_gpus": 0},
         }
         | sections
     )
