@@ -14,6 +14,8 @@ PIP_ARGS ?= $(if $(CI),--quiet)
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Where the SBOM is written from (.ci/sbom.txt says why it is a place of its own).
+SBOM := $(VENV)/sbom
 STAMP := $(VENV)/.installed
 # The stamp holds the build that .venv has, so that another one is noticed and this one stays.
 BUILT := $(strip $(shell cat $(STAMP) 2>/dev/null))
@@ -66,14 +68,14 @@ dist: $(STAMP) ## build wheel and sdist in dist/, with the constraints and an SB
 	rm -rf dist build
 	$(BIN)/python -m build --no-isolation --outdir dist .
 	cp -r constraints.txt $(wildcard constraints) dist/
-	$(BIN)/cyclonedx-py requirements constraints.txt --pyproject pyproject.toml \
+	$(SBOM)/bin/cyclonedx-py requirements constraints.txt --pyproject pyproject.toml \
 		--output-reproducible --output-file dist/sbom.cdx.json
 
 clean: ## remove caches and build leftovers (.venv and out/ stay)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt $(CONSTRAINTS) $(if $(filter-out $(BUILT),$(WANTED)),other-build)
+$(STAMP): pyproject.toml constraints.txt .ci/sbom.txt $(CONSTRAINTS) $(if $(filter-out $(BUILT),$(WANTED)),other-build)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
 		echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is missing or another version." \
 			"Name one: make install PYTHON=python3.12" >&2; exit 1; }
@@ -82,6 +84,8 @@ $(STAMP): pyproject.toml constraints.txt $(CONSTRAINTS) $(if $(filter-out $(BUIL
 			"On Debian and Ubuntu: apt install python3-venv, then make install again." >&2; exit 1; }
 	$(PIP_INSTALL) $(TORCH_ARGS) torch
 	$(PIP_INSTALL) -e '.[demo,dev,report]'
+	$(BIN)/python -m venv $(SBOM)
+	$(SBOM)/bin/python -m pip install $(PIP_ARGS) -r .ci/sbom.txt
 	@echo '$(WANTED)' >$@
 
 other-build:

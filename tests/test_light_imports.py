@@ -74,3 +74,14 @@ def test_a_heavy_import_is_caught(library: str) -> None:
     result = imported([library])
     assert result.returncode == 1
     assert result.stderr.startswith(f"importing {library} imports ")
+
+
+def test_ray_is_imported_without_the_grammars_of_a_format_check() -> None:
+    """Each process of Ray pays for what ``import ray`` brings: jsonschema takes all it finds."""
+    words = [
+        sys.executable,
+        "-c",
+        "import ray, sys; print(*{'lark', 'rfc3987_syntax'} & {*sys.modules})",
+    ]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [], "a dependency asks for jsonschema[format]: .ci/sbom.txt"
