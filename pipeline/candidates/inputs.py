@@ -96,6 +96,11 @@ class Input:
         return self.files[-1].stop if self.files else 0
 
     @property
+    def documents(self) -> int:
+        """Candidates of all files, by their footers."""
+        return sum(sum(file.documents) for file in self.files)
+
+    @property
     def columns(self) -> ColumnMap:
         """The column map of the first file; layout and types of columns hold for every file."""
         return self.files[0].columns

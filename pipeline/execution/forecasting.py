@@ -7,7 +7,7 @@ from typing import Final
 
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError
-from pipeline.execution.placement import Place, place_of
+from pipeline.execution.placement import Place
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.spending import Spending, gpu_hours, hours_before, reached
 from pipeline.forecast.forecast import Asked, Forecast, forecast
@@ -16,9 +16,10 @@ from pipeline.forecast.subject import Subject
 logger = logging.getLogger("pipeline")
 
 #: Seconds of a run besides scoring, by where it is worked on: workers, the import of torch, a small
-#: model from a local disk, the check and the publication. Measured on two cores of a Zen 4 with
-#: all-MiniLM-L6-v2 (docs/cost.md); a large checkpoint or a cluster that grows takes longer.
-STARTUP_S: Final[dict[Place, float]] = {"in_process": 4.0, "process": 6.0, "cluster": 15.0}
+#: model from a local disk, the check and the publication. Measured on two quiet cores of a Zen 4
+#: with all-MiniLM-L6-v2 (docs/cost.md); a large checkpoint or a cluster that grows takes longer,
+#: a machine with more cores less.
+STARTUP_S: Final[dict[Place, float]] = {"in_process": 4.0, "process": 6.0, "cluster": 18.0}
 
 
 def forecast_of(prepared: Prepared, asked: Asked | None = None) -> Forecast:
@@ -35,7 +36,6 @@ def subject_of(prepared: Prepared) -> Subject:
     config, plan, model = prepared.config, prepared.plan, prepared.model
     committed = set(prepared.folder.committed())
     todo = [unit for unit in plan.units if unit.name not in committed]
-    place = place_of(config, prepared.size, todo, plan.documents)
     return Subject(
         config=config,
         source=prepared.source,
@@ -49,7 +49,7 @@ def subject_of(prepared: Prepared) -> Subject:
         licence=model.licence,
         reused=_reused(prepared),
         committed=sum(unit.documents for unit in plan.units if unit.name in committed),
-        startup_s=STARTUP_S[place] if todo else 0.0,
+        startup_s=STARTUP_S[prepared.placed(todo).place] if todo else 0.0,
     )
 
 

@@ -30,14 +30,14 @@ LITTLE_S: Final = {"cpu": 200.0, "cuda": 1.5}
 _SMALL_BYTES: Final = 8 * 2**20
 
 
-def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], planned: int) -> Place:
+def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], whole: int) -> Place:
     """Where to work.
 
     Args:
         config: the job.
         size: of its units, with an estimate of the time that all of them take.
         todo: the units that are left.
-        planned: documents of all units.
+        whole: documents of the whole input, of which ``limit`` may leave out most.
     """
     if config.ray.mode != "auto":
         return config.ray.mode
@@ -45,9 +45,9 @@ def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], planned: i
         return "cluster"
     if len(todo) <= 1:
         return "process"
-    if size.seconds is None or not planned:
+    if size.seconds is None or not whole:
         return "cluster"
-    left = size.seconds * sum(unit.documents for unit in todo) / planned
+    left = size.seconds * sum(unit.documents for unit in todo) / whole
     return "process" if left <= LITTLE_S[device_kind(config.replicas.gpus)] else "cluster"
 
 

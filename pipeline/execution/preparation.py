@@ -92,7 +92,7 @@ class Prepared:
         """Where these units are worked on, and by how many replicas."""
         return chosen(
             self.config.model_copy(update={"replicas": self.asked}), self.nodes, self.size, todo,
-            planned=self.plan.documents, each=self.replica_bytes, network=bool(self.model.digest),
+            whole=self.source.documents, each=self.replica_bytes, network=bool(self.model.digest),
         )  # fmt: skip
 
     def description(self) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def prepare(
     folder = RunFolder(join(absolute(config.output.path), plan.run_id))
     each = replica_bytes(reranker, model.dtype)
     placement = chosen(
-        config, nodes, size, plan.units, planned=plan.documents, each=each,
+        config, nodes, size, plan.units, whole=source.documents, each=each,
         network=bool(model.digest),
     )  # fmt: skip
     return Prepared(

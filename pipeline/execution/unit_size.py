@@ -125,7 +125,7 @@ def unit_size(config: JobConfig, source: Input, reranker: Reranker) -> UnitSize:
             UNKNOWN_DOCUMENTS,
             f"what a document costs cannot be counted ({type(error).__name__}: {error})",
         )
-    total = sum(sum(file.documents) for file in source.files)
+    total = source.documents
     return chosen(cost, device_kind(config.replicas.gpus), documents=total)
 
 

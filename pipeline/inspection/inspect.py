@@ -164,7 +164,7 @@ def _read_facts(
         separator=config.input.text_separator,
         scattered=scattered,
     )
-    total = sum(sum(file.documents) for file in source.files)
+    total = source.documents
     known = {one.message for one in refusals}
     refusals += [one for one in taken.refusals if one.message not in known]
     facts: dict[str, Any] = {

@@ -40,7 +40,7 @@ def query_facts(source: Input, order: Order, sample: Sample) -> dict[str, Any]:
         ``source`` and what :func:`distribution` gives; ``giants``, a list of query_id and
         candidates.
     """
-    total = sum(sum(file.documents) for file in source.files)
+    total = source.documents
     nested = source.columns.layout == "nested"
     if nested or not _readable(source, order):
         return _of_sample(source, order, sample, total, nested=nested)

@@ -58,7 +58,7 @@ def take_sample(source: Input, *, documents: int, separator: str, scattered: boo
         separator: joins several text columns.
         scattered: whether rows of a query may stand apart.
     """
-    total = sum(sum(file.documents) for file in source.files)
+    total = source.documents
     stored = sum(file.identity.size for file in source.files)
     fitting = max(100, int(_MOST_BYTES / max(1.0, stored / max(total, 1))))
     wanted = min(documents, fitting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from pipeline.candidates.planning import Unit
 from pipeline.config import JobConfig
 from pipeline.execution.placement import LITTLE_S, looks_small, place_of
+from pipeline.execution.preparation import prepare
 from pipeline.execution.unit_size import UnitSize
 from tests.execution.drivers import Drivers, lexical_job
 from tests.execution.oracle import files_below, kept, report
@@ -66,6 +68,19 @@ def test_little_work_of_one_replica_needs_no_ray() -> None:
 )
 def test_what_only_ray_has_is_done_on_ray(sections: dict[str, Any]) -> None:
     assert placed(1.0, units=1, **sections) == "cluster"
+
+
+def test_of_an_input_that_is_not_little_few_queries_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "in.parquet", long_table(queries=16))
+    for limit, place in ((None, "cluster"), (4, "process")):
+        job = lexical_job(
+            path, str(tmp_path / "out"), ray=AUTO, limit=limit, units={"documents": 5}
+        )
+        prepared = prepare(JobConfig.model_validate(job))
+        # Of the whole input: there is no network here to estimate it by.
+        longer = replace(prepared, size=replace(prepared.size, seconds=3 * LITTLE_S["cpu"]))
+        assert len(longer.plan.units) > 1
+        assert longer.placed(longer.plan.units).place == place
 
 
 def test_a_small_input_is_seen_before_it_is_planned(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def chosen(
     size: UnitSize,
     todo: Sequence[Unit],
     *,
-    planned: int,
+    whole: int,
     each: int | None,
     network: bool = True,
 ) -> PlacementChoice:
@@ -104,11 +104,11 @@ def chosen(
         nodes: what there is.
         size: of units.
         todo: units that are left.
-        planned: documents of all units.
+        whole: documents of the whole input.
         each: bytes that a replica on CPU takes; None: not known.
         network: whether its family has weights.
     """
-    asked, place = config.replicas, place_of(config, size, todo, planned)
+    asked, place = config.replicas, place_of(config, size, todo, whole)
     found, units = nodes.labelled(asked.labels), max(1, len(todo))
     if asked.gpus:
         counts = on_gpus(asked, found, place, units)

@@ -42,7 +42,7 @@ def choice(
     if nodes.cluster:
         sections = {"ray": {"address": "10.0.0.1:6379"}} | sections
     job = settled(config(**sections), nodes)
-    return chosen(job, nodes, size, todo, planned=10 * units, each=each)
+    return chosen(job, nodes, size, todo, whole=10 * units, each=each)
 
 
 def numbers(choice: PlacementChoice) -> tuple[int, int, float, float]:
@@ -229,7 +229,7 @@ def test_a_family_without_a_network_leaves_gpus_alone() -> None:
     size = UnitSize(documents=10, first=10, reason="", seconds=None)
     job = settled(config(), nodes, network=False)
     todo = [Unit(name=f"{n:024x}", start=n, stop=n + 1, documents=10) for n in range(20)]
-    found = chosen(job, nodes, size, todo, planned=200, each=GIB, network=False)
+    found = chosen(job, nodes, size, todo, whole=200, each=GIB, network=False)
     assert numbers(found) == (8, 8, 0, 1)
     assert "this family has no network" in str(found)
     assert not found.warnings
