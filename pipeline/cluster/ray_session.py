@@ -49,6 +49,10 @@ STARTS: Final = 3
 #: The watch over this process's Ray, while there is one; at most one entry.
 _WATCHING: Final[list[RayWatch]] = []
 
+#: What Ray prints, five lines each, of workers that die and are replaced: runs say it of a unit in
+#: a line of their own, and count it. What it says of memory and of nodes is shown.
+TOLD_BY_US: Final = "A worker died or was killed while executing a task|so the task will be retried"
+
 #: The last line of a traceback, as Ray quotes it.
 _EXCEPTION = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b.*: ")
 
@@ -74,6 +78,7 @@ def ray_session(config: RayJob, *, on_exit: Callable[[], None] | None = None) ->
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", TOLD_BY_US)
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         quiet()
         with _also_called(on_exit):

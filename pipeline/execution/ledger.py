@@ -15,6 +15,7 @@ from pipeline.execution.live.snapshot import MODEL_RAISED, STORE_RETRIED, UNIT_S
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.replicas.choice import PlacementChoice
+from pipeline.execution.runs import attempts
 from pipeline.execution.runs.run_files import read_sealed
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_counts import (
@@ -130,8 +131,8 @@ class Ledger:
             self._set_aside += 1
         else:
             self._raised += 1
-        last = suspect.stderr_tail.rstrip().rpartition("\n")[2]
-        logger.warning("unit %s: set aside, %d failures: %s", suspect.unit, suspect.failures, last)
+        why = attempts.in_a_line(suspect.stderr_tail)
+        logger.warning("unit %s: set aside (failures: %d): %s", suspect.unit, suspect.failures, why)
         if self._failures > self._limits.max_crashes:
             raise RunFailedError(
                 f"workers failed {self._failures} times and no unit was finished in between, more "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.cluster.ray_session import TOLD_BY_US
 from tests.execution.drivers import ROOT, wait_for
 from tests.execution.oracle import files_below
 from tests.makers import long_table, write
@@ -120,3 +122,18 @@ def test_a_driver_is_killed_and_nothing_of_its_ray_stays(running: Running) -> No
     assert "the driver of this run ended without a word" in errors
     wait_for(lambda: not running.left)
     assert {one.name for one in folder.glob("r/session_*/*")} == {"logs"}
+
+
+def test_ray_still_says_in_these_words_what_we_say_ourselves() -> None:
+    from ray._private import ray_logging
+
+    spec = importlib.util.find_spec("ray")
+    assert spec is not None and spec.origin is not None
+    folder = Path(spec.origin).parent
+    binaries = [Path(folder, "_raylet.so"), Path(folder, "core/src/ray/raylet/raylet")]
+    said = b"".join(binary.read_bytes() for binary in binaries)
+    for words in TOLD_BY_US.split("|"):
+        assert words.encode() in said, words
+    quiet = ray_logging.LogDeduplicator(5, None, TOLD_BY_US)
+    line = {"lines": ["(raylet) Task x failed, so the task will be retried."], "pid": 1}
+    assert not [batch for batch in quiet.deduplicate(line) if batch["lines"]]

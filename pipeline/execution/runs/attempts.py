@@ -136,6 +136,12 @@ def stderr_tail(path: str, host: str) -> str:
     return "\n".join(_relevant(lines))
 
 
+def in_a_line(tail: str) -> str:
+    """What of a worker's last lines says most: why its interpreter ended, else the last of them."""
+    lines = tail.rstrip().splitlines() or [""]
+    return next((line for line in reversed(lines) if line.startswith(_END)), lines[-1].strip())
+
+
 def _relevant(lines: Sequence[str]) -> list[str]:
     """The last lines; where a long traceback is between, also those at which the end began."""
     said = [line for line in lines if line.strip() and not line.startswith(_NOISE)]

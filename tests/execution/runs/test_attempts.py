@@ -54,3 +54,16 @@ def test_a_unit_that_killed_all_its_workers_is_not_tried_again(tmp_path: Path) -
     attempts.forget(str(tmp_path))
     with attempt(str(tmp_path), UNIT, "score", alone=False):
         pass
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        ("", ""),
+        ("Traceback (most recent call last):\n  File x\nValueError: no\n", "ValueError: no"),
+        ("x\nFatal Python error: Aborted\n\nThread 1:\n  File x", "Fatal Python error: Aborted"),
+        ("Timeout (0:00:04)!\nThread 1:\n  File x, line 3\n", "Timeout (0:00:04)!"),
+    ],
+)  # fmt: skip
+def test_in_a_line_is_why_a_worker_ended(tail: str, said: str) -> None:
+    assert attempts.in_a_line(tail) == said
