@@ -99,9 +99,14 @@ def command(form: LogForm = LogForm.TEXT) -> Iterator[None]:
 
 def run_job(function: Callable[..., Any]) -> None:
     """Entry point of ``python -m jobs.NAME``: the command line of one job."""
+    run_app(app_of(function))
+
+
+def app_of(function: Callable[..., Any]) -> typer.Typer:
+    """A job's function as a command line of its own."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(function)
-    run_app(app)
+    return app
 
 
 def run_app(app: typer.Typer) -> None:

@@ -1,40 +1,86 @@
-"""The commands of ``rerank``: each is a job's function, with heavy imports inside it."""
+"""The commands of ``rerank``: each is a job's function, imported when it is asked for.
+
+All of them together take a second of CPU time to import, which every look at a run would pay for.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
 
-import jobs.bench
-import jobs.calibrate
-import jobs.compare
-import jobs.demo
-import jobs.diff
-import jobs.distill
-import jobs.doctor
-import jobs.evaluate
-import jobs.export
-import jobs.feed
-import jobs.gc
-import jobs.init
-import jobs.inspect
-import jobs.latest
-import jobs.models
-import jobs.plan
-import jobs.refresh
-import jobs.report
-import jobs.rerank
-import jobs.resume
-import jobs.rollback
-import jobs.submit
-import jobs.verify
-import jobs.views
 import pipeline
+from jobs.command import app_of
 from pipeline.build_info import version_lines
 from pipeline.reports.terminal import Terminal
 
+#: Where each command is, as ``MODULE:NAME``, in the order in which ``rerank --help`` lists them.
+COMMANDS: Final = {
+    "demo": "jobs.demo:demo",
+    "inspect": "jobs.inspect:inspect_input",
+    "init": "jobs.init:init",
+    "doctor": "jobs.doctor:doctor",
+    "run": "jobs.rerank:run",
+    "refresh": "jobs.refresh:refresh_lists",
+    "submit": "jobs.submit:submit",
+    "plan": "jobs.plan:plan",
+    "status": "jobs.views:status",
+    "report": "jobs.report:report",
+    "resume": "jobs.resume:resume",
+    "latest": "jobs.latest:latest",
+    "rollback": "jobs.rollback:rollback_publication",
+    "feed": "jobs.feed:feed",
+    "gc": "jobs.gc:gc",
+    "evaluate": "jobs.evaluate:evaluate_run",
+    "compare": "jobs.compare:compare",
+    "calibrate": "jobs.calibrate:calibrate",
+    "diff": "jobs.diff:diff",
+    "distill": "jobs.distill:distill_runs",
+    "export": "jobs.export:export",
+    "bench": "jobs.bench:bench",
+    "verify": "jobs.verify:verify_model",
+    "models": "jobs.models:app",
+}
+
+
+class _Imported(Mapping[str, Any]):
+    """The commands by name, each imported at the first look at it; their names need no import."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _command(name, COMMANDS[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+@cache
+def _command(name: str, place: str) -> Any:
+    module, _, inside = place.partition(":")
+    found = getattr(import_module(module), inside)
+    command = typer.main.get_command(found if isinstance(found, typer.Typer) else app_of(found))
+    command.name = name
+    return command
+
+
+class _Group(TyperGroup):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Imported()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names alone, so that completing one imports only those that fit."""
+        return list(self.commands)
+
+
 app = typer.Typer(
+    cls=_Group,
     name="rerank",
     help="Rerank candidate lists offline: Parquet in, ranked and scored Parquet out.",
     no_args_is_help=True,
@@ -42,30 +88,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo")(jobs.demo.demo)
-app.command("inspect")(jobs.inspect.inspect_input)
-app.command("init")(jobs.init.init)
-app.command("doctor")(jobs.doctor.doctor)
-app.command("run")(jobs.rerank.run)
-app.command("refresh")(jobs.refresh.refresh_lists)
-app.command("submit")(jobs.submit.submit)
-app.command("plan")(jobs.plan.plan)
-app.command("status")(jobs.views.status)
-app.command("report")(jobs.report.report)
-app.command("resume")(jobs.resume.resume)
-app.command("latest")(jobs.latest.latest)
-app.command("rollback")(jobs.rollback.rollback_publication)
-app.command("feed")(jobs.feed.feed)
-app.command("gc")(jobs.gc.gc)
-app.command("evaluate")(jobs.evaluate.evaluate_run)
-app.command("compare")(jobs.compare.compare)
-app.command("calibrate")(jobs.calibrate.calibrate)
-app.command("diff")(jobs.diff.diff)
-app.command("distill")(jobs.distill.distill_runs)
-app.command("export")(jobs.export.export)
-app.command("bench")(jobs.bench.bench)
-app.command("verify")(jobs.verify.verify_model)
-app.add_typer(jobs.models.app, name="models")
 
 
 def _show_version(wanted: bool) -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from jobs import docs
 from pipeline.checkpoints import cards, hub
-from pipeline.cli import app
+from pipeline.commands import COMMANDS, app
 from pipeline.config import DistillConfig, JobConfig, RefreshConfig, load_config
 from pipeline.config.export import ExportConfig
 from pipeline.engine import families
@@ -124,9 +124,6 @@ def test_the_python_example_of_the_readme_runs() -> None:
         [sys.executable, "-c", block + shown], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stdout.split("\n")[0] == "float32 (2,) [1, 2]", done.stderr
-
-
-COMMANDS = [command.name for command in (*app.registered_commands, *app.registered_groups)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -191,7 +191,10 @@ def test_status_and_gc_need_neither_torch_nor_ray(
         "    r = CliRunner().invoke(app, words)\n"
         "    assert r.exit_code == 0, r.output\n"
         "heavy = {'torch', 'ray', 'transformers', 's3fs', 'botocore'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
+        "assert not heavy, heavy\n"
+        "jobs = {name for name in sys.modules if name.startswith('jobs.')}\n"
+        "others = jobs - {'jobs.command', 'jobs.ending', 'jobs.views', 'jobs.gc'}\n"
+        "assert not others, others"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
