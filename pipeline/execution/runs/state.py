@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from pipeline.candidates.planning import Plan
-from pipeline.execution.runs import records
-from pipeline.execution.runs.attempts import at_work
 from pipeline.execution.runs.lease import RELEASED, Holder, read_holder
-from pipeline.execution.runs.listing import (
-    Entries,
-    Problem,
-    listed_once,
-    strange_names,
-    wrong_sizes,
-)
-from pipeline.execution.runs.ranked_reader import published_manifest
-from pipeline.execution.runs.run_folder import MANIFEST, RunFolder
-from pipeline.execution.runs.unit_counts import (
-    UnitCounts,
-    total_reasons,
-    total_reused,
-    total_special_tokens,
-)
+from pipeline.execution.runs.listing import Problem
+from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.state_counts import by_driver, by_files, has_counts
 from pipeline.execution.runs.verification import formats_of
 
 #: Units past which those of a run that is not published are not looked at one by one: footers are
@@ -53,9 +37,9 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
     finished, holder = folder.finished(), read_holder(folder.path)
     snapshot = {} if holder is None else holder.progress
     counted = (
-        _by_driver(snapshot)
-        if len(plan.units) > _MANY and not finished and _has_counts(snapshot)
-        else _by_files(folder, plan, formats_of(described), finished)
+        by_driver(snapshot)
+        if len(plan.units) > _MANY and not finished and has_counts(snapshot)
+        else by_files(folder, plan, formats_of(described), finished)
     )
     at_work = holder is not None and holder.state != RELEASED and not finished
     return {
@@ -73,84 +57,6 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         "lease": None if holder is None else _lease(holder),
         "report": folder.report(),
     }
-
-
-def _has_counts(snapshot: dict[str, Any]) -> bool:
-    """Whether a driver has counted units: one that has just begun, or of an older version, not."""
-    return bool(snapshot.get("units_done")) and "documents_in_flight" in snapshot
-
-
-def _by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """What a driver has counted; the queries and special tokens of units are not among it."""
-    return {
-        "units_committed": snapshot["units_done"],
-        "units_in_flight": snapshot["units_in_flight"],
-        "queries": None,
-        "documents": snapshot["documents"],
-        "reused": snapshot["reused"] or None,
-        "quarantined": sum(snapshot["quarantined"].values()),
-        "reasons": snapshot["quarantined"],
-        "special_tokens": {},
-        "counted_at": snapshot["time"],
-        "problems": [],
-    }
-
-
-def _by_files(
-    folder: RunFolder, plan: Plan, formats: Collection[str], finished: bool
-) -> dict[str, Any]:
-    """What the files of the units say."""
-    entries = listed_once(folder, formats)
-    committed = set(folder.committed(entries=entries))
-    make = _published if finished else _unpublished
-    counts, problems = make(folder, plan, committed, formats, entries)
-    begun = {marker.unit for marker in at_work(folder.path, entries=entries)} - committed
-    return {
-        "units_committed": len(counts),
-        "units_in_flight": len(begun),
-        "queries": sum(unit.queries for unit in counts),
-        "documents": sum(unit.documents for unit in counts),
-        "reused": total_reused(counts),
-        "quarantined": sum(unit.quarantined for unit in counts),
-        "reasons": total_reasons(counts),
-        "special_tokens": total_special_tokens(counts),
-        "counted_at": None,
-        "problems": [asdict(problem) for problem in problems],
-    }
-
-
-def _published(
-    folder: RunFolder, plan: Plan, _: set[str], formats: Collection[str], entries: Entries
-) -> tuple[list[UnitCounts], list[Problem]]:
-    """By the manifest, which is sealed, and a listing."""
-    manifest = published_manifest(folder)
-    known = {item.name for item in fields(UnitCounts)}
-    units = [
-        UnitCounts(**{key: value for key, value in unit.items() if key in known})
-        for unit in manifest["units"]
-    ]
-    if [unit.unit for unit in units] != [unit.name for unit in plan.units]:
-        raise records.damaged(folder.file(MANIFEST), "it lists other units than plan.parquet")
-    files = {file["key"]: file["size"] for unit in manifest["units"] for file in unit["files"]}
-    wrong = wrong_sizes(folder, files, entries=entries)
-    return units, wrong + strange_names(folder, files, formats=formats, entries=entries)
-
-
-def _unpublished(
-    folder: RunFolder, plan: Plan, committed: set[str], formats: Collection[str], entries: Entries
-) -> tuple[list[UnitCounts], list[Problem]]:
-    """By the footers of the units' files."""
-    names = [unit.name for unit in plan.units if unit.name in committed]
-    found = dict(zip(names, folder.counts(names, plan.run_id), strict=True))
-    why = "damaged; the unit is scored again when the run goes on"
-    damaged = [
-        Problem(kind="damaged", path=folder.ranked(name), why=why)
-        for name, counts in found.items()
-        if counts is None
-    ]
-    planned = [unit.name for unit in plan.units]
-    strange = strange_names(folder, {}, planned, formats, entries=entries)
-    return [counts for counts in found.values() if counts is not None], damaged + strange
 
 
 def lines(state: dict[str, Any], live: Iterable[tuple[str, str]] = ()) -> Iterator[tuple[str, str]]:
