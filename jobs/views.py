@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import cache
 from typing import Annotated, Any, Final
 
 import typer
@@ -21,6 +22,7 @@ from pipeline.execution.runs.listing import advice
 from pipeline.execution.runs.run_folder import RunFolder, find_run
 from pipeline.execution.runs.state import lines, run_state
 from pipeline.execution.runs.verification import audit
+from pipeline.storage.store import list_entries
 
 #: Seconds between two looks at a run that is watched; its driver says more every ten.
 _WATCH_S: Final = 5.0
@@ -44,11 +46,12 @@ def status(
 ) -> None:
     """Show how far a run is, who drives it, what it quarantined, and what its last session did."""
     with command():
-        folder = find_run(run)
+        entries = cache(list_entries)  # what finding the run has listed is listed
+        folder = find_run(run, entries=entries)
         if check:
             _check(folder, as_json)
             return
-        state = _watched(folder, as_json) if watch else run_state(folder)
+        state = _watched(folder, as_json) if watch else run_state(folder, entries=entries)
         if as_json:
             typer.echo(json.dumps(state, indent=None if watch else 2))
         elif not watch or not console.is_terminal:

@@ -62,16 +62,26 @@ class Problem:
         return f"{path}: {self.why}"
 
 
-def listed_once(folder: RunFolder, formats: Collection[str]) -> Entries:
-    """Lists each folder of a run once, all of them side by side.
+def listed_once(
+    folder: RunFolder, formats: Collection[str], *, entries: Entries = list_entries
+) -> Entries:
+    """Lists each folder of a run once, all of them side by side; none that is not there.
 
     A folder of 10,000 units is ten requests to an object store, one after the other.
+
+    Args:
+        folder: the run.
+        formats: its ``output.formats``.
+        entries: lists a folder.
     """
-    names = ["", RANKED, QUARANTINE, attempts.FOLDER, *folders_of(formats)]
-    once = cache(list_entries)
+    once = cache(entries)
+    there = {entry.name for entry in once(folder.path)}
+    names = [RANKED, QUARANTINE, attempts.FOLDER, *folders_of(formats)]
+    absent = {join(folder.path, name) for name in names if name not in there}
+    present = [join(folder.path, name) for name in names if name in there]
     with ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lambda name: once(join(folder.path, name) if name else folder.path), names))
-    return once
+        list(pool.map(once, present))
+    return lambda path: () if path in absent else once(path)
 
 
 def strange_names(

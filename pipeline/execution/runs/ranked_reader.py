@@ -71,13 +71,17 @@ def read_ranked(
         )
 
 
-def published_manifest(folder: RunFolder) -> dict[str, Any]:
+def published_manifest(folder: RunFolder, *, run_id: str | None = None) -> dict[str, Any]:
     """The manifest of a published run, compared with ``run.json`` and ``_SUCCESS``.
+
+    Args:
+        folder: the run.
+        run_id: what ``run.json`` says that it is; None: it is read.
 
     Raises:
         DamagedRunError: one of them is gone, damaged or of another run.
     """
-    run_id = folder.describe()["run_id"]
+    run_id = folder.describe()["run_id"] if run_id is None else run_id
     success = records.read(folder.file(SUCCESS), records.Success, run_id=run_id)
     path = folder.file(MANIFEST)
     found = read_versioned(path, most_bytes=records.Manifest.most_bytes)

@@ -250,9 +250,13 @@ class RunFolder:
 
         return mapped(read, units, threads=_READERS)
 
-    def finished(self) -> bool:
-        """Whether the run was published."""
-        return any(entry.name == SUCCESS for entry in list_entries(self.path))
+    def finished(self, *, entries: Callable[[str], Sequence[Entry]] = list_entries) -> bool:
+        """Whether the run was published.
+
+        Args:
+            entries: lists a folder.
+        """
+        return any(entry.name == SUCCESS for entry in entries(self.path))
 
     def manifest(self) -> dict[str, Any]:
         """Content of ``manifest.json``; empty before publication.
@@ -278,19 +282,31 @@ def folders_of(formats: Collection[str]) -> list[str]:
     return [name for name in formats if name != PARQUET]
 
 
-def find_run(path: str) -> RunFolder:
+def find_run(path: str, *, entries: Callable[[str], Sequence[Entry]] = list_entries) -> RunFolder:
     """The run at ``path``: a run folder, or an output folder's only or last published run.
+
+    Args:
+        path: of the folder.
+        entries: lists a folder.
 
     Raises:
         NotFoundError: no run there, or several of which none was published; names them.
         DamagedRunError: the pointer to the last one is damaged.
     """
     path = absolute(path).rstrip("/")
-    entries = list_entries(path)
-    if any(entry.name == RUN for entry in entries):
+    listed = entries(path)
+    if any(entry.name == RUN for entry in listed):
         return RunFolder(path)
-    folders = [entry.name for entry in entries if entry.kind == FOLDER]
-    runs = [name for name in folders if is_run(join(path, name))]
+    folders = [entry.name for entry in listed if entry.kind == FOLDER]
+    if len(folders) > 1 and any(entry.name == LATEST for entry in listed):
+        # An output folder may hold a run for every night of years: only one is looked into.
+        named = _named_last(path)
+        if named in folders and is_run(join(path, named), entries=entries):
+            return RunFolder(join(path, named))
+    found = mapped(
+        lambda name: is_run(join(path, name), entries=entries), folders, threads=_READERS
+    )
+    runs = [name for name, is_one in zip(folders, found, strict=True) if is_one]
     if len(runs) == 1:
         return RunFolder(join(path, runs[0]))
     if not runs:
@@ -308,6 +324,15 @@ def find_run(path: str) -> RunFolder:
     return RunFolder(join(path, latest["run_id"]))
 
 
+def _named_last(path: str) -> str | None:
+    """The run that an output folder's pointer names; None where it is damaged or gone."""
+    try:
+        latest = records.read(join(path, LATEST), records.Pointer)
+    except DamagedRunError:  # of no account where there is only one run
+        return None
+    return None if latest is None else str(latest["run_id"])
+
+
 def holds_runs(path: str) -> bool:
     """Whether a path is that of a run's folder, or of an output folder with runs in it."""
     path = absolute(path).rstrip("/")
@@ -315,6 +340,6 @@ def holds_runs(path: str) -> bool:
     return is_run(path) or any(is_run(join(path, name)) for name in inside)
 
 
-def is_run(folder: str) -> bool:
+def is_run(folder: str, *, entries: Callable[[str], Sequence[Entry]] = list_entries) -> bool:
     """Whether a folder is that of a run: whether it has a ``run.json``, of whatever content."""
-    return any(entry.name == RUN for entry in list_entries(folder))
+    return any(entry.name == RUN for entry in entries(folder))

@@ -4,42 +4,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Final
 
 from pipeline.execution.runs.lease import RELEASED, Holder, read_holder
-from pipeline.execution.runs.listing import Problem
+from pipeline.execution.runs.listing import Entries, Problem
 from pipeline.execution.runs.run_folder import RunFolder
-from pipeline.execution.runs.state_counts import by_driver, by_files, has_counts
+from pipeline.execution.runs.state_counts import BY_DRIVER, BY_FILES, BY_MANIFEST, counts_of
 from pipeline.execution.runs.verification import formats_of
-
-#: Units past which those of a run that is not published are not looked at one by one: footers are
-#: a request each to an object store, and its driver has counted them.
-_MANY: Final = 1_000
+from pipeline.storage.store import list_entries
 
 
-def run_state(folder: RunFolder) -> dict[str, Any]:
+def run_state(folder: RunFolder, *, entries: Entries = list_entries) -> dict[str, Any]:
     """The state of a run as plain data.
 
     The lease's age is by this machine's clock against its holder's, for people to look at; whether
     a driver lives is decided by watching the lease, which takes a while and is not done here.
-    ``problems`` holds what a listing and the footers show of it; see
-    :func:`pipeline.execution.runs.verification.audit` for the rest. Of a run of very many units
-    that is not published the counts are those that its driver wrote into the lease, and
-    ``counted_at`` says when; no file of a unit is looked at then. ``live`` is the driver's last
+    ``counted_by`` says what the counts were made from, see
+    :mod:`pipeline.execution.runs.state_counts`, and ``counted_at`` when, where that was a driver;
+    what that does not know is None. ``problems`` holds what is seen on the way; see
+    :func:`pipeline.execution.runs.verification.audit` for the rest. ``live`` is the driver's last
     snapshot (:class:`pipeline.execution.live.snapshot.Snapshot`), None where none is at work.
+
+    Args:
+        folder: the run.
+        entries: lists a folder; may know what was listed a moment ago.
 
     Raises:
         NotFoundError: this is no run folder.
         DamagedRunError: a record that the state is made from is damaged; names it.
     """
+    entries = cache(entries)
     described = folder.describe()
     plan = folder.plan(described)
-    finished, holder = folder.finished(), read_holder(folder.path)
+    finished, holder = folder.finished(entries=entries), read_holder(folder.path)
     snapshot = {} if holder is None else holder.progress
-    counted = (
-        by_driver(snapshot)
-        if len(plan.units) > _MANY and not finished and has_counts(snapshot)
-        else by_files(folder, plan, formats_of(described), finished)
+    counts = counts_of(
+        folder,
+        plan,
+        formats=formats_of(described),
+        finished=finished,
+        snapshot=snapshot,
+        entries=entries,
     )
     at_work = holder is not None and holder.state != RELEASED and not finished
     return {
@@ -51,7 +57,7 @@ def run_state(folder: RunFolder) -> dict[str, Any]:
         "units": len(plan.units),
         "units_failed": 0 if finished else int(snapshot.get("units_suspected", 0)),
         "planned": plan.documents,
-        **counted,
+        **counts,
         "documents_per_s": None if finished else snapshot.get("documents_per_s"),
         "live": snapshot if at_work and snapshot else None,
         "lease": None if holder is None else _lease(holder),
@@ -80,11 +86,11 @@ def lines(state: dict[str, Any], live: Iterable[tuple[str, str]] = ()) -> Iterat
     yield "documents", f"{state['documents']:,} of about {state['planned']:,}"
     if state["reused"] is not None:
         yield "reused", f"{state['reused']:,} scores of an earlier run"
-    if state["counted_at"] is not None:
-        age_s = max(0.0, time.time() - state["counted_at"])
-        yield "counted", f"by its driver, {age_s:.0f} s ago; --check looks at the units' files"
+    if state["counted_by"] != BY_FILES:
+        yield "counted", f"{_counted(state)}; --check looks at the units' files"
     yield from (row for row in live if row[0] not in _KNOWN)
-    yield "quarantined", f"{state['quarantined']:,}"
+    if state["quarantined"] is not None:
+        yield "quarantined", f"{state['quarantined']:,}"
     for reason, number in state["reasons"].items():
         yield "", f"{reason}: {number:,}"
     if state["special_tokens"]:
@@ -94,6 +100,12 @@ def lines(state: dict[str, Any], live: Iterable[tuple[str, str]] = ()) -> Iterat
         yield "driver", f"{lease['holder']}, {lease['state']}, renewed {lease['age_s']:.0f} s ago"
     if state["report"]:
         yield from _report_lines(state["report"])
+
+
+def _counted(state: dict[str, Any]) -> str:
+    if state["counted_by"] == BY_DRIVER:
+        return f"by its driver, {max(0.0, time.time() - state['counted_at']):.0f} s ago"
+    return "by its manifest" if state["counted_by"] == BY_MANIFEST else "by names alone"
 
 
 #: Rows of a snapshot that a state has as well, by the files themselves.

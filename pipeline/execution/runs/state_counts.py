@@ -1,10 +1,17 @@
-"""What the units of a run hold together: as their files say it, or their driver."""
+"""What the units of a run hold together, by whatever says it in the fewest requests.
+
+Of up to :data:`MANY` units each file is looked at: those of a published run by a listing, which is
+compared with the manifest, others by their footers. More would take a store a request for 1,000
+names, or for each footer, and every answer time to parse. Then the manifest of a published run is
+believed, which is sealed; else what the driver has counted and left in the lease; else, where no
+driver has counted yet, the names of the files. ``rerank status --check`` looks at all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Final
 
 from pipeline.candidates.planning import Plan
 from pipeline.execution.runs import records
@@ -24,16 +31,91 @@ from pipeline.execution.runs.unit_counts import (
     total_reused,
     total_special_tokens,
 )
+from pipeline.storage.files import Entry
+
+#: Units past which the files of a run are not looked at one by one.
+MANY: Final = 1_000
+
+#: What counted the units, as the state of a run names it.
+BY_FILES: Final = "files"
+BY_MANIFEST: Final = "manifest"
+BY_DRIVER: Final = "driver"
+BY_NAMES: Final = "names"
 
 
-def has_counts(snapshot: dict[str, Any]) -> bool:
-    """Whether a driver has counted units: one that has just begun, or of an older version, not."""
-    return bool(snapshot.get("units_done")) and "documents_in_flight" in snapshot
+def counts_of(
+    folder: RunFolder,
+    plan: Plan,
+    *,
+    formats: Collection[str],
+    finished: bool,
+    snapshot: dict[str, Any],
+    entries: Entries,
+) -> dict[str, Any]:
+    """What is committed and quarantined, what is wrong, and ``counted_by`` what that is known.
+
+    Args:
+        folder: the run.
+        plan: its plan.
+        formats: its ``output.formats``.
+        finished: whether it was published.
+        snapshot: what its driver left in the lease; empty: nothing.
+        entries: lists a folder.
+
+    Raises:
+        DamagedRunError: the manifest of a published run is damaged.
+    """
+    if len(plan.units) <= MANY:
+        return _by_files(folder, plan, formats, finished, entries)
+    if finished:
+        return _by_manifest(folder, plan, formats, entries)
+    if snapshot.get("units_done") and "documents_in_flight" in snapshot:
+        return _by_driver(snapshot)
+    return _by_names(folder, plan, formats, entries)
 
 
-def by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """What a driver has counted; the queries and special tokens of units are not among it."""
+def _by_files(
+    folder: RunFolder, plan: Plan, formats: Collection[str], finished: bool, entries: Entries
+) -> dict[str, Any]:
+    """By a listing, and the manifest or the footers of the units' files."""
+    entries = listed_once(folder, formats, entries=entries)
+    committed = set(folder.committed(entries=entries))
+    if finished:
+        counts, files = _of_manifest(folder, plan)
+        problems = wrong_sizes(folder, files, entries=entries)
+        problems += strange_names(folder, files, formats=formats, entries=entries)
+    else:
+        names = [unit.name for unit in plan.units if unit.name in committed]
+        found = dict(zip(names, folder.counts(names, plan.run_id), strict=True))
+        counts = [one for one in found.values() if one is not None]
+        problems = [_damaged(folder, name) for name, one in found.items() if one is None]
+        problems += strange_names(folder, {}, _names(plan), formats, entries=entries)
+    return _totals(
+        counts,
+        counted_by=BY_FILES,
+        units_in_flight=len(_begun(folder, committed, entries)),
+        problems=problems,
+    )
+
+
+def _by_manifest(
+    folder: RunFolder, plan: Plan, formats: Collection[str], entries: Entries
+) -> dict[str, Any]:
+    """By the manifest; what is strange is seen beside the folders of the run, not in them."""
+    counts, files = _of_manifest(folder, plan)
+
+    def outside(path: str) -> Sequence[Entry]:
+        return entries(path) if path == folder.path else ()
+
+    problems = strange_names(folder, files, formats=formats, entries=outside)
+    return _totals(counts, counted_by=BY_MANIFEST, units_in_flight=0, problems=problems)
+
+
+def _by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """By what a driver has counted; the queries and special tokens of units are not among it."""
     return {
+        "counted_by": BY_DRIVER,
+        "counted_at": snapshot["time"],
         "units_committed": snapshot["units_done"],
         "units_in_flight": snapshot["units_in_flight"],
         "queries": None,
@@ -42,63 +124,80 @@ def by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:
         "quarantined": sum(snapshot["quarantined"].values()),
         "reasons": snapshot["quarantined"],
         "special_tokens": {},
-        "counted_at": snapshot["time"],
         "problems": [],
     }
 
 
-def by_files(
-    folder: RunFolder, plan: Plan, formats: Collection[str], finished: bool
+def _by_names(
+    folder: RunFolder, plan: Plan, formats: Collection[str], entries: Entries
 ) -> dict[str, Any]:
-    """What the files of the units say."""
-    entries = listed_once(folder, formats)
+    """By the names of the units' files; documents are those that the plan has for them."""
+    entries = listed_once(folder, formats, entries=entries)
     committed = set(folder.committed(entries=entries))
-    make = _published if finished else _unpublished
-    counts, problems = make(folder, plan, committed, formats, entries)
-    begun = {marker.unit for marker in at_work(folder.path, entries=entries)} - committed
+    there = [unit for unit in plan.units if unit.name in committed]
+    problems = strange_names(folder, {}, _names(plan), formats, entries=entries)
     return {
+        "counted_by": BY_NAMES,
+        "counted_at": None,
+        "units_committed": len(there),
+        "units_in_flight": len(_begun(folder, committed, entries)),
+        "queries": None,
+        "documents": sum(unit.documents for unit in there),
+        "reused": None,
+        "quarantined": None,
+        "reasons": {},
+        "special_tokens": {},
+        "problems": [asdict(problem) for problem in problems],
+    }
+
+
+def _totals(
+    counts: Sequence[UnitCounts],
+    *,
+    counted_by: str,
+    units_in_flight: int,
+    problems: Iterable[Problem],
+) -> dict[str, Any]:
+    """Of units whose own counts are known."""
+    return {
+        "counted_by": counted_by,
+        "counted_at": None,
         "units_committed": len(counts),
-        "units_in_flight": len(begun),
+        "units_in_flight": units_in_flight,
         "queries": sum(unit.queries for unit in counts),
         "documents": sum(unit.documents for unit in counts),
         "reused": total_reused(counts),
         "quarantined": sum(unit.quarantined for unit in counts),
         "reasons": total_reasons(counts),
         "special_tokens": total_special_tokens(counts),
-        "counted_at": None,
         "problems": [asdict(problem) for problem in problems],
     }
 
 
-def _published(
-    folder: RunFolder, plan: Plan, _: set[str], formats: Collection[str], entries: Entries
-) -> tuple[list[UnitCounts], list[Problem]]:
-    """By the manifest, which is sealed, and a listing."""
-    manifest = published_manifest(folder)
+def _of_manifest(folder: RunFolder, plan: Plan) -> tuple[list[UnitCounts], dict[str, int]]:
+    """Counts of the units of a published run, and the size in bytes of each file by its key."""
+    manifest = published_manifest(folder, run_id=plan.run_id)
     known = {item.name for item in fields(UnitCounts)}
-    units = [
+    counts = [
         UnitCounts(**{key: value for key, value in unit.items() if key in known})
         for unit in manifest["units"]
     ]
-    if [unit.unit for unit in units] != [unit.name for unit in plan.units]:
+    if [unit.unit for unit in counts] != _names(plan):
         raise records.damaged(folder.file(MANIFEST), "it lists other units than plan.parquet")
-    files = {file["key"]: file["size"] for unit in manifest["units"] for file in unit["files"]}
-    wrong = wrong_sizes(folder, files, entries=entries)
-    return units, wrong + strange_names(folder, files, formats=formats, entries=entries)
+    return counts, {
+        file["key"]: file["size"] for unit in manifest["units"] for file in unit["files"]
+    }
 
 
-def _unpublished(
-    folder: RunFolder, plan: Plan, committed: set[str], formats: Collection[str], entries: Entries
-) -> tuple[list[UnitCounts], list[Problem]]:
-    """By the footers of the units' files."""
-    names = [unit.name for unit in plan.units if unit.name in committed]
-    found = dict(zip(names, folder.counts(names, plan.run_id), strict=True))
+def _damaged(folder: RunFolder, unit: str) -> Problem:
     why = "damaged; the unit is scored again when the run goes on"
-    damaged = [
-        Problem(kind="damaged", path=folder.ranked(name), why=why)
-        for name, counts in found.items()
-        if counts is None
-    ]
-    planned = [unit.name for unit in plan.units]
-    strange = strange_names(folder, {}, planned, formats, entries=entries)
-    return [counts for counts in found.values() if counts is not None], damaged + strange
+    return Problem(kind="damaged", path=folder.ranked(unit), why=why)
+
+
+def _begun(folder: RunFolder, committed: set[str], entries: Entries) -> set[str]:
+    """Units that workers are at."""
+    return {marker.unit for marker in at_work(folder.path, entries=entries)} - committed
+
+
+def _names(plan: Plan) -> list[str]:
+    return [unit.name for unit in plan.units]
