@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
 
 from pipeline.candidates.planning import Plan, Unit
+from pipeline.commands import app
 from pipeline.execution.live.snapshot import Snapshot
-from pipeline.execution.live.wording import rows
-from pipeline.execution.runs.lease import take
+from pipeline.execution.runs.lease import Lease, take
+from pipeline.execution.runs.publication import publish
 from pipeline.execution.runs.run_folder import RunFolder
-from pipeline.execution.runs.state import lines, run_state
+from pipeline.execution.runs.unit_counts import UnitCounts
+from pipeline.execution.runs.verification import CheckedUnit, manifest_of
+from pipeline.storage.store import create_if_absent, join
 from tests.support.fault_proxy import FaultProxy
 
 UNITS = 10_000
 RUN_ID, FINGERPRINT = "0123456789abcdef", "f" * 16
+
+PLAN = Plan(
+    run_id=RUN_ID,
+    fingerprint=FINGERPRINT,
+    units=tuple(
+        Unit(name=f"{n:024x}", start=100 * n, stop=100 * n + 100, documents=100)
+        for n in range(UNITS)
+    ),
+)
 
 SNAPSHOT = Snapshot(
     time=round(time.time(), 3), units=UNITS, units_done=7_000, units_in_flight=3,
@@ -33,30 +50,102 @@ def description() -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_ten_thousand_units_on_s3_take_a_handful_of_requests(
+def driven(output: str, snapshot: dict[str, Any]) -> tuple[RunFolder, Lease]:
+    """The run below an output folder, and the lease of a driver that has counted so much."""
+    folder = RunFolder(f"{output}/{RUN_ID}")
+    folder.start(PLAN, description(), repair=False, cas=True)
+    lease = take(folder.path, ttl_s=3_600, progress=lambda: snapshot)
+    lease.fence()
+    return folder, lease
+
+
+def manifest(reasons: dict[str, int]) -> dict[str, Any]:
+    """Of units of which each has these rows in its quarantine; their files are not there."""
+    units = [
+        CheckedUnit(
+            counts=UnitCounts(
+                unit=unit.name, queries=2, documents=99, tokens=500, reasons=reasons
+            ),
+            files=[
+                {"key": f"ranked/unit-{unit.name}.parquet", "size": 9, "rows": 99,
+                 "sha256": "0" * 64}
+            ],
+        )
+        for unit in PLAN.units
+    ]  # fmt: skip
+    return manifest_of(
+        run_id=RUN_ID, fingerprint=FINGERPRINT, model="m", score_scale="logit", units=units
+    )
+
+
+def asked(proxy: FaultProxy, *words: str, most: int) -> str:
+    """What ``rerank status`` prints, with so many requests at most."""
+    proxy.clear()
+    done = CliRunner().invoke(app, ["status", *words])
+    assert done.exit_code == 0, done.output
+    assert len(proxy.requests) <= most, proxy.requests
+    return done.stdout
+
+
+def test_of_a_run_that_is_driven_its_driver_has_counted(
     fault_proxy: FaultProxy, s3_folder: str
 ) -> None:
-    units = tuple(
-        Unit(name=f"{n:024x}", start=100 * n, stop=100 * n + 100, documents=100)
-        for n in range(UNITS)
-    )
-    folder = RunFolder(f"{s3_folder}/{RUN_ID}")
-    plan = Plan(run_id=RUN_ID, fingerprint=FINGERPRINT, units=units)
-    folder.start(plan, description(), repair=False, cas=True)
-    lease = take(folder.path, ttl_s=3_600, progress=SNAPSHOT.as_dict)
+    _, lease = driven(s3_folder, SNAPSHOT.as_dict())
     try:
-        lease.fence()
-        fault_proxy.clear()
-        state = run_state(folder)
-        assert len(fault_proxy.requests) <= 6, fault_proxy.requests
+        state = json.loads(asked(fault_proxy, s3_folder, "--json", most=6))
+        text = asked(fault_proxy, s3_folder, most=6)
     finally:
         lease.release()
     assert (state["units_committed"], state["units_in_flight"]) == (7_000, 3)
     assert (state["documents"], state["reasons"]) == (700_000, {"empty_text": 9})
+    assert (state["counted_by"], state["counted_at"]) == ("driver", SNAPSHOT.time)
     assert Snapshot.from_dict(state["live"]) == SNAPSHOT
-    shown = dict(lines(state, rows(Snapshot.from_dict(state["live"]))))
+    shown = {line[:13].strip(): line[13:] for line in text.splitlines()}
     assert shown["units"] == "7000 of 10000 committed, 3 in flight, 0 failed"
     assert shown["speed"] == "512 documents/s, 0 tokens/s"
     assert shown["counted"].startswith("by its driver, ")
-    after = run_state(folder)
+    after = json.loads(asked(fault_proxy, s3_folder, "--json", most=6))
     assert (after["live"], after["units_committed"]) == (None, 7_000)
+
+
+def test_of_a_run_that_nobody_has_counted_the_names_of_files_are(
+    fault_proxy: FaultProxy, s3_folder: str
+) -> None:
+    """A driver that takes up a run has counted nothing yet."""
+    folder, lease = driven(s3_folder, {})
+    try:
+        for unit in PLAN.units[:3]:
+            create_if_absent(folder.ranked(unit.name), b"nobody looks into it")
+        state = json.loads(asked(fault_proxy, s3_folder, "--json", most=7))
+        text = asked(fault_proxy, s3_folder, most=7)
+    finally:
+        lease.release()
+    assert (state["units_committed"], state["documents"]) == (3, 300)
+    assert (state["counted_by"], state["quarantined"], state["queries"]) == ("names", None, None)
+    assert "counted      by names alone; --check looks at the units' files\n" in text
+    assert "quarantined" not in text
+
+
+def test_of_a_run_that_is_published_the_manifest_is_believed(
+    fault_proxy: FaultProxy, s3_folder: str
+) -> None:
+    folder, lease = driven(s3_folder, SNAPSHOT.as_dict())
+    publish(folder, manifest({"empty_text": 1}), lease)
+    lease.release()
+    state = json.loads(asked(fault_proxy, s3_folder, "--json", most=8))
+    assert (state["finished"], state["units_committed"], state["live"]) == (True, UNITS, None)
+    assert (state["documents"], state["queries"]) == (99 * UNITS, 2 * UNITS)
+    assert (state["quarantined"], state["reasons"]) == (UNITS, {"empty_text": UNITS})
+    assert (state["counted_by"], state["problems"]) == ("manifest", [])
+    text = asked(fault_proxy, folder.path, most=7)
+    assert "counted      by its manifest; --check looks at the units' files\n" in text
+
+
+def test_beside_the_folders_of_such_a_run_what_is_strange_is_seen(tmp_path: Path) -> None:
+    folder, lease = driven(str(tmp_path), {})
+    publish(folder, manifest({}), lease)
+    lease.release()
+    create_if_absent(join(folder.path, "notes.txt"), b"mine")
+    done = CliRunner().invoke(app, ["status", str(tmp_path)])
+    assert done.exit_code == 4
+    assert f"strange      {folder.path}/notes.txt: a file that this run did not make" in done.stdout
