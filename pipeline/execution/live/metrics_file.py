@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import ConfigurationError
-from pipeline.execution.live.metrics import Samples, state_of
+from pipeline.execution.live.exporting import exported
+from pipeline.execution.live.metrics import Samples
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import Snapshot
 from pipeline.storage.home import expanded
@@ -106,15 +107,5 @@ def kept_in_file(monitor: Monitor, path: str | None, labels: Mapping[str, str]) 
         yield
         return
     metrics = MetricsFile(str(expanded(path, setting="metrics.file")), labels)
-    monitor.add(metrics)
-    state = "published"
-    try:
+    with exported(monitor, metrics, ended_well="published"):
         yield
-    except BaseException as error:
-        state = state_of(error)
-        raise
-    finally:
-        try:
-            monitor.look()
-        finally:
-            metrics.end(state)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from ray.util.metrics import Counter, Gauge
 
 from pipeline.errors import TerminatedError
-from pipeline.execution.live.metrics import ALL, Metric, Samples, state_of
+from pipeline.execution.live.exporting import exported
+from pipeline.execution.live.metrics import ALL, Metric, Samples
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import Snapshot
 
@@ -73,19 +74,8 @@ def shown_by_ray(monitor: Monitor, labels: Mapping[str, str]) -> Iterator[None]:
         monitor: of the session.
         labels: the common ones.
     """
-    metrics = RayMetrics(labels)
-    monitor.add(metrics)
-    state = "scored"
-    try:
+    with exported(monitor, RayMetrics(labels), ended_well="scored"):
         yield
-    except BaseException as error:
-        state = state_of(error)
-        raise
-    finally:
-        try:
-            monitor.look()
-        finally:
-            metrics.end(state)
 
 
 def _export(metric: Metric) -> Counter | Gauge:
