@@ -7,6 +7,8 @@
 # Neither holds weights: they come from a store or a mounted folder. docs/packaging.md says what each
 # argument is for, how large the images are, and how to pin the base by its digest.
 ARG BASE=debian:bookworm-slim
+ARG EXTRAS=cluster,eval,report
+ARG TORCH_ARGS=
 
 # What both the build and the result need: Debian's own python3 (3.11), which Debian keeps secure.
 FROM ${BASE} AS python
@@ -29,31 +31,31 @@ RUN python3 -m venv /opt/rerank
 COPY constraints.txt ./
 COPY constraints/ constraints/
 
-FROM build AS build-cpu
-ARG CONSTRAINTS=constraints/cpu.txt
-ARG TORCH_ARGS=
-RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
+FROM build AS wheel
 COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
 COPY conf/ conf/
 COPY jobs/ jobs/
 COPY pipeline/ pipeline/
 COPY rerank_pipeline/ rerank_pipeline/
-ARG EXTRAS=cluster,eval,report
 ARG BUILD=
-RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check
+RUN RERANK_BUILD="$BUILD" pip wheel --no-deps --wheel-dir /dist .
+
+# Their constraints alone differ. torch comes first: it stays in the engine's cache when code changes.
+FROM build AS build-cpu
+ARG CONSTRAINTS=constraints/cpu.txt
+ARG TORCH_ARGS
+RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
+COPY --from=wheel /dist /dist
+ARG EXTRAS
+RUN set -- /dist/*.whl && pip install -c "$CONSTRAINTS" "${1}[$EXTRAS]" && pip check
 
 FROM build AS build-cuda
 ARG CONSTRAINTS=constraints/cuda13.txt
-ARG TORCH_ARGS=
+ARG TORCH_ARGS
 RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
-COPY pyproject.toml setup.py MANIFEST.in README.md LICENSE CHANGELOG.md ./
-COPY conf/ conf/
-COPY jobs/ jobs/
-COPY pipeline/ pipeline/
-COPY rerank_pipeline/ rerank_pipeline/
-ARG EXTRAS=cluster,eval,report
-ARG BUILD=
-RUN RERANK_BUILD="$BUILD" pip install -c "$CONSTRAINTS" ".[$EXTRAS]" && pip check
+COPY --from=wheel /dist /dist
+ARG EXTRAS
+RUN set -- /dist/*.whl && pip install -c "$CONSTRAINTS" "${1}[$EXTRAS]" && pip check
 
 # User, name and home as in Ray's own images, so that this one can stand in for them. `ray up` and
 # KubeRay start Ray in login shells, whose PATH is made anew from profile.d.

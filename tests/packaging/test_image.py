@@ -43,7 +43,7 @@ def test_hadolint_finds_nothing() -> None:
 def test_a_target_leaves_out_what_it_was_built_with(target: str) -> None:
     other = {"cpu": "cuda", "cuda": "cpu"}[target]
     made_from = image().needed(steps(), target)
-    assert made_from == {target, "runtime", "python", f"build-{target}", "build"}
+    assert made_from == {target, "runtime", "python", f"build-{target}", "wheel", "build"}
     assert f"build-{other}" not in made_from
     # The last stage begins anew and takes one folder.
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -68,7 +68,9 @@ def test_both_builds_take_the_same_steps() -> None:
 
 def test_arguments_have_defaults_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    given = dict(rest.split("=", 1) for step, rest in steps() if step == "ARG")
+    arguments = [rest for step, rest in steps() if step == "ARG"]
+    given = dict(rest.split("=", 1) for rest in arguments if "=" in rest)
+    assert {rest for rest in arguments if "=" not in rest} == {"TORCH_ARGS", "EXTRAS"}
     assert set(given) == {"BASE", "CONSTRAINTS", "TORCH_ARGS", "EXTRAS", "BUILD"}
     assert set(given["EXTRAS"].split(",")) <= set(project["optional-dependencies"])
     for step, rest in steps():
