@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.cluster.nodes import Nodes
 from pipeline.config import ReplicasConfig
+from pipeline.execution.placement import Place
 
 #: Why a cluster counts for nothing yet.
 UNSEEN: Final = "the cluster is asked when the run starts, and nodes with replicas.labels counted"
 
 AS_SET: Final = "as replicas.min and max say"
-IN_PROCESS: Final = "ray.mode is in_process"
-LITTLE: Final = "so little work is done before Ray has started"
+
+#: Why there is one replica where units are not worked on in a cluster.
+ALONE: Final[Mapping[Place, str]] = {
+    "in_process": "ray.mode is in_process",
+    "process": "so little work is done before Ray has started",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,15 +13,7 @@ from typing import Final
 from pipeline.cluster.nodes import Nodes
 from pipeline.config import JobConfig, ReplicasConfig
 from pipeline.execution.placement import Place
-from pipeline.execution.replicas.counts import (
-    AS_SET,
-    IN_PROCESS,
-    LITTLE,
-    UNSEEN,
-    Counts,
-    counted,
-    unseen,
-)
+from pipeline.execution.replicas.counts import ALONE, AS_SET, UNSEEN, Counts, counted, unseen
 from pipeline.execution.replicas.memory import fitting
 
 #: Of so many CPUs of a joined cluster, replicas leave one to the tasks that read, encode and
@@ -46,10 +38,8 @@ def on_cpus(
     no_network: tuple[str, tuple[str, ...]] = ("this family has no network", ())
     why, warnings = _why_no_gpu(asked, nodes) if network else no_network
     threads = None if asked.num_cpus == "auto" else asked.num_cpus
-    if place == "in_process":
-        least, most, bound = 1, 1, IN_PROCESS
-    elif place == "process":
-        least, most, bound = 1, 1, LITTLE
+    if place in ALONE:
+        least, most, bound = 1, 1, ALONE[place]
     elif asked.given_most is not None:
         least, most, bound = asked.given_least or 1, asked.given_most, AS_SET
     elif unseen(nodes):

@@ -7,15 +7,7 @@ import math
 from pipeline.cluster.nodes import Nodes
 from pipeline.config import ReplicasConfig
 from pipeline.execution.placement import Place
-from pipeline.execution.replicas.counts import (
-    AS_SET,
-    IN_PROCESS,
-    LITTLE,
-    UNSEEN,
-    Counts,
-    counted,
-    unseen,
-)
+from pipeline.execution.replicas.counts import ALONE, AS_SET, UNSEEN, Counts, counted, unseen
 
 
 def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Counts:
@@ -28,9 +20,9 @@ def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Co
         units: that are left.
     """
     there = max(nodes.gpus, nodes.most_gpus or 0.0)
-    if place != "cluster":
-        why = IN_PROCESS if place == "in_process" else LITTLE
-        return Counts(least=1, most=1, cpus=_cpus(asked, nodes, 1), reasons=(_there(nodes), why))
+    if place in ALONE:
+        reasons = (_there(nodes), ALONE[place])
+        return Counts(least=1, most=1, cpus=_cpus(asked, nodes, 1), reasons=reasons)
     most = asked.given_most or max(1, math.floor(there / asked.gpus + 1e-9))
     # On a cluster GPUs come and go, and may be others' just now.
     least = asked.given_least or (1 if nodes.cluster or asked.given_most else most)
@@ -38,16 +30,15 @@ def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Co
     warnings: tuple[str, ...] = ()
     if asked.given_most is not None and unused >= 1:
         warnings = (f"{unused:g} of {there:g} GPUs stay unused: replicas.max is {most}",)
-    reasons = [UNSEEN if unseen(nodes) and not asked.given_most else _there(nodes)]
+    bound = UNSEEN if unseen(nodes) else _there(nodes)
     if asked.given_most is not None:
-        reasons = [AS_SET]
-    if units < most:
-        reasons.append(f"{counted(units, 'unit')} to score")
+        bound = AS_SET
+    few = (f"{counted(units, 'unit')} to score",) if units < most else ()
     return Counts(
         least=least,
         most=most,
         cpus=_cpus(asked, nodes, most),
-        reasons=tuple(reasons),
+        reasons=(bound, *few),
         warnings=warnings,
     )
 

@@ -50,6 +50,14 @@ def numbers(choice: PlacementChoice) -> tuple[int, int, float, float]:
     return pool.least, pool.most, pool.gpus, pool.cpus
 
 
+def assert_chosen(found: PlacementChoice, expected: tuple[float, ...], said: str) -> None:
+    """These numbers, for a reason with these words; nothing is left unused or missing."""
+    assert numbers(found) == expected
+    assert said in str(found)
+    assert not found.warnings
+    found.refuse_missing()
+
+
 @pytest.fixture(autouse=True)
 def no_ray_around(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
@@ -100,11 +108,7 @@ def no_ray_around(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cpus_of_this_machine_are_shared_out(
     given: dict[str, Any], expected: tuple[float, ...], said: str
 ) -> None:
-    found = choice(**given)
-    assert numbers(found) == expected
-    assert said in str(found)
-    assert not found.warnings
-    found.refuse_missing()
+    assert_chosen(choice(**given), expected, said)
 
 
 @pytest.mark.parametrize(
@@ -127,11 +131,7 @@ def test_cpus_of_this_machine_are_shared_out(
 def test_every_gpu_of_this_machine_has_a_replica(
     given: dict[str, Any], expected: tuple[float, ...], said: str
 ) -> None:
-    found = choice(**given)
-    assert numbers(found) == expected
-    assert said in str(found)
-    assert not found.warnings
-    found.refuse_missing()
+    assert_chosen(choice(**given), expected, said)
 
 
 @pytest.mark.parametrize(
