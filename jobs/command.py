@@ -129,16 +129,30 @@ def read_config(
 
 
 def read_any_job(
-    file: Path | None, overrides: list[str] | None, *, limit: int | None = None
+    file: Path | None,
+    overrides: list[str] | None,
+    *,
+    limit: int | None = None,
+    date: datetime | None = None,
 ) -> JobConfig:
     """The job of a command line that takes refreshes as well: those have a section ``refresh``.
 
+    Args:
+        file: the job.
+        overrides: of ``--set``.
+        limit: of ``--limit``.
+        date: of ``--date``, which only a refresh has.
+
     Raises:
-        ConfigurationError: see :func:`read_config`.
+        ConfigurationError: see :func:`read_config`; or there is a date, and the job is no refresh.
     """
     job = read_config(RefreshConfig, file, overrides, limit=limit)
     if "refresh" in job.model_fields_set:
         return job
+    if date is not None:
+        raise ConfigurationError(
+            f"--date: only a refresh has a night; {file or 'this job'} has no section 'refresh'"
+        )
     return read_config(JobConfig, file, overrides, limit=limit)
 
 

@@ -31,7 +31,6 @@ from jobs.command import (
 from jobs.refresh import show_reuse
 from jobs.rerank import show_plan, show_staging
 from pipeline.config import JobConfig, RefreshConfig
-from pipeline.errors import ConfigurationError
 from pipeline.execution.earlier_order import earlier_order, warning_of
 from pipeline.execution.forecasting import forecast_of
 from pipeline.execution.preparation import Prepared, prepare
@@ -81,9 +80,7 @@ def plan(
 ) -> None:
     """Show how a job's input is cut into units, what is done, and what the rest will take."""
     with command():
-        job = read_any_job(config, overrides, limit=limit)
-        if date is not None and not isinstance(job, RefreshConfig):
-            raise ConfigurationError("--date: only a refresh has a night; see section 'refresh'")
+        job = read_any_job(config, overrides, limit=limit, date=date)
         asked = Asked(sample=sample, gpus=gpus, gpu_rates=replaced_rates(gpu_rate or []))
         try:
             prepared = _prepared(job, date, allowed(allow_code))

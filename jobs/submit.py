@@ -112,12 +112,8 @@ def submit(
                 "--address: the URI holds credentials; a cluster's token comes from "
                 "RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token"
             )
-        job = read_any_job(config, overrides, limit=limit)
+        job = read_any_job(config, overrides, limit=limit, date=date)
         refreshes = isinstance(job, RefreshConfig)
-        if date is not None and not refreshes:
-            raise ConfigurationError(
-                f"--date: only a refresh has a night; {config} has no section 'refresh'"
-            )
         refuse_paths_of_this_machine(job, uploaded=working_dir is not None)
         consent = allowed(allow_code)
         if job.model.family is not None:
