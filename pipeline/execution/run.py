@@ -19,13 +19,8 @@ from pipeline.execution.runs import attempts
 from pipeline.execution.runs.lease import NoLease
 from pipeline.execution.runs.listing import Problem, error_of, strange_names
 from pipeline.execution.runs.publication import publish, refuse_damaged_pointer
-from pipeline.execution.runs.verification import (
-    CheckedUnit,
-    audit,
-    check_units,
-    files_of,
-    manifest_of,
-)
+from pipeline.execution.runs.unit_checks import CheckedUnit, check_units
+from pipeline.execution.runs.verification import audit, files_of, manifest_of
 from pipeline.execution.scoring import score
 from pipeline.execution.session import Session, driven
 from pipeline.execution.units.isolated_workers import prepare_processes

@@ -15,8 +15,8 @@ from pipeline.execution.isolation import isolate
 from pipeline.execution.live.snapshot import LAST_UNITS, SUSPECTS, UNITS, WORKERS
 from pipeline.execution.placement import Place
 from pipeline.execution.runs import attempts
+from pipeline.execution.runs.unit_checks import contents
 from pipeline.execution.runs.unit_counts import UnitCounts
-from pipeline.execution.runs.verification import contents
 from pipeline.execution.session import Session
 from pipeline.execution.units import rows
 from pipeline.execution.units.rows import SuspectUnit

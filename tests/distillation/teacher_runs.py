@@ -18,8 +18,9 @@ from pipeline.config import InputConfig
 from pipeline.execution.runs.lease import NoLease
 from pipeline.execution.runs.publication import publish
 from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.unit_checks import check_units
 from pipeline.execution.runs.unit_counts import UnitCounts, query_hashes
-from pipeline.execution.runs.verification import check_units, manifest_of
+from pipeline.execution.runs.verification import manifest_of
 from pipeline.outputs.ranked_unit import rank_unit
 from pipeline.outputs.sealed import sealed_bytes
 from pipeline.storage.store import create_if_absent

@@ -15,8 +15,9 @@ from pipeline.execution.live.snapshot import Snapshot
 from pipeline.execution.runs.lease import Lease, take
 from pipeline.execution.runs.publication import publish
 from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.unit_checks import CheckedUnit
 from pipeline.execution.runs.unit_counts import UnitCounts
-from pipeline.execution.runs.verification import CheckedUnit, manifest_of
+from pipeline.execution.runs.verification import manifest_of
 from pipeline.storage.store import create_if_absent, join
 from tests.support.fault_proxy import FaultProxy
 
