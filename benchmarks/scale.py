@@ -40,7 +40,7 @@ from pipeline.config import JobConfig
 from pipeline.errors import RunFailedError
 from pipeline.execution import run as runs
 from pipeline.execution.preparation import Prepared, prepare
-from pipeline.execution.runs import attempts, lease
+from pipeline.execution.runs import attempts, holder
 from pipeline.execution.runs.run_files import plan_bytes
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.state import run_state
@@ -229,7 +229,7 @@ def _stub_rows(
     for unit in todo[:half]:
         with meter.worker():
             for stage in ("encode", "score", "commit"):
-                assert stage == "commit" or lease.may_begin(folder.path, epoch)
+                assert stage == "commit" or holder.may_begin(folder.path, epoch)
                 with attempts.attempt(folder.path, unit.name, stage):
                     if stage == "commit":
                         data, counts = stubs.file(unit.name)

@@ -10,7 +10,7 @@ from typing import Final
 from pipeline.config import LimitsConfig, ReplicasConfig
 from pipeline.errors import DamagedRunError, LimitError
 from pipeline.execution.live.snapshot import Snapshot
-from pipeline.execution.runs.lease import read_holder
+from pipeline.execution.runs.holder import read_holder
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.termination import Termination
 from pipeline.pricing.devices import CPU

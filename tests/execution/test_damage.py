@@ -22,8 +22,8 @@ from pipeline.cli import app
 from pipeline.config import JobConfig
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
-from pipeline.execution.runs import attempts, lease
-from pipeline.execution.runs.lease import Holder
+from pipeline.execution.runs import attempts
+from pipeline.execution.runs.holder import NAME, Holder
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.verification import audit
 from tests.execution.drivers import lexical_job
@@ -97,7 +97,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         holder = Holder(
             run_id=Path(folder).name, epoch=1, owner="x", host="h", pid=1, ttl_s=0.05
         )  # fmt: skip
-        Path(folder, lease.NAME).write_bytes(holder.to_bytes())
+        Path(folder, NAME).write_bytes(holder.to_bytes())
     files = sum(len(files_below(str(made.output(state)))) for state in STATES)
     assert files * TIMES > 400
     return made

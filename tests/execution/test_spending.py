@@ -14,7 +14,7 @@ from pipeline.errors import ConfigurationError, LimitError, TerminatedError
 from pipeline.execution.live.snapshot import Snapshot
 from pipeline.execution.preparation import Prepared, prepare, prepare_again
 from pipeline.execution.run import execute
-from pipeline.execution.runs.lease import read_holder
+from pipeline.execution.runs.holder import read_holder
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.spending import DEVICE_HOURS, Budget, Spending, hours_before
 from pipeline.execution.termination import Termination

@@ -12,7 +12,7 @@ from pipeline.execution.report.quarantined import quarantine_examples
 from pipeline.execution.report.results import results_of
 from pipeline.execution.report.texts import Texts, copied_column, texts_of_rows
 from pipeline.execution.report.units import read_sample, rows_of, totals
-from pipeline.execution.runs.lease import RELEASED, read_holder
+from pipeline.execution.runs.holder import RELEASED, read_holder
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.reports.page.advice import FAILED, INTERRUPTED, PUBLISHED, RUNNING

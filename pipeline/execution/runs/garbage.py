@@ -15,7 +15,7 @@ from functools import partial
 
 from pipeline.errors import NotFoundError
 from pipeline.execution.runs import attempts
-from pipeline.execution.runs.lease import RELEASED, read_holder
+from pipeline.execution.runs.holder import RELEASED, read_holder
 from pipeline.execution.runs.run_folder import RunFolder, is_run
 from pipeline.staging.copy_folder import copies_below
 from pipeline.staging.needs import FOLDER as STAGED

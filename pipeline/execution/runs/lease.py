@@ -5,7 +5,7 @@ watched it for a whole time-to-live, by its own monotonic clock, and seen no cha
 machines are never compared. Every owner has a higher epoch than the one before. An owner that was
 taken over finds out at its next renewal and is fenced: it may not publish.
 
-Workers read the lease before they begin a unit, so that they stop with their driver.
+What the file holds is in :mod:`pipeline.execution.runs.holder`.
 
 No driver takes over a damaged lease on its own, since it names no owner: its owner, if it lives, is
 fenced at its next renewal, and ``--repair`` makes a new one after a time-to-live without a change,
@@ -21,96 +21,20 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from pipeline import failpoints
 from pipeline.errors import DamagedRunError, FencedError, LeaseHeldError, RerankError
-from pipeline.execution.runs import records
-from pipeline.storage.store import create_if_absent, join, read_versioned, replace_if_unchanged
+from pipeline.execution.runs.holder import DRAINING, HELD, NAME, RELEASED, Holder, read_lease
+from pipeline.storage.store import create_if_absent, join, replace_if_unchanged
 
 logger = logging.getLogger("pipeline")
-
-NAME: Final = "lease.json"
-
-HELD: Final = "held"
-DRAINING: Final = "draining"  # held, but no unit may be begun
-RELEASED: Final = "released"
 
 #: How often the lease's thread checks whether there is something to write.
 _LOOK_S: Final = 0.2
 
 Progress = Callable[[], dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holder:
-    """Content of a lease.
-
-    Attributes:
-        run_id: the run.
-        epoch: grows with every owner.
-        owner: a random name of the owning session.
-        host: where its driver runs.
-        pid: the driver's process.
-        ttl_s: silence past which the owner may be taken over.
-        state: held, draining or released.
-        beat: grows with every renewal, so that the content always changes.
-        time: wall clock of the renewal, for people; nothing is decided by it.
-        progress: the run's counters, for ``rerank status``.
-    """
-
-    run_id: str
-    epoch: int
-    owner: str
-    host: str
-    pid: int
-    ttl_s: float
-    state: str = HELD
-    beat: int = 0
-    time: float = 0.0
-    progress: dict[str, Any] = field(default_factory=dict)
-
-    def to_bytes(self) -> bytes:
-        """A record."""
-        return records.to_bytes(records.LeaseRecord, asdict(self))
-
-    @classmethod
-    def from_bytes(cls, path: str, data: bytes) -> Holder:
-        """The inverse of :meth:`to_bytes`.
-
-        Raises:
-            DamagedRunError: the lease at ``path`` is not as it was written, or of another run.
-        """
-        run_id = records.run_id_of(path.rpartition("/")[0])
-        content = records.parse(path, data, records.LeaseRecord, run_id=run_id)
-        return cls(**{item.name: content[item.name] for item in fields(cls)})
-
-    def __str__(self) -> str:
-        return f"{self.host}, process {self.pid} (epoch {self.epoch})"
-
-
-def read_holder(folder: str) -> Holder | None:
-    """The lease of the run at ``folder``; None where nobody ever took it.
-
-    Raises:
-        DamagedRunError: it is not as it was written.
-    """
-    path = join(folder, NAME)
-    stored = _read(path)
-    return None if stored is None else Holder.from_bytes(path, stored[0])
-
-
-def may_begin(folder: str, epoch: int) -> bool:
-    """Whether a worker of the driver with ``epoch`` may begin another unit."""
-    if epoch == 0:
-        return True  # a run without a lease
-    try:
-        holder = read_holder(folder)
-    except DamagedRunError as error:
-        logger.error("no further unit is begun: %s", error)
-        return False
-    return holder is not None and (holder.epoch, holder.state) == (epoch, HELD)
 
 
 class Lease:
@@ -269,11 +193,11 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
         ttl_s=ttl_s,
     )
     while True:
-        stored = _read(path)
+        stored = read_lease(path)
         if stored is None:
             ours = replace(ours, epoch=1, time=time.time())
             create_if_absent(path, ours.to_bytes())
-            stored = _read(path)
+            stored = read_lease(path)
             if stored is not None and stored[0] == ours.to_bytes():
                 return _taken(path, ours, stored[1], progress)
             continue
@@ -310,17 +234,13 @@ def _new_epoch() -> int:
     return time.time_ns() // 1000
 
 
-def _read(path: str) -> tuple[bytes, str] | None:
-    return read_versioned(path, most_bytes=records.LeaseRecord.most_bytes)
-
-
 def _unchanged(path: str, version: str, seconds: float) -> bool:
     """Whether a file stays one version for so long."""
     until = time.monotonic() + seconds
     while True:
         left_s = until - time.monotonic()
         time.sleep(max(0.0, min(seconds / 20, 1.0, left_s)))
-        stored = _read(path)
+        stored = read_lease(path)
         if stored is None or stored[1] != version:
             return False
         if left_s <= 0:
@@ -342,7 +262,7 @@ def _silent(path: str, holder: Holder, version: str, ttl_s: float) -> bool:
     logger.info("%s: held by %s; watching it for up to %.0f s", path, holder, wait_s)
     if _unchanged(path, version, wait_s):
         return True
-    stored = _read(path)
+    stored = read_lease(path)
     now = None if stored is None else Holder.from_bytes(path, stored[0])
     if now is None or now.state == RELEASED:
         return False
@@ -362,7 +282,7 @@ def _swap(path: str, holder: Holder, version: str) -> str | None:
         swapped = replace_if_unchanged(path, holder.to_bytes(), version)
         if swapped is not None:
             return swapped
-        stored = _read(path)
+        stored = read_lease(path)
         if stored is None:
             return None
         now = Holder.from_bytes(path, stored[0])

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Final
 
 from pipeline.errors import DamagedRunError
-from pipeline.execution.runs import attempts, lease
+from pipeline.execution.runs import attempts, holder
 from pipeline.execution.runs.run_folder import (
     MANIFEST,
     PLAN,
@@ -30,7 +30,7 @@ from pipeline.execution.runs.run_folder import (
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import Entry, join, list_entries
 
-_FILES: Final = frozenset({RUN, PLAN, MANIFEST, REPORT, REPORT_PAGE, SUCCESS, lease.NAME})
+_FILES: Final = frozenset({RUN, PLAN, MANIFEST, REPORT, REPORT_PAGE, SUCCESS, holder.NAME})
 _FOLDERS: Final = (RANKED, QUARANTINE, attempts.FOLDER)
 
 #: Lists a folder, as :func:`pipeline.storage.store.list_entries` does.

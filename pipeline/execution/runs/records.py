@@ -229,7 +229,7 @@ class Report(Record):
 
 
 class LeaseRecord(Record):
-    """``lease.json``: who drives the run, see :class:`pipeline.execution.runs.lease.Holder`."""
+    """``lease.json``: who drives the run, see :class:`pipeline.execution.runs.holder.Holder`."""
 
     kind = "lease"
 

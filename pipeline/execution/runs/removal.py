@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pipeline import failpoints
-from pipeline.execution.runs import attempts, lease
+from pipeline.execution.runs import attempts, holder
 from pipeline.execution.runs.run_folder import (
     MANIFEST,
     PLAN,
@@ -20,7 +20,7 @@ from pipeline.execution.runs.run_folder import (
 from pipeline.storage.files import FILE, FOLDER
 from pipeline.storage.store import delete, join, list_entries, remove_empty
 
-_LAST: Final = (MANIFEST, REPORT_PAGE, REPORT, lease.NAME, PLAN, RUN)
+_LAST: Final = (MANIFEST, REPORT_PAGE, REPORT, holder.NAME, PLAN, RUN)
 
 #: Files that are removed at once.
 _REMOVERS: Final = 16

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Final
 
-from pipeline.execution.runs.lease import RELEASED, Holder, read_holder
+from pipeline.execution.runs.holder import RELEASED, Holder, read_holder
 from pipeline.execution.runs.listing import Entries, Problem
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.state_counts import BY_DRIVER, BY_FILES, BY_MANIFEST, counts_of

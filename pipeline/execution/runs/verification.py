@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.candidates.planning import Plan
 from pipeline.errors import DamagedRunError
-from pipeline.execution.runs import attempts, lease, records
+from pipeline.execution.runs import attempts, holder, records
 from pipeline.execution.runs.listing import Problem, strange_names
 from pipeline.execution.runs.run_folder import MANIFEST, PLAN, REPORT, RUN, SUCCESS, RunFolder
 from pipeline.execution.runs.unit_checks import CheckedUnit, check_units, sha256_of, why_of
@@ -58,7 +58,7 @@ def audit(
         formats: ``output.formats`` of the run; None: what ``run.json`` says.
     """
     found = _Found()
-    for name, shape in ((lease.NAME, records.LeaseRecord), (REPORT, records.Report)):
+    for name, shape in ((holder.NAME, records.LeaseRecord), (REPORT, records.Report)):
         found.record(folder.file(name), shape, folder)
     for mark in attempts.at_work(folder.path):
         path = join(folder.path, attempts.FOLDER, mark.name)

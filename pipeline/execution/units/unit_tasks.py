@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline import failpoints
 from pipeline.errors import RerankError
 from pipeline.execution.runs.attempts import MOST, MarkedUnitError, WorkersKilledError, attempt
-from pipeline.execution.runs.lease import may_begin
+from pipeline.execution.runs.holder import may_begin
 from pipeline.execution.units import rows, stages
 from pipeline.execution.units.admission import Admission
 from pipeline.execution.units.model_code import ModelCodeError

@@ -14,8 +14,8 @@ import pytest
 from pipeline.config import JobConfig
 from pipeline.errors import DamagedRunError, FencedError, LeaseHeldError
 from pipeline.execution.preparation import prepare
-from pipeline.execution.runs import lease
-from pipeline.execution.runs.lease import Lease, may_begin, read_holder, take
+from pipeline.execution.runs.holder import NAME, RELEASED, may_begin, read_holder
+from pipeline.execution.runs.lease import Lease, take
 from pipeline.storage.store import read_versioned
 from tests.execution.drivers import Drivers, lexical_job, wait_for
 from tests.execution.oracle import files_below, published
@@ -49,7 +49,7 @@ def held(folder: str) -> Iterator[Lease]:
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_an_owner_whose_lease_is_damaged_is_fenced(folder: str, held: Lease, kind: str) -> None:
-    path = Path(folder, lease.NAME)
+    path = Path(folder, NAME)
     assert may_begin(folder, held.epoch)
     DAMAGE[kind](path)
     assert not may_begin(folder, held.epoch)
@@ -67,7 +67,7 @@ def test_an_owner_whose_lease_is_damaged_is_fenced(folder: str, held: Lease, kin
 
 
 def test_a_repair_takes_a_damaged_lease_with_an_epoch_that_nobody_had(folder: str) -> None:
-    path, epochs = Path(folder, lease.NAME), set()
+    path, epochs = Path(folder, NAME), set()
     for _ in range(3):
         ours = take(folder, ttl_s=TTL_S, progress=dict, repair=True)
         epochs.add(ours.epoch)
@@ -85,7 +85,7 @@ def test_a_repair_takes_a_damaged_lease_with_an_epoch_that_nobody_had(folder: st
 
 def test_a_repair_waits_for_whoever_still_writes(folder: str, tmp_path: Path) -> None:
     """Somebody puts a whole lease back while a repair looks on: that one counts."""
-    path = Path(folder, lease.NAME)
+    path = Path(folder, NAME)
     other = take(folder, ttl_s=TTL_S, progress=dict)
     path.write_bytes(b"junk")
     wait_for(lambda: other.lost)
@@ -96,7 +96,7 @@ def test_a_repair_waits_for_whoever_still_writes(folder: str, tmp_path: Path) ->
     def write_for_ever() -> None:
         while not stop.wait(0.02):
             copied = elsewhere / "copy"
-            shutil.copy(elsewhere / lease.NAME, copied)
+            shutil.copy(elsewhere / NAME, copied)
             copied.replace(path)
 
     writer = threading.Thread(target=write_for_ever)
@@ -125,13 +125,13 @@ def test_the_thread_that_renews_says_what_goes_wrong_and_goes_on(
     with caplog.at_level(logging.WARNING, "pipeline"):
         wait_for(lambda: "not renewed, trying again: RuntimeError: dictionary" in caplog.text)
     broken.clear()
-    before = read_versioned(f"{folder}/{lease.NAME}")
-    wait_for(lambda: read_versioned(f"{folder}/{lease.NAME}") != before)
+    before = read_versioned(f"{folder}/{NAME}")
+    wait_for(lambda: read_versioned(f"{folder}/{NAME}") != before)
     assert not ours.lost
     ours.release()
     holder = read_holder(folder)
     assert holder is not None
-    assert holder.state == lease.RELEASED
+    assert holder.state == RELEASED
 
 
 @pytest.mark.parametrize("kind", ["junk", "folder"])
@@ -144,7 +144,7 @@ def test_a_living_driver_whose_lease_is_damaged_leaves(
     skip = ("tests.execution.drivers:skip_probe",)
     driver = drivers.start(job, at="unit.written:1=pause", hooks=skip)
     driver.wait_until_stopped()
-    path = Path(prepare(JobConfig.model_validate(job)).folder.path, lease.NAME)
+    path = Path(prepare(JobConfig.model_validate(job)).folder.path, NAME)
     DAMAGE[kind](path)
     driver.send(signal.SIGCONT)
     assert driver.wait() == 76, driver.errors

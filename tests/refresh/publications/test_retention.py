@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pipeline import failpoints
 from pipeline.errors import ConfigurationError, DamagedRunError, RunFailedError
 from pipeline.execution.runs import records
-from pipeline.execution.runs.lease import HELD, Holder
+from pipeline.execution.runs.holder import HELD, Holder
 from pipeline.execution.runs.run_folder import RunFolder, is_run
 from pipeline.refresh.publications import retention
 from pipeline.refresh.publications.claims import CLAIMS, MARKS, announce, announced
