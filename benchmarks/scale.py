@@ -49,7 +49,7 @@ from pipeline.execution.runs.verification import audit
 from pipeline.execution.scoring import _stream
 from pipeline.execution.session import Session
 from pipeline.execution.units import rows
-from pipeline.storage import store
+from pipeline.storage import places
 
 _RESULT: Final = Path(__file__).parent / "results" / "scale.json"
 _ROOT: Final = "s3://scale/out"
@@ -182,7 +182,7 @@ def run_of(folder: str, units: int) -> list[Step]:
     logging.getLogger("pipeline").setLevel(logging.ERROR)
     prepared = _prepared(folder)
     held = CountingStore(Path(folder, "objects"))
-    store._backend = lambda kind: held  # type: ignore[assignment]
+    places._backend = lambda kind: held  # type: ignore[assignment]
     meter = Meter(held.requests)
     with meter.step("plan"):
         source = synthetic(units * _DOCUMENTS, prepared.source)

@@ -1,0 +1,53 @@
+"""Which store a path is in, and its name there."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pipeline.storage.backend import Backend
+from pipeline.storage.home import absolute_path, expanded
+
+
+def place_of(path: str, *, resolve: bool = True) -> tuple[Backend, str]:
+    """The store that a path is in, and its full name there; local links ``resolve`` or stay."""
+    scheme, separator, rest = path.partition("://")
+    if not separator or scheme in ("file", "local"):
+        local = rest if separator else path
+        return _backend("file"), absolute(local) if resolve else _as_named(local)
+    if scheme in ("s3", "s3a"):
+        return _backend("s3"), f"s3://{rest}"
+    return _backend("gs" if scheme in ("gs", "gcs") else "fsspec"), path
+
+
+def absolute(path: str) -> str:
+    """A local path made absolute; a URI as it is.
+
+    Raises:
+        NotFoundError: there is no home folder, or no working folder, to start from.
+    """
+    return path if "://" in path else absolute_path(path)
+
+
+def _as_named(path: str) -> str:
+    return str(expanded(path).absolute())
+
+
+@cache
+def _backend(kind: str) -> Backend:
+    # Each is imported where it is used: the client of a store that a job does not touch costs a
+    # second at the start of every command.
+    if kind == "file":
+        from pipeline.storage.local import LocalDisk
+
+        return LocalDisk()
+    if kind == "s3":
+        from pipeline.storage.s3 import S3
+
+        return S3()
+    if kind == "gs":
+        from pipeline.storage.gcs import GoogleStorage
+
+        return GoogleStorage()
+    from pipeline.storage.filesystem import Filesystem
+
+    return Filesystem()
