@@ -8,7 +8,6 @@
 # argument is for, how large the images are, and how to pin the base by its digest.
 ARG BASE=debian:bookworm-slim
 ARG EXTRAS=cluster,eval,report
-ARG TORCH_ARGS=
 
 # What both the build and the result need: Debian's own python3 (3.11), which Debian keeps secure.
 FROM ${BASE} AS python
@@ -40,10 +39,10 @@ COPY rerank_pipeline/ rerank_pipeline/
 ARG BUILD=
 RUN RERANK_BUILD="$BUILD" pip wheel --no-deps --wheel-dir /dist .
 
-# Their constraints alone differ. torch comes first: it stays in the engine's cache when code changes.
+# Their arguments alone differ. torch comes first: it stays in the engine's cache when code changes.
 FROM build AS build-cpu
 ARG CONSTRAINTS=constraints/cpu.txt
-ARG TORCH_ARGS
+ARG TORCH_ARGS=
 RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
 COPY --from=wheel /dist /dist
 ARG EXTRAS
@@ -51,7 +50,7 @@ RUN set -- /dist/*.whl && pip install -c "$CONSTRAINTS" "${1}[$EXTRAS]" && pip c
 
 FROM build AS build-cuda
 ARG CONSTRAINTS=constraints/cuda13.txt
-ARG TORCH_ARGS
+ARG TORCH_ARGS=
 RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
 COPY --from=wheel /dist /dist
 ARG EXTRAS

@@ -70,7 +70,7 @@ def test_arguments_have_defaults_that_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     arguments = [rest for step, rest in steps() if step == "ARG"]
     given = dict(rest.split("=", 1) for rest in arguments if "=" in rest)
-    assert {rest for rest in arguments if "=" not in rest} == {"TORCH_ARGS", "EXTRAS"}
+    assert {rest for rest in arguments if "=" not in rest} == {"EXTRAS"}
     assert set(given) == {"BASE", "CONSTRAINTS", "TORCH_ARGS", "EXTRAS", "BUILD"}
     assert set(given["EXTRAS"].split(",")) <= set(project["optional-dependencies"])
     for step, rest in steps():
