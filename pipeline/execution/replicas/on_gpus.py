@@ -21,8 +21,8 @@ def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Co
     """
     there = max(nodes.gpus, nodes.most_gpus or 0.0)
     if place in ALONE:
-        reasons = (_there(nodes), ALONE[place])
-        return Counts(least=1, most=1, cpus=_cpus(asked, nodes, 1), reasons=reasons)
+        cpus = _cpus(asked, nodes, 1)
+        return Counts(least=1, most=1, cpus=cpus, reasons=(_there(nodes), ALONE[place]))
     most = asked.given_most or max(1, math.floor(there / asked.gpus + 1e-9))
     # On a cluster GPUs come and go, and may be others' just now.
     least = asked.given_least or (1 if nodes.cluster or asked.given_most else most)
@@ -30,15 +30,16 @@ def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Co
     warnings: tuple[str, ...] = ()
     if asked.given_most is not None and unused >= 1:
         warnings = (f"{unused:g} of {there:g} GPUs stay unused: replicas.max is {most}",)
-    bound = UNSEEN if unseen(nodes) else _there(nodes)
+    reasons = [UNSEEN if unseen(nodes) and not asked.given_most else _there(nodes)]
     if asked.given_most is not None:
-        bound = AS_SET
-    few = (f"{counted(units, 'unit')} to score",) if units < most else ()
+        reasons = [AS_SET]
+    if units < most:
+        reasons.append(f"{counted(units, 'unit')} to score")
     return Counts(
         least=least,
         most=most,
         cpus=_cpus(asked, nodes, most),
-        reasons=(bound, *few),
+        reasons=tuple(reasons),
         warnings=warnings,
     )
 
