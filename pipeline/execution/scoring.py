@@ -66,7 +66,7 @@ def _metrics(session: Session, place: Place) -> AbstractContextManager[None]:
         return nullcontext()
     from pipeline.execution.live.ray_metrics import shown_by_ray
 
-    return shown_by_ray(session.monitor, session.labels)
+    return shown_by_ray(session.monitor, session.labels, session.counted)
 
 
 def _stream(session: Session, coming: Iterator[dict[str, Any]]) -> None:

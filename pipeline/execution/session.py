@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline import errors, failpoints
@@ -14,6 +14,7 @@ from pipeline.errors import ConfigurationError, RerankError
 from pipeline.execution import startup
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.live.display import displayed
+from pipeline.execution.live.metrics import Metric
 from pipeline.execution.live.metrics_file import kept_in_file
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import DONE, STOPPED
@@ -51,6 +52,7 @@ class Session:
         measuring: what its replicas report, and how snapshots are made.
         monitor: hands snapshots to whoever shows or sends them.
         timeline: the snapshots so far, for the report.
+        counted: what counters of Ray stand at, where it shows this session's metrics.
     """
 
     prepared: Prepared
@@ -60,6 +62,7 @@ class Session:
     measuring: Measuring
     monitor: Monitor
     timeline: Timeline
+    counted: dict[tuple[Metric, str], float] = field(default_factory=dict)
 
     @property
     def labels(self) -> dict[str, str]:

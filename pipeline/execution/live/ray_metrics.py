@@ -25,12 +25,16 @@ class RayMetrics:
 
     Args:
         labels: the common ones.
+        counted: what Ray's counters stand at for this session, by metric and its own label; kept
+            up to date. Ray adds, and a session that scores a second time begins no counter anew.
     """
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, labels: Mapping[str, str], counted: dict[tuple[Metric, str], float] | None = None
+    ) -> None:
         self._samples = Samples(labels)
         self._exports = {metric: _export(metric) for metric in ALL}
-        self._counted: dict[tuple[Metric, str], float] = {}
+        self._counted = {} if counted is None else counted
         self._ended = False
 
     def __call__(self, snapshot: Snapshot) -> None:
@@ -67,14 +71,17 @@ class RayMetrics:
 
 
 @contextmanager
-def shown_by_ray(monitor: Monitor, labels: Mapping[str, str]) -> Iterator[None]:
+def shown_by_ray(
+    monitor: Monitor, labels: Mapping[str, str], counted: dict[tuple[Metric, str], float]
+) -> Iterator[None]:
     """Show a session's metrics while the body runs, and at last how it ended.
 
     Args:
         monitor: of the session.
         labels: the common ones.
+        counted: see :class:`RayMetrics`.
     """
-    with exported(monitor, RayMetrics(labels), ended_well="scored"):
+    with exported(monitor, RayMetrics(labels, counted), ended_well="scored"):
         yield
 
 
