@@ -17,7 +17,7 @@ from pipeline.execution.live.display import displayed
 from pipeline.execution.live.metrics import Metric
 from pipeline.execution.live.metrics_file import kept_in_file
 from pipeline.execution.live.monitor import Monitor
-from pipeline.execution.live.snapshot import DONE, STOPPED
+from pipeline.execution.live.snapshot import DONE, FINISHED_UNITS, STOPPED
 from pipeline.execution.live.timeline import Timeline
 from pipeline.execution.measuring import Measuring
 from pipeline.execution.preparation import Prepared
@@ -91,6 +91,7 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
         lease = _lease(prepared, monitor, repair)
         measuring.renewals = lambda: lease.renewals
         ledger.startup.reached(startup.LEASED)
+        monitor.phase(FINISHED_UNITS)
 
         def on_exit() -> None:
             end_display()

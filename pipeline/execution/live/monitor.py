@@ -6,10 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from pipeline.errors import TerminatedError
-from pipeline.execution.live.snapshot import LEASE, Snapshot
+from pipeline.execution.live.snapshot import FINISHED_UNITS, LEASE, Snapshot
 
 logger = logging.getLogger("pipeline")
 
@@ -87,8 +88,14 @@ class Monitor:
             )
 
     def shown(self) -> dict[str, Any]:
-        """The last snapshot as the lease carries it, for ``rerank status``."""
-        return self.latest.as_dict()
+        """The last snapshot as the lease carries it, for ``rerank status``.
+
+        Whoever reads it there knows that the lease is waited for no more.
+        """
+        now = self.latest
+        if now.waiting_for == LEASE:
+            now = replace(now, waiting_for=FINISHED_UNITS)
+        return now.as_dict()
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 #: What a driver waits for, in the order of a run that goes well.
 LEASE: Final = "lease"
+FINISHED_UNITS: Final = "finished units"
 WORKERS: Final = "workers"
 MODEL: Final = "model"
 FIRST_UNIT: Final = "first unit"

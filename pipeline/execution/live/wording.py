@@ -10,6 +10,7 @@ from pipeline.execution.live.snapshot import Snapshot
 #: What a person is told for each phase of a driver.
 _WAITS: dict[str, str] = {
     live.LEASE: "the run's lease",
+    live.FINISHED_UNITS: "the units that are there already to be counted",
     live.WORKERS: "workers to start",
     live.MODEL: "a replica to load the model",
     live.FIRST_UNIT: "the first unit of this session",

@@ -176,7 +176,8 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
     Args:
         folder: the run's path.
         ttl_s: seconds of silence past which we may be taken over.
-        progress: what the lease carries for ``rerank status``.
+        progress: what the lease carries for ``rerank status``, and for the driver that comes after
+            this one, from the first moment on.
         repair: take a damaged lease after ``ttl_s`` without a change.
 
     Raises:
@@ -195,7 +196,7 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
     while True:
         stored = read_lease(path)
         if stored is None:
-            ours = replace(ours, epoch=1, time=time.time())
+            ours = replace(ours, epoch=1, time=time.time(), progress=progress())
             create_if_absent(path, ours.to_bytes())
             stored = read_lease(path)
             if stored is not None and stored[0] == ours.to_bytes():
@@ -210,14 +211,14 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
             logger.warning("%s: damaged; watching it for %.0f s, then replacing it", path, ttl_s)
             if not _unchanged(path, version, ttl_s):
                 continue  # somebody wrote it: perhaps it is whole now
-            ours = replace(ours, epoch=_new_epoch(), time=time.time())
+            ours = replace(ours, epoch=_new_epoch(), time=time.time(), progress=progress())
             taken = replace_if_unchanged(path, ours.to_bytes(), version)
             if taken is not None:
                 return _taken(path, ours, taken, progress)
             continue
         if holder.state != RELEASED and not _silent(path, holder, version, ttl_s):
             continue  # it was released, or is gone
-        ours = replace(ours, epoch=holder.epoch + 1, time=time.time())
+        ours = replace(ours, epoch=holder.epoch + 1, time=time.time(), progress=progress())
         taken = _swap(path, ours, version)
         if taken is not None:
             if holder.state != RELEASED:

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from pipeline.execution.live import snapshot as live
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import Snapshot
 
@@ -44,3 +45,11 @@ def test_an_observer_that_raises_is_told_of_once_and_dropped(
     assert len(seen) == 2
     told = [record for record in dict.fromkeys(caplog.records) if "broken" in record.getMessage()]
     assert len(told) == 1
+
+
+def test_a_lease_never_says_that_it_is_waited_for() -> None:
+    monitor = Monitor(lambda phase: Snapshot(waiting_for=phase))
+    monitor.look()
+    assert monitor.shown()["waiting_for"] == live.FINISHED_UNITS
+    monitor.phase(live.CHECK)
+    assert monitor.shown() == monitor.latest.as_dict()

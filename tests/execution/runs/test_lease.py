@@ -154,3 +154,20 @@ def test_a_living_driver_whose_lease_is_damaged_leaves(
     ranked = [name for name in files_below(output) if "/ranked/" in name and ".part-" not in name]
     assert len(ranked) == 1, "no further unit was begun"
     assert drivers.run(job, hooks=skip) == 4
+
+
+def test_a_lease_carries_the_progress_from_its_first_moment(folder: str) -> None:
+    path = Path(folder, lease.NAME)
+    for epoch in (1, 2):
+        told = {"device_hours": {"cpu": 1.0 * epoch}}
+        ours = take(folder, ttl_s=3_600, progress=lambda told=told: told)  # type: ignore[misc]
+        holder = read_holder(folder)
+        assert holder is not None
+        assert (holder.epoch, holder.beat, holder.progress) == (epoch, 0, told)
+        ours.release()
+    path.write_bytes(b"")
+    ours = take(folder, ttl_s=TTL_S, progress=lambda: told, repair=True)
+    ours.release()
+    repaired = read_holder(folder)
+    assert repaired is not None
+    assert repaired.progress == told
