@@ -33,6 +33,7 @@ class Measuring:
         replicas: takes the reports of replicas.
         renewals: how often the lease was renewed; set once there is one.
         cost_of: what replicas cost; None: no price is known.
+        currency: of that cost.
         hours_of: what the run's replicas took of their devices; None: nobody asks.
 
     Args:
@@ -44,6 +45,7 @@ class Measuring:
         self.replicas = Replicas()
         self.renewals: Callable[[], int] = lambda: 0
         self.cost_of: CostOf | None = None
+        self.currency = ""
         self.hours_of: HoursOf | None = None
         self._ledger = ledger
         self._num_gpus = num_gpus
@@ -100,6 +102,7 @@ class Measuring:
             gpu_hours=replica_s * self._num_gpus / 3600,
             device_hours={} if self.hours_of is None else self.hours_of(total.seconds),
             cost=None if self.cost_of is None else self.cost_of(total.seconds),
+            currency=self.currency,
             left_s=self._left_s(progress.documents_planned - progress.documents - begun),
             lease_renewals=self.renewals(),
         )

@@ -44,6 +44,7 @@ def score(session: Session, todo: Sequence[Unit]) -> None:
     if str(placement) != str(prepared.placement):  # which was said when the run was planned
         logger.info("replicas: %s", placement)
     ledger.placement = placement
+    session.spending.replicas = placement.replicas
     config = prepared.config.model_copy(update={"replicas": placement.replicas})
     job = _job(session, config, todo)
     replicas = session.measuring.replicas

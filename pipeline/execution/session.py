@@ -26,7 +26,7 @@ from pipeline.execution.report.sessions import earlier
 from pipeline.execution.runs import records
 from pipeline.execution.runs.lease import Lease, NoLease, take
 from pipeline.execution.runs.run_folder import REPORT, RunFolder
-from pipeline.execution.spending import DEVICE_HOURS, Budget, Spending, hours_before
+from pipeline.execution.spending import DEVICE_HOURS, SPENT, Budget, Spending, hours_before
 from pipeline.execution.termination import Termination
 from pipeline.plain_text import redacted
 from pipeline.pricing import load_prices
@@ -52,6 +52,7 @@ class Session:
         measuring: what its replicas report, and how snapshots are made.
         monitor: hands snapshots to whoever shows or sends them.
         timeline: the snapshots so far, for the report.
+        spending: what its replicas take, and cost.
         counted: what counters of Ray stand at, where it shows this session's metrics.
     """
 
@@ -62,6 +63,7 @@ class Session:
     measuring: Measuring
     monitor: Monitor
     timeline: Timeline
+    spending: Spending
     counted: dict[tuple[Metric, str], float] = field(default_factory=dict)
 
     @property
@@ -85,6 +87,7 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
     measuring = Measuring(ledger, num_gpus=config.replicas.gpus)
     spending = Spending(prepared.placement.replicas, load_prices(), hours_before(prepared.folder))
     measuring.cost_of, measuring.hours_of = spending.cost_of, spending.hours_of
+    measuring.currency = spending.prices.currency
     monitor, timeline = Monitor(measuring.snapshot), Timeline()
     monitor.add(timeline)
     with displayed(monitor, config.progress.interval_s) as end_display, monitor.running():
@@ -109,6 +112,7 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
             measuring=measuring,
             monitor=monitor,
             timeline=timeline,
+            spending=spending,
         )
         yield from _leased(session)
 
@@ -181,7 +185,8 @@ def _report(session: Session, *, started: float, failure: BaseException | None) 
         "timeline": session.timeline.report(),
         "last": session.monitor.latest.as_dict(),
     } | session.ledger.report()
-    report |= {DEVICE_HOURS: dict(session.monitor.latest.device_hours)}
+    hours = dict(session.monitor.latest.device_hours)
+    report |= {DEVICE_HOURS: hours, SPENT: session.spending.described(hours)}
     if not _written(folder, report):
         return
     failpoints.reached("report.written")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from pipeline.config import LimitsConfig, ReplicasConfig
 from pipeline.errors import DamagedRunError, LimitError
@@ -20,6 +20,9 @@ logger = logging.getLogger("pipeline")
 
 #: Under this name in snapshots, and so in the lease, and in the report.
 DEVICE_HOURS: Final = "device_hours"
+
+#: Under this name in the report: what all sessions took, those that were killed among them.
+SPENT: Final = "spent"
 
 _HOUR_S: Final = 3600.0
 
@@ -42,8 +45,12 @@ def hours_before(folder: RunFolder) -> dict[str, float]:
 class Spending:
     """Hours and cost of replicas by the devices that they run on.
 
+    Attributes:
+        replicas: those of this session: the share of a device that one takes. They are chosen anew
+            for the units that are left, and may have more threads than the plan's.
+
     Args:
-        replicas: of the job: the share of a device that one takes.
+        replicas: likewise, by the plan.
         prices: that count.
         before: hours of earlier sessions, see :func:`hours_before`.
     """
@@ -51,7 +58,7 @@ class Spending:
     def __init__(
         self, replicas: ReplicasConfig, prices: Prices, before: Mapping[str, float]
     ) -> None:
-        self._replicas = replicas
+        self.replicas = replicas
         self._before = before
         self.prices = prices
 
@@ -78,15 +85,24 @@ class Spending:
             low, high = low + count * price.low, high + count * price.high
         return low, high
 
+    def described(self, hours: Mapping[str, float]) -> dict[str, Any]:
+        """For the report: ``gpu_hours``, ``cost`` (lowest and highest, or None), ``currency``."""
+        cost = self.cost(hours)
+        return {
+            "gpu_hours": gpu_hours(hours),
+            "cost": None if cost is None else list(cost),
+            "currency": self.prices.currency,
+        }
+
     def _session(self, seconds: Mapping[str, float]) -> dict[str, float]:
-        if not self._replicas.gpus:
-            return {CPU: sum(seconds.values()) * self._replicas.cpus / _HOUR_S}
+        if not self.replicas.gpus:
+            return {CPU: sum(seconds.values()) * self.replicas.cpus / _HOUR_S}
         known = [name for name in seconds if name not in ("", CPU)]
         hours: defaultdict[str, float] = defaultdict(float)
         for name, value in seconds.items():
             device = name or next(iter(known), "")
             if device not in ("", CPU):  # a family without a network computes on the CPU
-                hours[device] += value * self._replicas.gpus / _HOUR_S
+                hours[device] += value * self.replicas.gpus / _HOUR_S
         return dict(hours)
 
 

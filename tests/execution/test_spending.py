@@ -69,6 +69,9 @@ def test_hours_are_of_gpus_by_name_or_of_cpus() -> None:
     assert spending(num_gpus=0.0).hours_of({"cpu": 1800.0, "": 1800.0}) == {"cpu": 4.0}
     assert spending({H100: 2.0, "cpu": 1.0}).hours_of({H100: 3600.0}) == {H100: 3.0, "cpu": 1.0}
     assert spending().hours_of({"": 60.0}) == {}
+    few = spending(num_gpus=0.0, num_cpus=1.0)
+    few.replicas = few.replicas.model_copy(update={"num_cpus": 8.0})  # for one unit that is left
+    assert few.hours_of({"cpu": 3600.0}) == {"cpu": 8.0}
 
 
 def test_cost_is_of_this_session_and_unknown_where_a_device_has_no_price() -> None:
@@ -154,6 +157,7 @@ def test_a_run_that_reaches_its_limit_keeps_its_units_and_goes_on_with_a_higher_
     assert report is not None
     assert report["state"] == "LimitError"
     assert report[DEVICE_HOURS]["cpu"] == pytest.approx(spent, abs=1e-3)
+    assert report["last"]["currency"] == report["spent"]["currency"] == "EUR"
     with pytest.raises(ConfigurationError, match="in earlier sessions; raise it"):
         execute(limited)
     pace.write_text("0")
@@ -161,3 +165,5 @@ def test_a_run_that_reaches_its_limit_keeps_its_units_and_goes_on_with_a_higher_
     outcome = execute(prepare_again(folder, ["limits.cost=1000"], allow_code=allow))
     assert outcome.units_run == len(limited.plan.units) - done
     assert hours_before(folder)["cpu"] >= spent
+    told = folder.report()["spent"]
+    assert told["cost"] == pytest.approx([3600 * hours_before(folder)["cpu"]] * 2)

@@ -67,8 +67,8 @@ class Snapshot:
         gpu_hours: hours of all their GPUs.
         device_hours: hours of GPUs by name, and of CPUs (``cpu``), of the replicas of all sessions
             of the run.
-        cost: of the replicas so far, low and high, in the currency of the price file; None where
-            no price is known.
+        cost: of the replicas so far, low and high; None where no price is known.
+        currency: of the cost, ISO 4217; empty where nobody counts it.
         left_s: seconds left at the rate of the last minutes; None before the first documents.
         lease_renewals: how often this session renewed its lease.
     """
@@ -97,6 +97,7 @@ class Snapshot:
     gpu_hours: float = 0.0
     device_hours: Mapping[str, float] = field(default_factory=dict)
     cost: tuple[float, float] | None = None
+    currency: str = ""
     left_s: float | None = None
     lease_renewals: int = 0
 

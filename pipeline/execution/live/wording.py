@@ -24,13 +24,8 @@ _WAITS: dict[str, str] = {
 }
 
 
-def rows(now: Snapshot, *, currency: str = "") -> Iterator[tuple[str, str]]:
-    """Headings and texts; those of which there is nothing to say are left out.
-
-    Args:
-        now: the run.
-        currency: of its cost.
-    """
+def rows(now: Snapshot) -> Iterator[tuple[str, str]]:
+    """Headings and texts; those of which there is nothing to say are left out."""
     flight = f", {now.units_in_flight:,} in flight" if now.units_in_flight else ""
     aside = f", {now.units_suspected:,} set aside" if now.units_suspected else ""
     yield "units", f"{now.units_done:,} of {now.units:,} committed{flight}{aside}"
@@ -44,7 +39,7 @@ def rows(now: Snapshot, *, currency: str = "") -> Iterator[tuple[str, str]]:
     yield "quarantined", _counted(now.quarantined)
     if any(now.retries.values()):
         yield "retries", _counted({kind: n for kind, n in now.retries.items() if n})
-    spent = _spent(now, currency)
+    spent = _spent(now)
     if spent:
         yield "cost", spent
     left = "" if now.left_s is None else f", about {duration(now.left_s)} left"
@@ -112,10 +107,10 @@ def _counted(numbers: Mapping[str, int]) -> str:
     return named if len(numbers) == 1 else f"{total:,}" + (f": {named}" if named else "")
 
 
-def _spent(now: Snapshot, currency: str) -> str:
+def _spent(now: Snapshot) -> str:
     hours = f"{now.gpu_hours:,.2f} GPU-hours" if now.gpu_hours else ""
     if now.cost is None:
         return hours
     low, high = (f"{part:,.2f}" for part in now.cost)
-    money = f"{low if low == high else f'{low} to {high}'} {currency}".rstrip()
+    money = f"{low if low == high else f'{low} to {high}'} {now.currency}".rstrip()
     return f"{hours}, {money}" if hours else money

@@ -24,16 +24,12 @@ _KEPT: Final = (
     "stage_seconds",
     "lengths",
     "truncation",
-    "gpu_hours",
-    "cost",
 )
 
 
 def summary(report: Mapping[str, Any]) -> dict[str, Any]:
     """What later reports keep of one."""
-    kept = {name: report[name] for name in _KEPT if name in report}
-    last = report.get("last") or {}
-    return kept | {name: last[name] for name in ("gpu_hours", "cost") if name in last}
+    return {name: report[name] for name in _KEPT if name in report}
 
 
 def earlier(before: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -73,15 +69,11 @@ def truncation(report: Mapping[str, Any]) -> dict[str, int] | None:
 
 
 def spent(report: Mapping[str, Any]) -> dict[str, Any]:
-    """GPU-hours and cost of all sessions, as far as they are known.
+    """GPU-hours and cost of all sessions, as the last report counts them.
 
     Returns:
-        ``gpu_hours``; ``cost``, lowest and highest; None where no session says it.
+        ``gpu_hours``; ``cost``, lowest and highest, by the prices of the last session; its
+        ``currency``. None where that is not known.
     """
-    all_of_them = [*report.get("sessions", ()), summary(report)]
-    hours = [s["gpu_hours"] for s in all_of_them if s.get("gpu_hours") is not None]
-    costs = [s["cost"] for s in all_of_them if s.get("cost") is not None]
-    return {
-        "gpu_hours": sum(hours) if hours else None,
-        "cost": [sum(c[0] for c in costs), sum(c[1] for c in costs)] if costs else None,
-    }
+    found = report.get("spent") or {}
+    return {name: found.get(name) for name in ("gpu_hours", "cost", "currency")}

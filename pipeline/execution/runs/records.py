@@ -218,6 +218,7 @@ class Report(Record):
     agreement: dict[str, float] | None = None
     timeline: dict[str, list[Any]] = {}
     last: dict[str, Any] = {}
+    spent: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     sessions: list[dict[str, Any]] = []
     stage_seconds: dict[str, float] = {}

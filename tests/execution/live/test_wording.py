@@ -16,12 +16,12 @@ HALF = Snapshot(
     tokens_scored=700_000, documents_per_s=213.2, tokens_per_s=31_204.0,
     quarantined={"empty_text": 2, "worker_crashed": 1}, retries={"worker_died": 1, "x": 0},
     device_busy=0.9, replicas={"wanted": 3, "up": 2, "starting": 1}, nodes=2, gpu_hours=0.5,
-    cost=(1.0, 2.5), left_s=131.0,
+    cost=(1.0, 2.5), currency="USD", left_s=131.0,
 )  # fmt: skip
 
 
 def test_rows_say_everything() -> None:
-    assert dict(rows(HALF, currency="USD")) == {
+    assert dict(rows(HALF)) == {
         "units": "12 of 40 committed, 2 in flight",
         "documents": "4,800 of about 16,000, 210 more scored",
         "speed": "213 documents/s, 31,204 tokens/s",

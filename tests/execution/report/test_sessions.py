@@ -14,20 +14,21 @@ def report(**more: object) -> dict[str, object]:
 
 
 def test_a_resumed_run_is_the_sum_of_its_sessions() -> None:
-    first = report(state="RunFailedError", last={"gpu_hours": 1.0, "cost": [2.0, 4.0]})
+    first = report(state="RunFailedError", spent={"gpu_hours": 1.0, "cost": [2.0, 4.0]})
     second = report(sessions=sessions.earlier(first), truncation=None)
-    third = report(sessions=sessions.earlier(second), last={"gpu_hours": 0.5, "cost": [1.0, 2.0]})
+    spent = {"gpu_hours": 1.5, "cost": [3.0, 6.0], "currency": "EUR"}
+    third = report(sessions=sessions.earlier(second), spent=spent)
     assert [one["state"] for one in third["sessions"]] == ["RunFailedError", "published"]
     assert sessions.stage_seconds(third) == {"read": 3.0, "score": 6.0}
     assert sessions.lengths(third).as_dict() == LengthHistogram.of([3, 30] * 3).as_dict()
     assert sessions.truncation(third) == {"documents": 4, "truncated": 2}
-    assert sessions.spent(third) == {"gpu_hours": 1.5, "cost": [3.0, 6.0]}
+    assert sessions.spent(third) == spent
 
 
 def test_nothing_is_known_of_a_run_without_sessions() -> None:
     assert sessions.earlier({}) == []
     assert sessions.truncation({}) is None
-    assert sessions.spent({}) == {"gpu_hours": None, "cost": None}
+    assert sessions.spent({}) == {"gpu_hours": None, "cost": None, "currency": None}
     assert sessions.lengths({}).sequences == 0
 
 

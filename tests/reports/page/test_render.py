@@ -110,7 +110,7 @@ def data(text: str) -> dict[str, Any]:
             ],
         },
         "stage_seconds": {}, "lengths": {}, "truncation": {"documents": 50, "truncated": 40},
-        "spent": {"gpu_hours": 1.0, "cost": [1.0, 2.0]},
+        "spent": {"gpu_hours": 1.0, "cost": [1.0, 2.0], "currency": text},
         "results": {
             "sample": {
                 "units": 1, "of_units": 2, "documents": 20, "of_documents": 50, "lists": 4,
@@ -257,7 +257,7 @@ def test_a_run_of_nothing_has_a_page(state: str) -> None:
     empty = data("x") | {
         "state": state, "error": None, "report": {}, "results": None, "examples": [],
         "quarantine_examples": {}, "examples_note": None, "evaluation": None, "truncation": None,
-        "spent": {"gpu_hours": None, "cost": None},
+        "spent": {"gpu_hours": None, "cost": None, "currency": None},
         "totals": {
             "units_committed": 0, "queries": 0, "documents": 0, "tokens": 0, "quarantined": 0,
             "reused": None, "reasons": {}, "special_tokens": {},
