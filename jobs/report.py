@@ -99,7 +99,7 @@ def _data(
         from pipeline.storage.store import read_bytes
 
         judged = read_qrels(read_bytes(qrels), qrels)
-        data["evaluation"] = evaluation_of(folder, units, judged, measures or MEASURES)
+        data["evaluation"] = evaluation_of(folder, judged, measures or MEASURES)
     if compare is not None:
         from pipeline.execution.report.compared import comparison_of
 

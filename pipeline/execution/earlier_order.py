@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pipeline import schema
 from pipeline.errors import InputContractError, NotFoundError
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.runs.identity import score_fingerprint
-from pipeline.execution.runs.ranked_reader import read_ranked
+from pipeline.execution.runs.judged_orders import judged_orders
 from pipeline.execution.runs.run_folder import RunFolder, find_run
 from pipeline.ranking.comparison import compare
-from pipeline.ranking.coverage import coverage
 from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels
-from pipeline.ranking.runs import first_stage_run, named_once, ranked_run
 from pipeline.storage.store import read_bytes
 
 _MEASURE: Final = "nDCG@10"
-_COLUMNS: Final = (
-    schema.QUERY_ID, schema.DOC_ID, schema.RANK, schema.FIRST_STAGE_RANK, schema.REASON,
-)  # fmt: skip
 
 
 def earlier_order(prepared: Prepared, qrels: str) -> dict[str, Any]:
@@ -41,11 +35,9 @@ def earlier_order(prepared: Prepared, qrels: str) -> dict[str, Any]:
             "which order is better; `rerank compare` scores a sample and says so"
         }
     judged = read_qrels(read_bytes(qrels), qrels)
-    table = named_once(read_ranked(folder, columns=_COLUMNS))
-    first, ranked = first_stage_run(table, "first stage"), ranked_run(table, "reranked")
-    for order in (ranked, first):
-        coverage(order, judged).refuse()
-    before, after = (evaluate(order, judged, [_MEASURE]) for order in (first, ranked))
+    orders = judged_orders(folder, judged)
+    orders.coverage.refuse()
+    before, after = (evaluate(order, judged, [_MEASURE]) for order in orders.all[:2])
     [difference] = compare(before, after).measures
     return {
         "run": folder.path,

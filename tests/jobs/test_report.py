@@ -63,6 +63,9 @@ def test_judgements_give_measures_wins_losses_and_examples_with_texts(
     evaluation = found["evaluation"]
     assert evaluation["measure"] == "RR@10"
     assert len(evaluation["changes"]) == 20
+    assert [each["run"] for each in evaluation["evaluations"]] == ["first stage", "reranked"]
+    assert {each["unjudged_queries"] for each in evaluation["evaluations"]} == {10}
+    assert evaluation["unseen"][-1] == "10 queries without judgements are left out"
     wins, losses = evaluation["wins"], evaluation["losses"]
     assert all(query["after"] > query["before"] for query in wins)
     assert all(query["after"] < query["before"] for query in losses)
@@ -141,10 +144,22 @@ def test_other_queries_are_refused(run: Path, tmp_path: Path) -> None:
     qrels.write_text("elsewhere 0 d1 1\n")
     done = CliRunner().invoke(app, ["report", str(run), "--qrels", str(qrels)])
     assert done.exit_code == 3
-    assert "holds none of the 1 judged queries" in done.stderr
+    assert "none of its 30 queries is judged" in done.stderr
     table = long_table(queries=2)
     ids = pa.array([f"other-{value}" for value in table.column("query_id").to_pylist()])
     other = ran(tmp_path, table.set_column(0, "query_id", ids))
     done = CliRunner().invoke(app, ["report", str(run), "--compare", str(other)])
     assert done.exit_code == 3
     assert "compare runs of the same queries" in done.stderr
+
+
+def test_a_damaged_unit_is_left_out_of_a_page_and_not_of_measures(
+    table: pa.Table, qrels: Path, tmp_path: Path
+) -> None:
+    run = ran(tmp_path, table, units={"documents": 60})
+    damaged = sorted((run / "ranked").iterdir())[0]
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    found = json.loads(call(run, "--json"))
+    assert found["results"]["sample"]["unreadable"] == 1
+    assert found["examples"]
+    assert call(run, "--qrels", qrels, "--json", code=4) == ""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline import schema
 from pipeline.candidates.planning import Plan
+from pipeline.errors import RerankError
 from pipeline.execution.report.examples import COLUMNS, MOST_LISTS, examples_of
 from pipeline.execution.report.judged import most_changed
 from pipeline.execution.report.texts import Texts, copied_column, texts_of_input, texts_of_rows
-from pipeline.execution.report.units import rows_of
+from pipeline.execution.report.units import rows_by_unit, sampled
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_counts import UnitCounts
+
+logger = logging.getLogger("pipeline")
 
 
 def with_examples(
@@ -43,14 +47,14 @@ def with_examples(
         return {**data, "examples": []}
     column = copied_column(described)
     columns = [*COLUMNS, *([column] if column else [])]
-    of_units = {unit.unit: list(rows_of(folder, [unit], queries, columns)) for unit in units}
-    held = {unit: tables for unit, tables in of_units.items() if tables}
-    tables = [table for found in held.values() for table in found]
+    # Examples that the contents hold are of a sample, which alone is looked through again.
+    looked_through = units if judged is not None else sampled(units)
+    held = dict(rows_by_unit(folder, looked_through, queries, columns, damaged=_left_out))
+    tables = list(held.values())
     texts, note = Texts(), None
     if read_input:
         lists = {
-            unit: [q for table in found for q in table.column(schema.QUERY_ID).unique().to_pylist()]
-            for unit, found in held.items()
+            unit: table.column(schema.QUERY_ID).unique().to_pylist() for unit, table in held.items()
         }
         texts, note = texts_of_input(described, plan, lists)
     if column is not None:
@@ -65,3 +69,7 @@ def with_examples(
     examples = examples_of(tables, queries, texts, changes=changes, qrels=judged)
     said = None if note is None else f"Texts could not be read from the input: {note}"
     return {**data, "examples": examples, "examples_note": said}
+
+
+def _left_out(error: RerankError) -> None:
+    logger.warning("left out of the examples: %s", error)

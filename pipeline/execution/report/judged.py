@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any, Final
 
-import pyarrow as pa
-
-from pipeline import schema
-from pipeline.errors import InputContractError
-from pipeline.execution.report.units import rows_of
+from pipeline.execution.runs.judged_orders import judged_orders
 from pipeline.execution.runs.run_folder import RunFolder
-from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.ranking.comparison import compare
-from pipeline.ranking.coverage import coverage
+from pipeline.ranking.coverage import warnings
 from pipeline.ranking.differences import differences
 from pipeline.ranking.evaluation import evaluate
-from pipeline.ranking.runs import first_stage_run, named_once, ranked_run
 from pipeline.reports.evaluation_table import as_json
 
 MEASURES: Final = ("nDCG@10", "RR@10", "R@100")
-_COLUMNS: Final = (
-    schema.QUERY_ID,
-    schema.DOC_ID,
-    schema.RANK,
-    schema.FIRST_STAGE_RANK,
-    schema.REASON,
-)
 
 #: Queries that are listed on either side.
 _LISTED: Final = 10
@@ -35,36 +23,34 @@ _LISTED: Final = 10
 
 def evaluation_of(
     folder: RunFolder,
-    units: Sequence[UnitCounts],
     qrels: Mapping[str, Mapping[str, int]],
     measures: Sequence[str] = MEASURES,
 ) -> dict[str, Any]:
-    """Both orders of a run measured, and compared query by query.
+    """The orders of a run measured, and compared query by query.
 
     Only rows of judged queries are kept in memory.
 
     Returns:
-        ``evaluations`` and ``comparisons`` as ``rerank evaluate --json`` has them; ``measure``,
-        the first one; ``changes``, by which each judged query changed, ascending; ``wins`` and
-        ``losses``, the largest ones.
+        ``evaluations`` and ``comparisons`` as ``rerank evaluate --json`` has them, those of the
+        first stage and the reranked order first; ``unseen``, sentences about what they do not see;
+        ``measure``, the first one; ``changes``, by which each judged query changed from the first
+        stage to the reranked order, ascending; ``wins`` and ``losses``, the largest ones.
 
     Raises:
-        InputContractError: nothing of the run is judged.
+        InputContractError: nothing of the run is judged, or ids were joined wrongly.
+        NotFoundError: no unit is committed yet.
+        DamagedRunError: a file is gone or not as it was written.
         ConfigurationError: a measure is unknown, or a library for measures is not installed.
     """
-    found = list(rows_of(folder, units, qrels, _COLUMNS))
-    if not found:
-        raise InputContractError(
-            f"{folder.path}: holds none of the {len(qrels)} judged queries; expected query ids as "
-            f"in the judgements, such as {min(qrels)!r}"
-        )
-    table = named_once(pa.concat_tables(found))
-    before, after = first_stage_run(table, "first stage"), ranked_run(table, "reranked")
-    coverage(after, qrels).refuse()
-    first, second = evaluate(before, qrels, measures), evaluate(after, qrels, measures)
-    each = differences(first, second)
+    found = judged_orders(folder, qrels)
+    seen = found.coverage
+    seen.refuse()
+    evaluations = [evaluate(order, qrels, measures, others=seen.others) for order in found.all]
+    each = differences(*evaluations[:2])
+    comparisons = [compare(one, other) for one, other in combinations(evaluations, 2)]
     return {
-        **as_json([first, second], [compare(first, second)]),
+        **as_json(evaluations, comparisons),
+        "unseen": list(warnings(seen)),
         "measure": each.measure,
         "interval": each.interval,
         "changes": sorted(query.change for query in each.queries),

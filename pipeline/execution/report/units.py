@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipeline import schema
 from pipeline.errors import RerankError
 from pipeline.execution.runs.ranked_reader import published_manifest, read_unit
+from pipeline.execution.runs.reading import mapped
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_counts import (
     UnitCounts,
@@ -27,6 +28,9 @@ logger = logging.getLogger("pipeline")
 #: What is read of a large run for its distributions.
 _MOST_UNITS: Final = 24
 _MOST_DOCUMENTS: Final = 200_000
+
+#: Units that are read at once.
+_READERS: Final = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,28 +133,57 @@ def rows_of(
     queries: Collection[str] | None,
     columns: Sequence[str],
 ) -> Iterator[pa.Table]:
-    """The rows of some queries, unit by unit, so that no more than one unit is in memory.
+    """The rows of some queries, as :func:`rows_by_unit` finds them.
+
+    Raises:
+        DamagedRunError: a file is gone or not as it was written.
+    """
+    for _, table in rows_by_unit(folder, units, queries, columns):
+        yield table
+
+
+def rows_by_unit(
+    folder: RunFolder,
+    units: Sequence[UnitCounts],
+    queries: Collection[str] | None,
+    columns: Sequence[str],
+    *,
+    damaged: Callable[[RerankError], object] | None = None,
+) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of some queries with the unit that they are of, in the order of the units.
+
+    Some units are read at a time, and of each the rows of these queries are kept.
 
     Args:
         folder: the run.
         units: where to look.
         queries: ids, as text; None: all.
         columns: what to read; ``query_id`` comes as text.
+        damaged: told of a unit that cannot be read, which is left out; None: that is raised.
 
     Raises:
-        DamagedRunError: a file is gone or not as it was written.
+        DamagedRunError: see above.
     """
     run_id = folder.describe()["run_id"]
     wanted = None if queries is None else pa.array(sorted(queries), pa.large_string())
-    for unit in units:
-        table = read_unit(folder, run_id, unit.unit, columns)
+
+    def read(unit: UnitCounts) -> pa.Table | None:
+        try:
+            table = read_unit(folder, run_id, unit.unit, columns)
+        except RerankError as error:
+            if damaged is None:
+                raise
+            damaged(error)
+            return None
         place = table.column_names.index(schema.QUERY_ID)
         ids = _as_text(table.column(schema.QUERY_ID))
         table = table.set_column(place, schema.QUERY_ID, ids)
-        if wanted is not None:
-            table = table.filter(pc.is_in(ids, value_set=wanted))
-        if table.num_rows:
-            yield table
+        return table if wanted is None else table.filter(pc.is_in(ids, value_set=wanted))
+
+    tables = mapped(read, units, threads=_READERS)
+    for unit, table in zip(units, tables, strict=True):
+        if table is not None and table.num_rows:
+            yield unit.unit, table
 
 
 def _as_text(ids: pa.ChunkedArray) -> pa.ChunkedArray:

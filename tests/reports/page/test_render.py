@@ -131,7 +131,7 @@ def data(text: str) -> dict[str, Any]:
             "evaluations": [measured, measured], "measure": "nDCG@10", "interval": [-0.1, 0.1],
             "comparisons": [{"baseline": text, "other": text, "queries": 4,
                              "measures": {"nDCG@10": compared}}],
-            "changes": [], "wins": [query], "losses": [query],
+            "changes": [], "wins": [query], "losses": [query], "unseen": [text],
         },
         "comparison": None,
     }  # fmt: skip
