@@ -49,6 +49,7 @@ def subject_of(prepared: Prepared) -> Subject:
         licence=model.licence,
         reused=_reused(prepared),
         committed=sum(unit.documents for unit in plan.units if unit.name in committed),
+        units_left=len(todo),
         startup_s=STARTUP_S[prepared.placed(todo).place] if todo else 0.0,
     )
 

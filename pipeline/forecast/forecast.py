@@ -157,6 +157,7 @@ def _device(
     replicas = subject.config.replicas
     cuda = speed.kind == "cuda"
     count = (asked.gpus or gpus_of(replicas)) if cuda else _on_cpus(subject)
+    count = min(count, max(1, subject.units_left))  # a unit is one replica's, so no more have work
     return device_forecast(
         speed,
         documents=_documents(subject, sample),

@@ -24,7 +24,8 @@ _NOT_COMMERCIAL: Final = re.compile(r"\bNC\b|non-?commercial|research only", re.
 
 def remarks(subject: Subject, sample: Sample | None) -> Iterator[str]:
     """Warnings about a planned job, the gravest first."""
-    if subject.licence == "unknown":
+    # Without weights there is no licence of any; a checkpoint without a card does not say its own.
+    if subject.licence == "unknown" or (subject.digest and not subject.licence):
         yield f"licence: that of {subject.model} is not known; find out before its scores are used"
     elif _NOT_COMMERCIAL.search(subject.licence):
         yield (

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
@@ -34,6 +35,9 @@ DOCUMENTS: Final = 8_192
 #: Pieces at least, where the input has so many: fewer say little of how far off they may be.
 _PIECES: Final = 16
 
+#: Sequences, each of which holds up to 5 % of the tokens where all are equal.
+_LEAST_FOR_TAIL: Final = 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
@@ -47,10 +51,11 @@ class Piece:
         network_tokens: of all rounds, prompts counted whole.
         flops: that these take; 0 where the network's sizes are not known.
         truncated: candidates of which something is cut; None where the family does not say.
+        texts: candidates against which nothing stands, such as a text that is missing.
         stored: bytes of its rows in the output's files.
         described: bytes of a unit's files besides rows.
         lengths: int64 [sequences], tokens of each.
-        duplicates: candidates whose text stands in their list before.
+        duplicates: those of them whose text stands in their list before.
         text_hashes: uint64 [distinct texts], to see texts that come again.
     """
 
@@ -61,6 +66,7 @@ class Piece:
     network_tokens: int
     flops: float
     truncated: int | None
+    texts: int
     stored: int
     described: int
     lengths: Int64s
@@ -100,7 +106,12 @@ class Sample:
 
     @property
     def tail_share(self) -> float:
-        """Share of all tokens that the longest hundredth of the sequences holds."""
+        """Share of all tokens that the longest hundredth of the sequences holds.
+
+        One sequence at least; 0 of so few that one of them is no tail, however long they are.
+        """
+        if len(self.lengths) < _LEAST_FOR_TAIL:
+            return 0.0
         total = int(self.lengths.sum())
         longest = self.lengths[len(self.lengths) - max(1, len(self.lengths) // 100) :]
         return int(longest.sum()) / total if total else 0.0
@@ -122,6 +133,8 @@ class Sample:
             return float(np.count_nonzero((piece.lengths > above) & (piece.lengths <= upto)))
 
         sizes = self._each(lambda piece: piece.sequences)
+        if not sizes.any():  # nothing of what was read can be scored
+            return Estimate(value=0.0, margin=0.0)
         whole = float(sizes.sum()) * max(1.0, self.documents_planned / self.documents)
         return ratio(self._each(within), sizes, whole=whole)
 
@@ -136,9 +149,10 @@ class Sample:
 
     @property
     def repeated(self) -> float:
-        """Share of the candidates whose text came before in the sample, in whatever list."""
+        """Share of the texts that came before in the sample, in whatever list."""
         hashes = np.concatenate([piece.text_hashes for piece in self.pieces])
-        return 1.0 - len(np.unique(hashes)) / self.documents
+        texts = sum(piece.texts for piece in self.pieces)
+        return 1.0 - len(np.unique(hashes)) / texts if texts else 0.0
 
     def _each(self, count: Callable[[Piece], float]) -> Floats:
         return np.array([count(piece) for piece in self.pieces], np.float64)
@@ -208,12 +222,15 @@ def _piece(
     lists: CandidateLists, subject: Subject, network: Network | None, weigh: OutputSize
 ) -> Piece:
     reranker = subject.reranker
-    scoreable = Scoreable.of(lists, reranker).lists
+    chosen = Scoreable.of(lists, reranker)
+    scoreable = chosen.lists
     encoded = reranker.encode(scoreable)
-    cut = encoded.links.get("truncated")
-    texts = lists.documents.column(schema.TEXT).to_pylist()
-    hashes = stable_hashes(text or "" for text in texts)
-    pairs = np.unique(np.column_stack([lists.query_of_document.astype(np.uint64), hashes]), axis=0)
+    cut = encoded.links.get(schema.TRUNCATED)
+    # A text that is missing is no copy of another one that is.
+    texts = lists.documents.column(schema.TEXT).take(pa.array(chosen.documents))
+    hashes = stable_hashes(text or "" for text in texts.to_pylist())
+    of_query = lists.query_of_document[chosen.documents].astype(np.uint64)
+    pairs = np.unique(np.column_stack([of_query, hashes]), axis=0)
     rounds = list(_rounds(scoreable, encoded, reranker))
     return Piece(
         queries=len(lists),
@@ -222,7 +239,8 @@ def _piece(
         sequences=len(encoded),
         network_tokens=sum(int(one.offsets[-1]) for one in rounds),
         flops=0.0 if network is None else sum(network.flops(one.lengths) for one in rounds),
-        truncated=None if cut is None else int(np.count_nonzero(cut)),
+        truncated=None if cut is None else int(np.count_nonzero(cut[chosen.pairs])),
+        texts=len(texts),
         stored=weigh.of_rows(lists),
         described=weigh.of_unit(lists),
         lengths=encoded.lengths,

@@ -25,6 +25,7 @@ class Subject:
         licence: of its weights; empty where it is not known.
         reused: share of the documents whose score is taken from an earlier run.
         committed: documents of units that are there already.
+        units_left: units that are not.
         startup_s: seconds that a run takes besides scoring: workers, the model, publication.
     """
 
@@ -38,6 +39,7 @@ class Subject:
     licence: str = ""
     reused: float = 0.0
     committed: int = 0
+    units_left: int = 0
     startup_s: float = 0.0
 
     @property

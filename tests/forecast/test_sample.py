@@ -17,6 +17,7 @@ from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
 from pipeline.forecast.forecast import Asked
 from pipeline.forecast.sample import ranges_of, take_sample
+from pipeline.reports.forecast_table import forecast_lines
 from tests.makers import long_table, nested_table, write
 
 
@@ -96,6 +97,26 @@ def test_copies_in_a_list_are_told_from_texts_that_several_lists_have(tmp_path: 
     assert sample.repeated == pytest.approx(1 - 1 / table.num_rows)
     assert sum(piece.duplicates for piece in sample.pieces) == table.num_rows - 10
     assert any("duplicates" in warning for warning in forecast_of(prepared).warnings)
+
+
+def test_texts_that_are_missing_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    table = long_table(queries=10, documents=5)
+    none = table.set_column(3, "text", pa.nulls(table.num_rows, pa.string()))
+    forecast = forecast_of(prepare(job(write(tmp_path / "in.parquet", none), tmp_path, "lexical")))
+    facts = forecast.plain()
+    assert facts["duplicate_share"] == {"value": 0, "margin": 0}
+    assert (facts["repeated_share"], facts["lengths"]["shares"]) == (0, [])
+    assert facts["tokens"]["value"] == 0
+    assert list(forecast_lines(facts))
+    assert not forecast.warnings
+
+
+def test_few_sequences_have_no_long_tail(tmp_path: Path) -> None:
+    table = long_table(queries=2, documents=2)
+    texts = ["word " * 500, *["word"] * (table.num_rows - 1)]
+    uneven = table.set_column(3, "text", pa.array(texts))
+    forecast = forecast_of(prepare(job(write(tmp_path / "in.parquet", uneven), tmp_path, "lexical")))
+    assert not any("long tail" in warning for warning in forecast.warnings)
 
 
 def test_a_family_without_a_network_has_no_time(tmp_path: Path) -> None:
