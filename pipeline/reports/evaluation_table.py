@@ -37,7 +37,7 @@ def evaluation_table(
     table = _table("Evaluation")
     table.add_column("measure", no_wrap=True)
     for name in names:
-        table.add_column(Text(visible(name)), justify="right")
+        table.add_column(Text(visible(name)), justify="right", overflow="fold")
     for measure in evaluations[0].measures:
         table.add_row(Text(measure), *(_with_interval(each, measure) for each in evaluations))
     return Group(table, _coverage(evaluations, joined))
@@ -58,7 +58,7 @@ def comparison_table(
     table = _table(f"{comparison.other} compared with {comparison.baseline}")
     table.add_column("measure", no_wrap=True)
     for heading in (*headings, "difference", "wins/ties\n/losses", *_TESTS):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in comparison.measures:
         table.add_row(
             Text(row.measure),
@@ -83,7 +83,7 @@ def changes_table(row: MeasureComparison) -> Table:
     table = _table(f"Biggest wins and losses by {row.measure}")
     table.add_column("query_id", overflow="fold")
     for heading in ("before", "after", "change"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for section in (row.biggest_wins, row.biggest_losses):
         for query in section:
             change = f"{query.after - query.before:+.4f}"
@@ -98,7 +98,7 @@ def tuning_table(tuning: Tuning, measure: str, *, most: int = 8) -> Group:
     """The best of what was tried, with the mean over the queries that were tuned on."""
     table = _table(f"Fusions by {measure} on {tuning.tuned_on} judged queries")
     table.add_column("order", no_wrap=True)
-    table.add_column("mean", justify="right")
+    table.add_column("mean", justify="right", overflow="fold")
     for name, mean in tuning.tried[:most]:
         table.add_row(Text(name), f"{mean:.4f}")
     rest = len(tuning.tried) - most

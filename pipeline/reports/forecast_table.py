@@ -75,9 +75,10 @@ def devices_table(facts: Facts) -> Table | Text:
             "`rerank bench --record`, or --gpu-rate"
         )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), expand=False)
-    table.add_column("device", overflow="fold", ratio=1)
+    # On a narrow terminal the widest cells go on below themselves, and none is left out.
+    table.add_column("device", overflow="fold")
     for heading in ("at once", "documents/s", "hours", "time", facts["currency"]):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", overflow="fold")
     for device in shown:
         table.add_row(*map(visible, _row(device)))
     return table

@@ -40,7 +40,9 @@ class Terminal(Console):
 
     def render_str(self, text: str, *arguments: Any, **options: Any) -> Text:
         """Plain text of a cell or title; rich itself would drop some control characters."""
-        return super().render_str(visible(text, keep=_LAYOUT), *arguments, **options)
+        # As it will be printed, so that columns are as wide as that.
+        shown = self.encodable(visible(text, keep=_LAYOUT))
+        return super().render_str(shown, *arguments, **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -109,6 +109,19 @@ def test_everything_is_printed_by_the_terminal() -> None:
     assert not found, "\n".join(found)
 
 
+def test_a_cell_is_as_wide_as_its_escapes() -> None:
+    """Where the stream's encoding lacks a character, no cell is cut for it."""
+    console = Terminal(width=40)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    console.file = stream
+    table = Table("hours", "state", box=None)
+    table.add_row("1.5–3.0", "to do")
+    console.print(table)
+    stream.flush()
+    assert isinstance(stream.buffer, io.BytesIO)
+    assert stream.buffer.getvalue().split()[2:] == [b"1.5\\u20133.0", b"to", b"do"]
+
+
 @pytest.mark.parametrize(
     "code",
     [
