@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from pipeline.config import ReplicasConfig
 from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError
 from pipeline.execution.placement import Place
 from pipeline.execution.preparation import Prepared
-from pipeline.execution.spending import Spending, gpu_hours, hours_before, reached
+from pipeline.execution.spending import Spending, gpu_hours, hours_before, no_price, reached
 from pipeline.forecast.forecast import Asked, Forecast, forecast
 from pipeline.forecast.subject import Subject
+from pipeline.pricing.devices import CPU
 
 logger = logging.getLogger("pipeline")
 
@@ -80,6 +82,8 @@ def refuse_over_limits(prepared: Prepared) -> None:
     why = reached(limits, spending, before)
     if why is not None:
         raise ConfigurationError(f"{why} in earlier sessions; raise it, or leave it out")
+    if limits.cost is not None:
+        _refuse_unpriced(found, prepared.config.replicas)
     spent_cost = (spending.cost(before) or (0.0, 0.0))[0]
     hours = [gpu_hours(before) + one.hours[0] for one in found.own if one.speed.kind == "cuda"]
     costs = [spent_cost + one.cost[0] for one in found.own if one.cost is not None]
@@ -105,3 +109,14 @@ def refuse_over_limits(prepared: Prepared) -> None:
                 "scored. See `rerank plan` for how that is counted; raise the limit, or set "
                 "`limit` to fewer queries"
             )
+
+
+def _refuse_unpriced(found: Forecast, replicas: ReplicasConfig) -> None:
+    """Refuse ``limits.cost`` where no device that the run may have has a price.
+
+    Raises:
+        ConfigurationError: so it is; the run would be stopped as soon as its first replica is up.
+    """
+    devices = [one.speed.device for one in found.own] if replicas.num_gpus else [CPU]
+    if devices and all(found.prices.of(device) is None for device in devices):
+        raise ConfigurationError(no_price(devices[0]))

@@ -154,14 +154,19 @@ def reached(limits: LimitsConfig, spending: Spending, hours: Mapping[str, float]
     cost = spending.cost(hours)
     if cost is None:
         unknown = [device for device in hours if spending.prices.of(device) is None]
-        return (
-            f"limits.cost cannot be kept, for no price of {unknown[0]!r} is known; give one in "
-            "rerank-prices.yaml (docs/cost.md), or leave the limit out"
-        )
+        return no_price(unknown[0])
     if cost[1] < limits.cost:
         return None
     currency = spending.prices.currency
     return (
         f"limits.cost = {limits.cost:g} {currency} is reached: {cost[0]:,.3g} to {cost[1]:,.3g} "
         f"{currency} by the price file"
+    )
+
+
+def no_price(device: str) -> str:
+    """What to say of ``limits.cost`` where a device has no price."""
+    return (
+        f"limits.cost cannot be kept, for no price of {device!r} is known; give one in "
+        "rerank-prices.yaml (docs/cost.md), or leave the limit out"
     )

@@ -135,6 +135,13 @@ def test_what_would_exceed_a_limit_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_limit_of_cost_takes_a_price(tmp_path: Path) -> None:
+    Path("rerank-prices.yaml").write_text("currency: EUR\ndate: 2026-01-01\nsource: none\n")
+    with pytest.raises(ConfigurationError, match=r"limits.cost cannot be kept, .* 'cpu' is known"):
+        execute(prepared(tmp_path, {"name": "lexical"}, limits={"cost": 5.0}))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_that_reaches_its_limit_keeps_its_units_and_goes_on_with_a_higher_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
