@@ -30,6 +30,10 @@ def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Co
     warnings: tuple[str, ...] = ()
     if asked.given_most is not None and unused >= 1:
         warnings = (f"{unused:g} of {there:g} GPUs stay unused: replicas.max is {most}",)
+    elif unused >= 1 and there >= asked.gpus:
+        warnings = (
+            f"{unused:g} of {there:g} GPUs stay unused: replicas.num_gpus is {asked.gpus:g}",
+        )
     reasons = [UNSEEN if unseen(nodes) and not asked.given_most else _there(nodes)]
     if asked.given_most is not None:
         reasons = [AS_SET]

@@ -144,6 +144,11 @@ def test_every_gpu_of_this_machine_has_a_replica(
         ),
         (machine(8, 1), {"replicas": {"num_gpus": 0}}, "unused: replicas.num_gpus is 0"),
         (machine(8, 8), {"replicas": {"max": 2}}, "6 of 8 GPUs stay unused: replicas.max is 2"),
+        (
+            machine(8, 3),
+            {"replicas": {"num_gpus": 2}},
+            "1 of 3 GPUs stay unused: replicas.num_gpus is 2",
+        ),
         (machine(8, unusable="torch is built without CUDA"), {}, "not used: torch is built withou"),
         (
             cluster(Node(cpus=8, gpus=4)),
