@@ -25,16 +25,17 @@ def earlier_order(prepared: Prepared, qrels: str) -> dict[str, Any]:
         ``why`` null where no such run is there, and ``why`` says so.
 
     Raises:
-        InputContractError: the judgements cannot be read, or their ids are not the run's.
+        InputContractError: the judgements are not right, or their ids are not the run's.
+        NotFoundError: there are none.
     """
     nothing = dict.fromkeys(("run", "measure", "queries", "first_stage", "reranked", "p_value"))
+    judged = read_qrels(read_bytes(qrels), qrels)  # what is wrong with it is said in any case
     folder = _last_run(prepared)
     if folder is None:
         return nothing | {
             "why": f"no run of this model lies in {prepared.config.output.path}, so nothing tells "
             "which order is better; `rerank compare` scores a sample and says so"
         }
-    judged = read_qrels(read_bytes(qrels), qrels)
     orders = judged_orders(folder, judged)
     orders.coverage.refuse()
     before, after = (evaluate(order, judged, [_MEASURE]) for order in orders.all[:2])

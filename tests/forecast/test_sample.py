@@ -115,7 +115,9 @@ def test_few_sequences_have_no_long_tail(tmp_path: Path) -> None:
     table = long_table(queries=2, documents=2)
     texts = ["word " * 500, *["word"] * (table.num_rows - 1)]
     uneven = table.set_column(3, "text", pa.array(texts))
-    forecast = forecast_of(prepare(job(write(tmp_path / "in.parquet", uneven), tmp_path, "lexical")))
+    forecast = forecast_of(
+        prepare(job(write(tmp_path / "in.parquet", uneven), tmp_path, "lexical"))
+    )
     assert not any("long tail" in warning for warning in forecast.warnings)
 
 

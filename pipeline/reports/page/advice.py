@@ -22,9 +22,9 @@ _AGAIN: Final = "rerank run -c JOB.yaml"
 _BY_KIND: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "QuarantineError": (
         "More candidates could not be scored than the job allows. The reasons and examples are "
-        "below. Repair the input, which makes a run of its own; or allow more, and go on: finished "
-        "units are kept.",
-        (f"{_RESUME} --set quarantine.max_error_rate=0.05", _AGAIN),
+        "below. Repair the input, which makes a run of its own; or raise the rate that the message "
+        "names above the share that it names, and go on: finished units are kept.",
+        (f"{_RESUME} --set quarantine.SETTING=RATE", _AGAIN),
     ),
     "InputContractError": (
         "The input breaks its contract at the place that the message names. Repair it and run the "
