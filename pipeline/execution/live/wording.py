@@ -16,7 +16,7 @@ _WAITS: dict[str, str] = {
     live.FIRST_UNIT: "the first unit of this session",
     live.UNITS: "units",
     live.SUSPECTS: "units that failed, each tried in a process of its own",
-    live.LAST_UNITS: "units at work, before it stops as SIGTERM asked",
+    live.LAST_UNITS: "units at work, before it stops as it was asked to",
     live.CHECK: "the check of all units before publication",
     live.PUBLICATION: "the publication",
     live.DONE: "nothing, it is done",

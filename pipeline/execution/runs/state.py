@@ -175,6 +175,12 @@ def _state(finished: bool, holder: Holder | None) -> str:
         return "finished"
     if holder is None or holder.state == RELEASED:
         return "not finished; run the job again to resume"
+    silent_s = _age_s(holder)
+    if silent_s > holder.ttl_s:  # by two machines' clocks, so it is no more than a hint
+        return (
+            f"{holder.state} by {holder}, not heard of for {silent_s:,.0f} s: it may be gone, then "
+            "run the job again to resume"
+        )
     return f"{holder.state} by {holder}"
 
 
@@ -183,9 +189,14 @@ def _lease(holder: Holder) -> dict[str, Any]:
         "holder": str(holder),
         "epoch": holder.epoch,
         "state": holder.state,
-        "age_s": max(0.0, time.time() - holder.time),
+        "age_s": _age_s(holder),
         "ttl_s": holder.ttl_s,
     }
+
+
+def _age_s(holder: Holder) -> float:
+    """Seconds since the last renewal, by this machine's clock against the holder's."""
+    return max(0.0, time.time() - holder.time)
 
 
 def _pairs(numbers: dict[str, float]) -> str:

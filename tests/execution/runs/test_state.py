@@ -12,9 +12,11 @@ from typer.testing import CliRunner
 from pipeline.candidates.planning import Plan, Unit
 from pipeline.commands import app
 from pipeline.execution.live.snapshot import Snapshot
+from pipeline.execution.runs.holder import NAME, Holder
 from pipeline.execution.runs.lease import Lease, take
 from pipeline.execution.runs.publication import publish
 from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.runs.state import run_state
 from pipeline.execution.runs.unit_checks import CheckedUnit
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.execution.runs.verification import manifest_of
@@ -150,3 +152,18 @@ def test_beside_the_folders_of_such_a_run_what_is_strange_is_seen(tmp_path: Path
     done = CliRunner().invoke(app, ["status", str(tmp_path)])
     assert done.exit_code == 4
     assert f"strange      {folder.path}/notes.txt: a file that this run did not make" in done.stdout
+
+
+def test_a_driver_that_is_silent_for_longer_than_its_time_to_live_may_be_gone(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(str(tmp_path / RUN_ID))
+    unit = Unit(name="0" * 24, start=0, stop=9, documents=9)
+    folder.start(Plan(run_id=RUN_ID, fingerprint=FINGERPRINT, units=(unit,)), description())
+    for age_s, said in ((5, "held by h, process 7 (epoch 1)"), (90, "not heard of for 90 s: it")):
+        holder = Holder(run_id=RUN_ID, epoch=1, owner="o", host="h", pid=7, ttl_s=30.0,
+                        time=time.time() - age_s)  # fmt: skip
+        Path(folder.file(NAME)).write_bytes(holder.to_bytes())
+        state = run_state(folder)["state"]
+        assert said in state
+        assert ("may be gone" in state) == (age_s > 30)
