@@ -24,7 +24,7 @@ _BY_KIND: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "More candidates could not be scored than the job allows. The reasons and examples are "
         "below. Repair the input, which makes a run of its own; or raise the rate that the message "
         "names above the share that it names, and go on: finished units are kept.",
-        (f"{_RESUME} --set quarantine.SETTING=RATE", _AGAIN),
+        (f"{_RESUME} --set quarantine.{{setting}}=RATE", _AGAIN),
     ),
     "InputContractError": (
         "The input breaks its contract at the place that the message names. Repair it and run the "
@@ -114,5 +114,11 @@ def advice(state: str, error: Mapping[str, Any] | None, folder: str) -> Advice |
     if state != RUNNING and error is not None:
         found = _BY_KIND.get(str(error["kind"]), _UNKNOWN)
     says, commands = found
-    run = shlex.quote(folder)
-    return Advice(says=says, commands=tuple(command.format(run=run) for command in commands))
+    names = {"run": shlex.quote(folder), "setting": _rate_of(error)}
+    return Advice(says=says, commands=tuple(command.format(**names) for command in commands))
+
+
+def _rate_of(error: Mapping[str, Any] | None) -> str:
+    """Which of the two rates of ``quarantine`` a message names."""
+    unit = "max_unit_error_rate"
+    return unit if error is not None and unit in str(error["message"]) else "max_error_rate"
