@@ -48,6 +48,7 @@ class MetricsFile:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         self._due = 0.0
+        self._stale = False
         try:
             self._write()
         except OSError as error:
@@ -58,11 +59,23 @@ class MetricsFile:
             ) from None
 
     def __call__(self, snapshot: Snapshot) -> None:
-        """Take a snapshot."""
+        """Take a snapshot.
+
+        A file that cannot be written now is tried again: a disk that is full for a minute must not
+        silence a run of days. It is told of once, until it is written again.
+        """
         self._samples.take(snapshot)
-        if time.monotonic() >= self._due:
-            self._due = time.monotonic() + _EVERY_S
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + _EVERY_S
+        try:
             self._write()
+        except OSError as error:
+            if not self._stale:
+                logger.warning("%s: not written, trying again: %s", self._path, error.strerror)
+            self._stale = True
+        else:
+            self._stale = False
 
     def end(self, state: str) -> None:
         """Say how it ended."""

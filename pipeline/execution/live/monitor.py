@@ -37,6 +37,7 @@ class Monitor:
         self._ended = threading.Event()
         self._taking = threading.Lock()
         self.latest = Snapshot()
+        self._defect = ""  # why the last snapshot could not be taken
 
     def add(self, observer: Observer) -> None:
         """Hand every further snapshot to ``observer``, in the monitor's thread.
@@ -65,8 +66,10 @@ class Monitor:
                 self.latest = self._measure(self._phase)
             except TerminatedError:
                 raise
-            except Exception:  # a defect, which must not hide itself or stop the run
-                logger.exception("no snapshot of this run could be taken")
+            except Exception as error:  # a defect, which must not hide itself or stop the run
+                if repr(error) != self._defect:  # nor fill the log, second by second
+                    self._defect = repr(error)
+                    logger.exception("no snapshot of this run could be taken")
                 return self.latest
             for observer in tuple(self._observers):
                 self._tell(observer)

@@ -8,7 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.errors import ConfigurationError, RunFailedError
-from pipeline.execution.live.metrics_file import kept_in_file
+from pipeline.execution.live import metrics_file
+from pipeline.execution.live.metrics_file import MetricsFile, kept_in_file
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import Snapshot
 from tests.fixtures_runs import Rerank
@@ -55,7 +56,7 @@ def test_it_says_how_a_run_failed_and_labels_are_as_they_were_given(tmp_path: Pa
 
 
 def test_a_file_that_cannot_be_written_is_told_at_once_and_later_only_warned_of(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor = Monitor(lambda phase: Snapshot())
     nowhere = str(tmp_path / "no" / "x.prom")
@@ -70,6 +71,17 @@ def test_a_file_that_cannot_be_written_is_told_at_once_and_later_only_warned_of(
         (folder / "x.prom").unlink()
         folder.rmdir()
         monitor.look()
+        assert not folder.exists()
+    folder.mkdir()
+    metrics = MetricsFile(str(folder / "x.prom"), LABELS)
+    monkeypatch.setattr(metrics_file, "_EVERY_S", 0.0)
+    (folder / "x.prom").unlink()
+    folder.rmdir()
+    metrics(Snapshot())
+    metrics(Snapshot())
+    folder.mkdir()
+    metrics(Snapshot(documents_scored=9))  # there is room again
+    assert "ray_rerank_documents_total{" in (folder / "x.prom").read_text()
 
 
 def test_nothing_is_kept_unless_asked_for(tmp_path: Path) -> None:

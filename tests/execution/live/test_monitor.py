@@ -47,6 +47,19 @@ def test_an_observer_that_raises_is_told_of_once_and_dropped(
     assert len(told) == 1
 
 
+def test_a_snapshot_that_cannot_be_taken_is_told_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(phase: str) -> Snapshot:
+        raise ValueError(f"no {phase}")
+
+    monkeypatch.setattr(logging.getLogger("pipeline"), "propagate", True)
+    monitor = Monitor(broken)
+    for phase in (live.CHECK, live.CHECK, live.DONE):
+        monitor.phase(phase)
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+
 def test_a_lease_never_says_that_it_is_waited_for() -> None:
     monitor = Monitor(lambda phase: Snapshot(waiting_for=phase))
     monitor.look()
