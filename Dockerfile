@@ -42,7 +42,7 @@ RUN RERANK_BUILD="$BUILD" pip wheel --no-deps --wheel-dir /dist .
 # Their arguments alone differ. torch comes first: it stays in the engine's cache when code changes.
 FROM build AS build-cpu
 ARG CONSTRAINTS=constraints/cpu.txt
-ARG TORCH_ARGS=
+ARG TORCH_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
 COPY --from=wheel /dist /dist
 ARG EXTRAS
@@ -50,7 +50,7 @@ RUN set -- /dist/*.whl && pip install -c "$CONSTRAINTS" "${1}[$EXTRAS]" && pip c
 
 FROM build AS build-cuda
 ARG CONSTRAINTS=constraints/cuda13.txt
-ARG TORCH_ARGS=
+ARG TORCH_ARGS="--extra-index-url https://download.pytorch.org/whl/cu126"
 RUN pip install -c "$CONSTRAINTS" $TORCH_ARGS torch
 COPY --from=wheel /dist /dist
 ARG EXTRAS

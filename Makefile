@@ -7,8 +7,9 @@ ARGS ?=
 # Torch's build: cpu, cuda12 or cuda13; empty: that of .venv, or whichever pip finds first for a new
 # one (docs/install.md).
 BUILD ?=
-# Extra pip options for torch alone, such as --index-url for a mirror.
-TORCH_ARGS ?=
+# Extra pip options for torch alone, such as a mirror; unless given, PyTorch's own index of a build
+# that PyPI does not have.
+TORCH_ARGS ?= $(if $(INDEX),--extra-index-url https://download.pytorch.org/whl/$(INDEX))
 # Extra pip options for everything.
 PIP_ARGS ?= $(if $(CI),--quiet)
 
@@ -20,6 +21,7 @@ STAMP := $(VENV)/.installed
 # The stamp holds the build that .venv has, so that another one is noticed and this one stays.
 BUILT := $(strip $(shell cat $(STAMP) 2>/dev/null))
 WANTED := $(or $(BUILD),$(BUILT))
+INDEX := $(patsubst cuda12,cu126,$(filter cpu cuda12,$(WANTED)))
 CONSTRAINTS := $(if $(WANTED),constraints/$(WANTED).txt,constraints.txt)
 PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c $(CONSTRAINTS)
 

@@ -20,6 +20,9 @@ Capability = tuple[int, int]
 #: Least driver of each CUDA release, by its first number. Newer drivers run older releases, too.
 LEAST_DRIVER: Final = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
 
+#: PyTorch's own index, one for each build (https://pytorch.org/get-started/previous-versions/).
+PYTORCH_INDEX: Final = "https://download.pytorch.org/whl"
+
 _KERNEL: Final = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 
 
@@ -48,7 +51,8 @@ class Build:
         """What installs it, with a constraints file at hand or without."""
         if self.on_pypi:
             return f"pip install torch==={self.torch}"  # no other build of this version will do
-        return f"pip install torch=={self.torch} --index-url (PyTorch's index of this build)"
+        _, _, build = self.torch.partition("+")
+        return f"pip install torch=={self.torch} --index-url {PYTORCH_INDEX}/{build}"
 
 
 BUILDS: Final = (

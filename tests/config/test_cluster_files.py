@@ -16,6 +16,7 @@ import yaml
 
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig, load_config
+from pipeline.doctor.cuda_builds import PYTORCH_INDEX
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "conf" / "cluster"
@@ -114,6 +115,7 @@ def test_nodes_install_the_wheel_with_constraints_that_exist(name: str) -> None:
     builds = re.findall(r"echo (\w+)", install)
     assert builds == ["cuda13", "cpu"]
     assert all((ROOT / "constraints" / f"{build}.txt").is_file() for build in builds)
+    assert f"--extra-index-url {PYTORCH_INDEX}/cpu " in install, "PyPI has no build for CPUs"
     [extras] = re.findall(r"\.whl\)\[([\w,]+)\]", install)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(extras.split(",")) <= set(project["optional-dependencies"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import torch
 
 from pipeline.doctor.cuda_builds import (
     BUILDS,
+    PYTORCH_INDEX,
+    Build,
     builds_markdown,
     driver_fits,
     fitting,
@@ -123,3 +127,17 @@ def cuda_of_requirements(needed: list[str]) -> str | None:
         if found is not None:
             return found[1]
     return None
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.name)
+def test_make_and_the_image_find_a_build_that_pypi_has_not(build: Build, tmp_path: Path) -> None:
+    words = ["make", "--dry-run", "install", f"BUILD={build.name}", f"VENV={tmp_path}/none"]
+    env = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    [install] = [line for line in done.stdout.splitlines() if line.endswith("torch")]
+    index = f"--extra-index-url {PYTORCH_INDEX}/{build.torch.partition('+')[2]}"
+    assert f"-c constraints/{build.name}.txt" in install
+    assert ("--extra-index-url" in install) == (not build.on_pypi)
+    if not build.on_pypi:
+        assert index in install
+        assert f'ARG TORCH_ARGS="{index}"' in (ROOT / "Dockerfile").read_text(encoding="utf-8")

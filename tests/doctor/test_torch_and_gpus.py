@@ -54,7 +54,7 @@ def test_a_driver_that_is_too_old_names_the_one_needed_and_the_build_that_runs()
     assert states(found) == {"torch": "ok", "driver": "problem", "gpu 0": "ok"}
     _, what, to_do = found["driver"]
     assert what == "550.54.15 is too old for torch 2.13.0+cu130: CUDA 13.0 needs 580.65.06 or later"
-    assert "torch==2.13.0+cu126 --index-url (PyTorch's index of this build)" in to_do
+    assert "torch==2.13.0+cu126 --index-url https://download.pytorch.org/whl/cu126 (in" in to_do
     assert "update the driver to 580.65.06 or later" in to_do
 
 

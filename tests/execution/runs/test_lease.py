@@ -157,7 +157,7 @@ def test_a_living_driver_whose_lease_is_damaged_leaves(
 
 
 def test_a_lease_carries_the_progress_from_its_first_moment(folder: str) -> None:
-    path = Path(folder, lease.NAME)
+    path = Path(folder, NAME)
     for epoch in (1, 2):
         told = {"device_hours": {"cpu": 1.0 * epoch}}
         ours = take(folder, ttl_s=3_600, progress=lambda told=told: told)  # type: ignore[misc]
