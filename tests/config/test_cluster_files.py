@@ -68,7 +68,10 @@ def check_ray_up(cluster: dict[str, Any]) -> None:
 def test_a_ray_up_cluster_asks_for_a_token_and_shows_itself_to_nobody(name: str) -> None:
     [cluster] = documents(name)
     assert cluster["file_mounts"]["/home/ray/.ray/auth_token"] == "~/.ray/auth_token"
-    assert cluster["setup_commands"][0] == "chmod 600 /home/ray/.ray/auth_token"
+    token = "/home/ray/.ray/auth_token"
+    own, close = cluster["setup_commands"][:2]
+    assert own == f'[ -O {token} ] || sudo chown "$(id -u)" {token}', "who else would read it"
+    assert close == f"chmod 600 {token}"
     for role in ("head", "worker"):
         [start] = [line for line in cluster[f"{role}_start_ray_commands"] if "ray start" in line]
         assert "RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=/home/ray/.ray/auth_token" in start
