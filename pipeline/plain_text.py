@@ -41,7 +41,8 @@ _PARAMETER: Final = re.compile(r"(?P<name>[?&;#][\w.%\-]+)=(?P<value>[^\s&;#'\"<
 _ASSIGNED: Final = re.compile(
     r"(?P<name>(?!(?<=/)\w+: )\b(?:aws_secret_access_key|aws_session_token|secret_access_key|"
     r"secret_key|"
-    r"session_token|auth_token|access_token|api_key|account_key|password|passwd|"
+    r"session_token|auth_token|access_token|api_key|account_?key|password|passwd|"
+    r"shared_?access_?(?:key|signature)|"
     r"client_secret|private_key|(?:proxy-)?authorization|x-amz-security-token)"
     r"['\"]?\s*[:=]\s*(?:bearer\s+|basic\s+)?['\"]?)(?P<value>[^\s'\",;)}\]]+)",
     re.IGNORECASE,
@@ -57,8 +58,12 @@ _TOKENS: Final = re.compile(_TOKEN, re.DOTALL)
 _KNOWN_SHAPES: Final = re.compile(
     rf"{_TOKEN}|\bhf_[A-Za-z0-9]{{20,}}|\b(?<=Bearer )[A-Za-z0-9._~+/\-]{{8,}}=*", re.DOTALL
 )
-#: libpq's other way to name a database: ``host=db user=me password=secret``.
-_KEYWORDS: Final = re.compile(r"(?:^|\s)(?:ssl)?passw(?:or)?d\s*=\s*\S", re.IGNORECASE)
+#: libpq's other way to name a database, ``host=db user=me password=secret``, and what Azure calls a
+#: connection string, ``AccountName=me;AccountKey=secret``.
+_KEYWORDS: Final = re.compile(
+    r"(?:^|[\s;])(?:(?:ssl)?passw(?:or)?d|accountkey|sharedaccess(?:key|signature))\s*=\s*\S",
+    re.IGNORECASE,
+)
 
 #: Variables of the environment that hold secrets, and those that only say where one lies.
 _SECRET_VARIABLE: Final = re.compile(
@@ -115,8 +120,8 @@ def redacted(text: str, *, environment: Mapping[str, str] = os.environ) -> str:
 def holds_credentials(text: str) -> bool:
     """Whether a setting or a word of a command line carries a secret.
 
-    That is a user's secret or a signature in a URI, a password among the keywords of a database,
-    or a token that is known by its shape. A local path never does.
+    That is a user's secret or a signature in a URI, a password among the keywords of a database or
+    a key in a connection string, or a token that is known by its shape. A local path never does.
     """
     if _TOKENS.search(text) or _KEYWORDS.search(text):
         return True

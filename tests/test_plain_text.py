@@ -42,6 +42,9 @@ TOKENS = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.hunter22",
     "-----BEGIN PRIVATE KEY-----\nhunter22\n-----END PRIVATE KEY-----",
     "host=db user=me password=hunter22",
+    "AccountKey=hunter22",
+    "DefaultEndpointsProtocol=https;AccountName=me;AccountKey=hunter22",
+    "Endpoint=sb://bus.example.com/;SharedAccessKey=hunter22",
 ]
 WITHOUT = [
     "s3://bucket/a@b",

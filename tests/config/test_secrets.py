@@ -31,6 +31,8 @@ SECRETS = [
     f"postgresql://me:{MARKER}@db/rankings?sslmode=require",
     f"postgresql://db/rankings?user=me&password={MARKER}",
     f"host=db user=me password={MARKER}",
+    f"AccountName=me;AccountKey={MARKER};EndpointSuffix=core.windows.net",
+    f"Endpoint=sb://bus.example.com/;SharedAccessKey={MARKER}",
     f"https://x-access-token:{MARKER}@github.com/a/b",
     f"hf_{MARKER}{'a' * 20}",
     f"ghp_{MARKER}{'a' * 22}",
