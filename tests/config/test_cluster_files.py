@@ -90,10 +90,11 @@ def test_nodes_run_the_tested_ray_and_the_head_does_no_work(name: str) -> None:
     assert sum(kind["max_workers"] for kind in kinds.values()) <= cluster["max_workers"]
 
 
-@pytest.mark.parametrize("name", RAY_UP)
+@pytest.mark.parametrize("name", [*RAY_UP, KUBERAY])
 def test_the_first_lines_say_what_was_not_started(name: str) -> None:
     lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
-    assert lines[0].startswith("# Never started on a paid account by this project.")
+    where = "a Kubernetes" if name == KUBERAY else "a paid account"
+    assert lines[0].startswith(f"# Never started on {where} by this project.")
     assert "test_cluster_files.py" in " ".join(lines[:3])
 
 
