@@ -14,13 +14,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "conf" / "cluster" / "slurm.sbatch"
 
-#: Ray's part: what stands behind ``--`` runs on the head; ``RAY_FAILS`` is a Ray that never starts,
+#: Ray's part: what stands behind ``--`` runs on the head; ``RAY_FAILS`` times Ray does not start,
 #: which Ray 2.60 ends with 0.
 RAY = """#!/bin/bash
 printf '%s\\n' "$@" > "$SEEN/ray"
 stat --format=%a "$RAY_AUTH_TOKEN_PATH" > "$SEEN/mode"
 wc -c < "$RAY_AUTH_TOKEN_PATH" >> "$SEEN/mode"
-[[ -z ${RAY_FAILS:-} ]] || exit 0
+echo >> "$SEEN/starts"
+(($(wc -l < "$SEEN/starts") > ${RAY_FAILS:-0})) || exit 0
 while [[ $1 != -- ]]; do shift; done
 shift
 "$@"
@@ -109,6 +110,14 @@ def test_ray_starts_on_every_node_and_the_job_runs_on_the_head(
     assert list(Path(allocation["HOME"]).iterdir()) == [], "the token stays nowhere"
 
 
+def test_a_ray_that_was_too_slow_once_is_started_again(
+    tmp_path: Path, allocation: dict[str, str]
+) -> None:
+    done = submitted(tmp_path, allocation | {"RAY_FAILS": "1"}, "job.yaml")
+    assert done.returncode == 0, done.stderr
+    assert len(seen(allocation, "starts")) == 2
+
+
 @pytest.mark.parametrize("code", ["3", "75"])
 def test_it_ends_with_the_code_of_the_run(
     tmp_path: Path, allocation: dict[str, str], code: str
@@ -117,8 +126,9 @@ def test_it_ends_with_the_code_of_the_run(
 
 
 def test_a_ray_that_did_not_start_is_no_success(tmp_path: Path, allocation: dict[str, str]) -> None:
-    done = submitted(tmp_path, allocation | {"RAY_FAILS": "1"}, "job.yaml")
+    done = submitted(tmp_path, allocation | {"RAY_FAILS": "9"}, "job.yaml")
     assert done.returncode == 5
+    assert len(seen(allocation, "starts")) == 2
     assert "Ray did not start on all 2 nodes" in done.stderr
 
 
