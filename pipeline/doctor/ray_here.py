@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Final
@@ -25,6 +26,8 @@ _TESTED: Final = "2.60"
 #: Builds a parser when it is imported: 1.1 of the 1.65 CPU-seconds that ``import ray`` then takes
 #: on a core of a Zen 4. A run starts a dozen processes of Ray, and one for each worker that dies.
 _SLOW: Final = "rfc3987_syntax"
+
+_LOOPBACK: Final = "127.0.0.1"
 
 #: Open files below which Ray's own processes run out of them (`ray start` warns of it, too).
 _FILES: Final = 8192
@@ -70,6 +73,15 @@ def reachable(job: RayJob, *, start: bool) -> list[Finding]:
     """
     address = cluster_address(job.ray)
     if address is None:
+        if not _reaches_itself():
+            return [
+                problem(
+                    "ray",
+                    f"this machine does not reach itself at {_LOOPBACK}, as Ray's processes must",
+                    "bring its loopback interface up (ip link set lo up), or set ray.mode to "
+                    "in_process",
+                )
+            ]
         secure_local_ray(insecure=job.ray.insecure_cluster)
         base = base_for_sockets(BELOW_BASE)
         said = f"a local one can keep its token, and its sockets below {base}"
@@ -83,6 +95,16 @@ def reachable(job: RayJob, *, start: bool) -> list[Finding]:
             pass
         said += "; it was started and ended" if address is None else "; it was joined and left"
     return [ok("ray", said)]
+
+
+def _reaches_itself() -> bool:
+    """Whether there is a loopback interface; a network namespace begins without one."""
+    try:
+        with socket.create_server((_LOOPBACK, 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _version(there: str) -> Finding:

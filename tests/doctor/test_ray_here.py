@@ -1,4 +1,4 @@
-"""What is said of the installed Ray."""
+"""What is said of the installed Ray, and of what a local one needs of a machine."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.doctor import ray_here
+from pipeline.doctor.examine import _Defaults
 
 
 def test_a_package_that_slows_every_process_of_ray_is_named(
@@ -19,3 +20,14 @@ def test_a_package_that_slows_every_process_of_ray_is_named(
     [found] = [found for found in ray_here.installed() if "rfc3987" in found.found]
     assert found.state == "note"
     assert "jsonschema[format-nongpl]" in found.to_do
+
+
+def test_a_machine_that_does_not_reach_itself_is_no_place_for_ray(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_here, "_LOOPBACK", "192.0.2.77")  # of nobody (RFC 5737)
+    [found] = ray_here.reachable(_Defaults(), start=False)
+    assert found.state == "problem"
+    assert "does not reach itself at 192.0.2.77" in found.found
+    assert "ip link set lo up" in found.to_do
