@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ Create = Callable[..., Table]
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> InMemoryCatalog:
-    catalog = InMemoryCatalog("test", warehouse=str(tmp_path))
-    catalog.create_namespace("in")
-    return catalog
+def catalog(tmp_path: Path) -> Iterator[InMemoryCatalog]:
+    # Closed, for Python 3.13 warns of its database otherwise.
+    with InMemoryCatalog("test", warehouse=str(tmp_path)) as catalog:
+        catalog.create_namespace("in")
+        yield catalog
 
 
 @pytest.fixture
@@ -152,9 +153,9 @@ def test_a_table_in_a_store(s3_folder: str, s3_server: S3Server) -> None:
         # Arrow's own writer leaves out a length that Ceph asks for.
         "py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO",
     }
-    catalog = InMemoryCatalog("test", warehouse=s3_folder, **properties)
-    catalog.create_namespace("in")
-    table = catalog.create_table("in.table", schema=rows(1).schema)
-    table.append(rows(1, 2))
-    table.delete("query_id = 'q2'")
-    assert ids(table.location()) == ["q1"]
+    with InMemoryCatalog("test", warehouse=s3_folder, **properties) as catalog:
+        catalog.create_namespace("in")
+        table = catalog.create_table("in.table", schema=rows(1).schema)
+        table.append(rows(1, 2))
+        table.delete("query_id = 'q2'")
+        assert ids(table.location()) == ["q1"]
