@@ -28,7 +28,8 @@ class HashSet:
     """A growing set of hashes, 8 bytes each: ten million fit in 80 MB.
 
     Sorted arrays hold it, each at most half as long as the one before, so that adding n hashes
-    batch by batch moves each of them O(log n) times.
+    batch by batch moves each of them O(log n) times. Two are merged in the memory of the longer
+    one, so that a large set needs no second place while it grows.
     """
 
     def __init__(self) -> None:
@@ -42,13 +43,21 @@ class HashSet:
         """
         distinct, first = np.unique(hashes, return_index=True)
         for run in self._runs:
-            places = np.minimum(np.searchsorted(run, distinct), len(run) - 1)
-            unknown = run[places] != distinct
+            unknown = run.take(run.searchsorted(distinct), mode="clip") != distinct
             distinct, first = distinct[unknown], first[unknown]
         new = np.zeros(len(hashes), dtype=bool)
         new[first] = True
         if len(distinct):
             while self._runs and len(self._runs[-1]) < 2 * len(distinct):
-                distinct = np.sort(np.concatenate([self._runs.pop(), distinct]))
+                distinct = _merged(self._runs.pop(), distinct)
             self._runs.append(distinct)
         return new
+
+
+def _merged(longer: Hashes, other: Hashes) -> Hashes:
+    """Two sorted arrays as one, the first of which is used up."""
+    size = len(longer)
+    longer.resize(size + len(other), refcheck=False)  # nobody else knows it
+    longer[size:] = other
+    longer.sort(kind="stable")  # of two sorted runs this is one merge
+    return longer
