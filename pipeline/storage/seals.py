@@ -8,15 +8,19 @@ with the seal's own digits read as zeros.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from typing import Any, Final
+
+from pipeline.storage.packed_items import PackedItems, without_array
 
 #: Key of the entry.
 SEAL: Final = "seal"
 
 _TAG: Final = b"sha256-of-file-with-zeros-here:"
 _DIGITS: Final = 64
+_END: Final = b"\n}\n"
 
 
 class NotWholeError(ValueError):
@@ -24,30 +28,52 @@ class NotWholeError(ValueError):
 
 
 def sealed_json(content: Mapping[str, Any]) -> bytes:
-    """A JSON object with its seal; the same content gives the same bytes."""
-    data = bytearray()
+    """A JSON object with its seal; the same content gives the same bytes.
+
+    Args:
+        content: what JSON has; an entry may be :class:`~pipeline.storage.packed_items.PackedItems`.
+    """
+    data = io.BytesIO()
     # Piece by piece: a manifest may list a million units, and all pieces at once take more memory
     # than what they make.
-    for piece in json.JSONEncoder(indent=2).iterencode({**content, SEAL: blank()}):
-        data += piece.encode()
-    data += b"\n"
-    return sealed(data)
+    before = "{"
+    for key, value in {**content, SEAL: blank()}.items():
+        data.write(f"{before}\n  {json.dumps(key)}: ".encode())
+        before = ","
+        if isinstance(value, PackedItems):
+            data.writelines(value.text())
+            continue
+        for piece in json.JSONEncoder(indent=2).iterencode(value):
+            data.write(piece.replace("\n", "\n  ").encode())
+    data.write(_END)
+    with data.getbuffer() as whole:  # of which slices are no copies
+        stop = len(whole) - len(_END) - 1  # the seal is the last entry, in quotes
+        whole[stop - _DIGITS : stop] = hashlib.sha256(whole).hexdigest().encode()
+    return data.getvalue()  # no copy either
 
 
-def unsealed_json(data: bytes) -> dict[str, Any]:
+def unsealed_json(data: bytes, *, packed: str | None = None) -> dict[str, Any]:
     """The inverse of :func:`sealed_json`, without the seal.
+
+    Args:
+        data: the file.
+        packed: the entry that is to be :class:`~pipeline.storage.packed_items.PackedItems`, where
+            it is a list; its items are parsed as they are read. None: no entry is.
 
     Raises:
         NotWholeError: these are not the bytes that it made.
     """
     refuse_damage(data)
+    items: PackedItems | None = None
     try:
+        if packed is not None:
+            data, items = without_array(data, packed)
         content = json.loads(data)
         del content[SEAL]
     except (ValueError, RecursionError, TypeError, KeyError):
         raise NotWholeError("it is no JSON object") from None
     found: dict[str, Any] = content
-    return found
+    return found if items is None or packed is None else found | {packed: items}
 
 
 def refuse_damage(data: bytes) -> None:
@@ -83,12 +109,9 @@ def blank() -> str:
     return (_TAG + b"0" * _DIGITS).decode()
 
 
-def sealed(data: bytes | bytearray) -> bytes:
-    """A file with the digits filled in, in place where it can be written to.
-
-    The seal is the last place that looks like one.
-    """
+def sealed(data: bytes) -> bytes:
+    """A file with the digits filled in; the seal is the last place that looks like one."""
     start = data.rindex(_TAG) + len(_TAG)
-    whole = data if isinstance(data, bytearray) else bytearray(data)
+    whole = bytearray(data)
     whole[start : start + _DIGITS] = hashlib.sha256(whole).hexdigest().encode()
     return bytes(whole)

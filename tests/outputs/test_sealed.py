@@ -27,7 +27,8 @@ def test_what_was_sealed_comes_back_or_nothing_does(
     data = sealed_json(content)
     assert data == sealed_json(content)
     assert unsealed_json(data) == content
-    assert {**content, "seal": json.loads(data)["seal"]} == json.loads(data)
+    whole = {**content, "seal": json.loads(data)["seal"]}
+    assert data == json.dumps(whole, indent=2).encode() + b"\n"
     flipped = bytearray(data)
     flipped[place // 8 % len(data)] ^= 1 << place % 8
     for damaged in (bytes(flipped), data[: place % len(data)], data + more, more + data):

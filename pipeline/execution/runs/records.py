@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import DamagedRunError
 from pipeline.outputs.sealed import NotWholeError, sealed_json, unsealed_json
+from pipeline.storage.packed_items import PackedItems
 from pipeline.storage.store import read_versioned
 
 KIND: Final = "kind"
@@ -34,7 +36,7 @@ class Record(BaseModel):
 
     kind: ClassVar[str]
     most_bytes: ClassVar[int] = _MIB
-    #: A list that is too long to be made into objects at once.
+    #: A list that is too long to be made into objects at once; it is read as packed items.
     long: ClassVar[str | None] = None
     #: What to do about one that is damaged.
     repair: ClassVar[str] = (
@@ -284,23 +286,17 @@ def parse(
 ) -> dict[str, Any]:
     """As :func:`read`, of bytes that were read already."""
     try:
-        content = unsealed_json(data)
+        content = unsealed_json(data, packed=shape.long)
     except NotWholeError as error:
         raise damaged(path, str(error), shape) from None
     kind = content.pop(KIND, None)
     if kind != shape.kind:
         raise damaged(path, f"it is a record of kind {kind!r}, not {shape.kind!r}", shape)
-    for start, some in _slices(content, shape):
-        try:
-            shape.model_validate(some)
-        except ValidationError as error:
-            [first, *_] = error.errors()
-            named, *rest = first["loc"]
-            if named == shape.long and rest:
-                rest[0] = int(rest[0]) + start
-            place = ".".join(str(step) for step in (named, *rest))
-            why = f"'{place}': {first['msg']}; written by another version?"
-            raise damaged(path, why, shape) from None
+    try:
+        for start, some in _slices(content, shape):
+            _refuse_others(path, some, start, shape)
+    except (ValueError, RecursionError):  # of items that were packed unread
+        raise damaged(path, "it is no JSON object", shape) from None
     if run_id is not None and content["run_id"] != run_id:
         raise damaged(path, f"it is of run {content['run_id']}, not of {run_id}", shape)
     return content
@@ -310,11 +306,26 @@ def _slices(content: dict[str, Any], shape: type[Record]) -> Iterator[tuple[int,
     """The content with a part of its long list at a time, and where in the list that begins."""
     key = shape.long
     items = None if key is None else content.get(key)
-    if key is None or not isinstance(items, list) or len(items) <= _AT_ONCE:
+    if key is None or not isinstance(items, list | PackedItems):
         yield 0, content
         return
-    for start in range(0, len(items), _AT_ONCE):
-        yield start, content | {key: items[start : start + _AT_ONCE]}
+    waiting = iter(items)
+    for start in range(0, max(1, len(items)), _AT_ONCE):
+        yield start, content | {key: list(islice(waiting, _AT_ONCE))}
+
+
+def _refuse_others(path: str, content: dict[str, Any], start: int, shape: type[Record]) -> None:
+    """Raise where a content is not of a shape; its long list begins at item ``start``."""
+    try:
+        shape.model_validate(content)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        named, *rest = first["loc"]
+        if named == shape.long and rest:
+            rest[0] = int(rest[0]) + start
+        place = ".".join(str(step) for step in (named, *rest))
+        why = f"'{place}': {first['msg']}; written by another version?"
+        raise damaged(path, why, shape) from None
 
 
 def damaged(path: str, why: str, shape: type[Record] = Record) -> DamagedRunError:
