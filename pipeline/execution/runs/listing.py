@@ -7,7 +7,7 @@ reader that takes all files of a folder would read it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -184,10 +184,10 @@ def advice(problems: list[Problem]) -> str:
     return " ".join(sentences)
 
 
-def _visible(entries: Iterable[Entry]) -> list[Entry]:
-    return [
+def _visible(entries: Iterable[Entry]) -> Iterator[Entry]:
+    return (
         entry for entry in entries if entry.name == SUCCESS or not entry.name.startswith((".", "_"))
-    ]
+    )
 
 
 def _strange(folder: RunFolder, inside: str, entry: Entry) -> Problem:
