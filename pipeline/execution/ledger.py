@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from array import array
 from typing import Any, Final
 
 import numpy as np
@@ -16,14 +17,10 @@ from pipeline.execution.preparation import Prepared
 from pipeline.execution.progress import Progress
 from pipeline.execution.replicas.choice import PlacementChoice
 from pipeline.execution.runs import attempts
+from pipeline.execution.runs.packed_counts import PackedCounts
 from pipeline.execution.runs.run_files import read_sealed
 from pipeline.execution.runs.run_folder import RunFolder
-from pipeline.execution.runs.unit_counts import (
-    UnitCounts,
-    query_hashes,
-    total_reasons,
-    total_special_tokens,
-)
+from pipeline.execution.runs.unit_counts import Totals, UnitCounts, query_hashes
 from pipeline.execution.startup import REPLICA, Startup
 from pipeline.execution.unit_notes import report_of
 from pipeline.execution.units import rows
@@ -44,7 +41,7 @@ class Ledger:
     """Counts of every committed unit and of this session's work.
 
     Attributes:
-        units: counts by unit.
+        units: counts of all of them.
         suspects: units set aside because they killed their workers or made the model raise.
         progress: the counters that are shown.
         startup: when each phase of the start was reached.
@@ -52,7 +49,7 @@ class Ledger:
     """
 
     def __init__(self, prepared: Prepared) -> None:
-        self.units: dict[str, UnitCounts] = {}
+        self.units = PackedCounts(unit.name for unit in prepared.plan.units)
         self.suspects: dict[str, SuspectUnit] = {}
         self.progress = Progress(
             units=len(prepared.plan.units), documents_planned=prepared.plan.documents
@@ -63,9 +60,10 @@ class Ledger:
         self._folder: RunFolder = prepared.folder
         self._limits = prepared.config.quarantine
         self._queries = HashSet()
+        self._held = Totals()
         self._totals: Statistics = {}
         self._device_time = DeviceTime()
-        self._unit_seconds: list[float] = []
+        self._unit_seconds = array("d")
         self._different: list[str] = []
         self._repaired: list[str] = []
         self._agreement: dict[str, float] | None = None
@@ -82,7 +80,8 @@ class Ledger:
         """
         if counts.unit in self.units:
             return  # a retried task reports again, a repaired unit is the same
-        self.units[counts.unit] = counts.compact()
+        self.units.add(counts)
+        self._held.add(counts)
         self.suspects.pop(counts.unit, None)
         self.progress.add(counts, resumed=resumed)
         repeated = counts.query_hashes[~self._queries.add(counts.query_hashes)]
@@ -146,11 +145,9 @@ class Ledger:
         Raises:
             QuarantineError: more candidates were quarantined than ``max_error_rate`` allows.
         """
-        counts = list(self.units.values())
-        documents = sum(c.documents for c in counts)
-        quarantined = sum(c.quarantined for c in counts)
-        if documents and quarantined / documents > self._limits.max_error_rate:
-            raise self._too_many(path, counts, documents, "max_error_rate")
+        held = self._held
+        if held.documents and held.quarantined / held.documents > self._limits.max_error_rate:
+            raise self._too_many(path, held, "max_error_rate")
 
     def retries(self) -> dict[str, int]:
         """What was tried again in this session, as far as the rows of units tell."""
@@ -190,8 +187,8 @@ class Ledger:
             "placement": None if self.placement is None else str(self.placement),
             "startup": self.startup.seconds,
             "agreement": self._agreement,
-            "quarantined": total_reasons(self.units.values()),
-            "special_tokens": total_special_tokens(self.units.values()),
+            "quarantined": self._held.reasons,
+            "special_tokens": self._held.special_tokens,
             **report_of(totals),
         }
 
@@ -240,14 +237,12 @@ class Ledger:
         allowed = max(self._limits.max_unit_error_rate, self._limits.max_error_rate)
         if counts.documents and counts.quarantined / counts.documents > allowed:
             path = self._folder.quarantine(counts.unit)
-            raise self._too_many(path, [counts], counts.documents, "max_unit_error_rate")
+            raise self._too_many(path, Totals.of([counts]), "max_unit_error_rate")
 
-    def _too_many(
-        self, path: str, counts: list[UnitCounts], documents: int, setting: str
-    ) -> QuarantineError:
-        quarantined = sum(c.quarantined for c in counts)
+    def _too_many(self, path: str, held: Totals, setting: str) -> QuarantineError:
+        quarantined, documents = held.quarantined, held.documents
         named = ", ".join(
-            f"{code} {n}" for code, n in total_reasons(counts).items() if code not in OF_QUERIES
+            f"{code} {n}" for code, n in held.reasons.items() if code not in OF_QUERIES
         )
         return QuarantineError(
             f"{path}: {quarantined} of {documents} candidates ({quarantined / documents:.1%}) "
@@ -257,7 +252,7 @@ class Ledger:
         )
 
 
-def _percentiles(seconds: list[float]) -> dict[str, float]:
+def _percentiles(seconds: array[float]) -> dict[str, float]:
     if not seconds:
         return {"p50": 0.0, "p95": 0.0}
     middle, high = np.percentile(seconds, [50, 95])

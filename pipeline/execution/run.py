@@ -16,11 +16,12 @@ from pipeline.execution.outcome import Outcome
 from pipeline.execution.placement import looks_small
 from pipeline.execution.preparation import Prepared
 from pipeline.execution.runs import attempts
+from pipeline.execution.runs.checked_units import CheckedUnits, manifest_of
 from pipeline.execution.runs.lease import NoLease
 from pipeline.execution.runs.listing import Problem, error_of, strange_names
 from pipeline.execution.runs.publication import publish, refuse_damaged_pointer
-from pipeline.execution.runs.unit_checks import CheckedUnit, check_units
-from pipeline.execution.runs.verification import audit, files_of, manifest_of
+from pipeline.execution.runs.unit_checks import check_units
+from pipeline.execution.runs.verification import audit
 from pipeline.execution.scoring import score
 from pipeline.execution.session import Session, driven
 from pipeline.execution.units.isolated_workers import prepare_processes
@@ -102,14 +103,11 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
         refuse_damaged_pointer(folder)
     formats = prepared.config.output.formats
     _refuse_strange(prepared, strange_names(folder, {}, names, formats))
-    committed = set(folder.committed())
-    for counts in folder.counts([name for name in names if name in committed], plan.run_id):
-        if counts is not None:
-            ledger.add(counts, resumed=True)
+    _take_up(session)
     at_odds = {folder.unit_of(folder.key(p.path)) for p in problems or () if p.at_odds}
     todo = [unit for unit in plan.units if unit.name not in ledger.units or unit.name in at_odds]
     score(session, todo)
-    missing = set(names) - set(folder.committed())
+    missing = set(names).difference(folder.committed())
     if missing:
         raise RunFailedError(
             f"{folder.path}: {len(missing)} of {len(plan.units)} units are not committed, e.g. "
@@ -127,11 +125,10 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
         if still:
             raise error_of(folder, [problem for found in still.values() for problem in found])
         todo += again
-    _refuse_strange(prepared, strange_names(folder, files_of(units), formats=formats))
+    _refuse_strange(prepared, strange_names(folder, units.sizes(), formats=formats))
     failpoints.reached("units.verified")
     session.termination.check()
     manifest = _manifest(prepared, units)
-    del units  # writing the manifest of a million of them takes the room that they had
     _refuse_lost_rows(prepared, manifest)
     _refuse_empty(prepared, manifest)
     ledger.refuse_too_many_errors(f"{folder.path}/quarantine")
@@ -149,7 +146,18 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
     )
 
 
-def _manifest(prepared: Prepared, units: list[CheckedUnit]) -> dict[str, Any]:
+def _take_up(session: Session) -> None:
+    """Count the units that earlier sessions committed."""
+    folder, plan = session.prepared.folder, session.prepared.plan
+    committed = set(folder.committed())
+    names = [unit.name for unit in plan.units if unit.name in committed]
+    del committed  # nobody needs it while a million footers are read
+    for counts in folder.counts(names, plan.run_id):
+        if counts is not None:
+            session.ledger.add(counts, resumed=True)
+
+
+def _manifest(prepared: Prepared, units: CheckedUnits) -> dict[str, Any]:
     return manifest_of(
         run_id=prepared.plan.run_id,
         fingerprint=prepared.plan.fingerprint,

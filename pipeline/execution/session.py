@@ -169,7 +169,7 @@ def _report(session: Session, *, started: float, failure: BaseException | None) 
         return
     prepared = session.prepared
     staged, reuse = prepared.staged, prepared.reuse
-    folder, units = prepared.folder, list(session.ledger.units.values())
+    folder, units = prepared.folder, session.ledger.units.values()
     described = prepared.description()
     report = {
         "run_id": prepared.plan.run_id,

@@ -15,12 +15,12 @@ from pipeline.candidates.inputs import open_input
 from pipeline.candidates.planning import plan_units
 from pipeline.candidates.reading import read_lists
 from pipeline.config import InputConfig
+from pipeline.execution.runs.checked_units import manifest_of
 from pipeline.execution.runs.lease import NoLease
 from pipeline.execution.runs.publication import publish
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_checks import check_units
 from pipeline.execution.runs.unit_counts import UnitCounts, query_hashes
-from pipeline.execution.runs.verification import manifest_of
 from pipeline.outputs.ranked_unit import rank_unit
 from pipeline.outputs.sealed import sealed_bytes
 from pipeline.storage.store import create_if_absent

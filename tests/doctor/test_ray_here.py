@@ -26,8 +26,8 @@ def test_a_machine_that_does_not_reach_itself_is_no_place_for_ray(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray_here, "_LOOPBACK", "192.0.2.77")  # of nobody (RFC 5737)
+    monkeypatch.setattr(ray_here, "_LOOPBACK", "203.0.113.77")  # of nobody (RFC 5737)
     [found] = ray_here.reachable(_Defaults(), start=False)
     assert found.state == "problem"
-    assert "does not reach itself at 192.0.2.77" in found.found
+    assert "does not reach itself at 203.0.113.77" in found.found
     assert "ip link set lo up" in found.to_do

@@ -17,8 +17,8 @@ import yaml
 from pipeline.cluster.job_server import JobEnd
 from pipeline.errors import DamagedRunError, RunFailedError
 from pipeline.execution.runs import records
+from pipeline.execution.runs.checked_units import CheckedUnits, manifest_of
 from pipeline.execution.runs.publication import check_published
-from pipeline.execution.runs.verification import manifest_of
 from pipeline.refresh.publications.reading import current
 from tests.execution.cluster.head import ALLOW, PYTHON, RAY, ROOT, Head, started_head
 from tests.execution.cluster.processes import wait_for
@@ -254,7 +254,7 @@ def test_a_run_that_is_not_published_is_no_success(tmp_path: Path) -> None:
     with pytest.raises(RunFailedError, match="holds no published run"):
         check_published(end)
     manifest = manifest_of(
-        run_id=folder.name, fingerprint="", model="m", score_scale="logit", units=[]
+        run_id=folder.name, fingerprint="", model="m", score_scale="logit", units=CheckedUnits()
     )
     (folder / "manifest.json").write_bytes(records.to_bytes(records.Manifest, manifest)[:-1])
     with pytest.raises(DamagedRunError, match=r"manifest\.json: not as it was written"):

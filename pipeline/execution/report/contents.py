@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from pipeline.execution.report import sessions
@@ -25,7 +25,7 @@ _MOST_FILES: Final = 20
 
 
 def gathered(
-    folder: RunFolder, described: Mapping[str, Any], units: Sequence[UnitCounts]
+    folder: RunFolder, described: Mapping[str, Any], units: Collection[UnitCounts]
 ) -> dict[str, Any]:
     """What a sample of a run's rows shows: distributions, examples, what was not scored.
 
@@ -56,7 +56,7 @@ def gathered(
 def contents(
     folder: RunFolder,
     described: Mapping[str, Any],
-    units: Sequence[UnitCounts],
+    units: Collection[UnitCounts],
     report: Mapping[str, Any],
     *,
     state: str,

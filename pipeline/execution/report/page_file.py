@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pipeline.errors import RerankError
@@ -16,7 +16,7 @@ logger = logging.getLogger("pipeline")
 
 
 def looked_at(
-    folder: RunFolder, described: Mapping[str, Any], units: Sequence[UnitCounts]
+    folder: RunFolder, described: Mapping[str, Any], units: Collection[UnitCounts]
 ) -> dict[str, Any]:
     """As :func:`~pipeline.execution.report.contents.gathered`; nothing where that does not work."""
     try:
@@ -29,7 +29,7 @@ def looked_at(
 def write_page(
     folder: RunFolder,
     described: Mapping[str, Any],
-    units: Sequence[UnitCounts],
+    units: Collection[UnitCounts],
     report: Mapping[str, Any],
     *,
     state: str,

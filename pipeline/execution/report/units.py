@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,12 +16,7 @@ from pipeline.errors import RerankError
 from pipeline.execution.runs.ranked_reader import published_manifest, read_unit
 from pipeline.execution.runs.reading import mapped
 from pipeline.execution.runs.run_folder import RunFolder
-from pipeline.execution.runs.unit_counts import (
-    UnitCounts,
-    total_reasons,
-    total_reused,
-    total_special_tokens,
-)
+from pipeline.execution.runs.unit_counts import Totals, UnitCounts
 
 logger = logging.getLogger("pipeline")
 
@@ -61,47 +56,48 @@ def units_of(folder: RunFolder) -> list[UnitCounts]:
         DamagedRunError: the manifest or the plan is not as it was written.
     """
     if folder.finished():
-        known = {item.name for item in fields(UnitCounts)}
-        return [
-            UnitCounts(**{key: value for key, value in unit.items() if key in known})
-            for unit in published_manifest(folder)["units"]
-        ]
+        return [UnitCounts.from_entry(unit) for unit in published_manifest(folder)["units"]]
     plan, committed = folder.plan(), set(folder.committed())
     names = [unit.name for unit in plan.units if unit.name in committed]
-    return [counts for counts in folder.counts(names, plan.run_id) if counts is not None]
+    found = folder.counts(names, plan.run_id)
+    return [counts.compact() for counts in found if counts is not None]
 
 
-def totals(units: Collection[UnitCounts]) -> dict[str, Any]:
+def totals(units: Iterable[UnitCounts]) -> dict[str, Any]:
     """What committed units hold together."""
+    found = Totals.of(units)
     return {
-        "units_committed": len(units),
-        "queries": sum(unit.queries for unit in units),
-        "documents": sum(unit.documents for unit in units),
-        "tokens": sum(unit.tokens for unit in units),
-        "quarantined": sum(unit.quarantined for unit in units),
-        "reused": total_reused(units),
-        "reasons": total_reasons(units),
-        "special_tokens": total_special_tokens(units),
+        "units_committed": found.units,
+        "queries": found.queries,
+        "documents": found.documents,
+        "tokens": found.tokens,
+        "quarantined": found.quarantined,
+        "reused": found.reused,
+        "reasons": found.reasons,
+        "special_tokens": found.special_tokens,
     }
 
 
-def sampled(units: Sequence[UnitCounts]) -> list[UnitCounts]:
+def sampled(units: Collection[UnitCounts]) -> list[UnitCounts]:
     """Units spread evenly over a run, the same ones every time: all of them where they are few.
 
     Spread so, and not drawn, because inputs are often sorted by something that scores depend on.
     """
-    filled = [unit for unit in units if unit.documents]
+    sizes = np.fromiter((unit.documents for unit in units), np.int64, len(units))
+    filled = np.flatnonzero(sizes)
     count = min(len(filled), _MOST_UNITS)
+    chosen = filled[: count and 1]
     while count > 1:
-        places = np.linspace(0, len(filled) - 1, count).round().astype(int)
-        chosen = [filled[place] for place in places]
-        if sum(unit.documents for unit in chosen) <= _MOST_DOCUMENTS:
-            return chosen
+        places = filled[np.linspace(0, len(filled) - 1, count).round().astype(int)]
+        if sizes[places].sum() <= _MOST_DOCUMENTS:
+            chosen = places
+            break
         count -= 1
-    return filled[: count and 1]
+    wanted = frozenset(chosen.tolist())
+    return [unit for place, unit in enumerate(units) if place in wanted]
 
 
-def read_sample(folder: RunFolder, run_id: str, units: Sequence[UnitCounts]) -> Sample | None:
+def read_sample(folder: RunFolder, run_id: str, units: Collection[UnitCounts]) -> Sample | None:
     """Rows of :func:`sampled` units; None where there are none.
 
     What is damaged is left out and counted: a report is also made of what went wrong.

@@ -46,7 +46,7 @@ from pipeline.execution.runs.run_files import (
     read_sealed,
     replace_damaged,
 )
-from pipeline.execution.runs.unit_counts import UnitCounts, total_reasons
+from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.storage.files import FILE, FOLDER, Entry
 from pipeline.storage.store import (
     absolute,
@@ -71,7 +71,6 @@ __all__ = [
     "folders_of",
     "holds_runs",
     "is_run",
-    "total_reasons",
 ]
 
 RUN = "run.json"

@@ -10,7 +10,8 @@ driver has counted yet, the names of the files. ``rerank status --check`` looks 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from itertools import zip_longest
 from typing import Any, Final
 
 from pipeline.candidates.planning import Plan
@@ -25,12 +26,7 @@ from pipeline.execution.runs.listing import (
 )
 from pipeline.execution.runs.ranked_reader import published_manifest
 from pipeline.execution.runs.run_folder import MANIFEST, RunFolder
-from pipeline.execution.runs.unit_counts import (
-    UnitCounts,
-    total_reasons,
-    total_reused,
-    total_special_tokens,
-)
+from pipeline.execution.runs.unit_counts import Totals, UnitCounts
 from pipeline.storage.files import Entry
 
 #: Units past which the files of a run are not looked at one by one.
@@ -81,17 +77,20 @@ def _by_files(
     entries = listed_once(folder, formats, entries=entries)
     committed = set(folder.committed(entries=entries))
     if finished:
-        counts, files = _of_manifest(folder, plan)
+        totals, files = _of_manifest(folder, plan)
         problems = wrong_sizes(folder, files, entries=entries)
         problems += strange_names(folder, files, formats=formats, entries=entries)
     else:
         names = [unit.name for unit in plan.units if unit.name in committed]
-        found = dict(zip(names, folder.counts(names, plan.run_id), strict=True))
-        counts = [one for one in found.values() if one is not None]
-        problems = [_damaged(folder, name) for name, one in found.items() if one is None]
+        totals, problems = Totals(), []
+        for name, counts in zip(names, folder.counts(names, plan.run_id), strict=True):
+            if counts is None:
+                problems.append(_damaged(folder, name))
+            else:
+                totals.add(counts)
         problems += strange_names(folder, {}, _names(plan), formats, entries=entries)
-    return _totals(
-        counts,
+    return _told(
+        totals,
         counted_by=BY_FILES,
         units_in_flight=len(_begun(folder, committed, entries)),
         problems=problems,
@@ -102,13 +101,13 @@ def _by_manifest(
     folder: RunFolder, plan: Plan, formats: Collection[str], entries: Entries
 ) -> dict[str, Any]:
     """By the manifest; what is strange is seen beside the folders of the run, not in them."""
-    counts, files = _of_manifest(folder, plan)
+    totals, files = _of_manifest(folder, plan)
 
     def outside(path: str) -> Sequence[Entry]:
         return entries(path) if path == folder.path else ()
 
     problems = strange_names(folder, files, formats=formats, entries=outside)
-    return _totals(counts, counted_by=BY_MANIFEST, units_in_flight=0, problems=problems)
+    return _told(totals, counted_by=BY_MANIFEST, units_in_flight=0, problems=problems)
 
 
 def _by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:
@@ -151,42 +150,35 @@ def _by_names(
     }
 
 
-def _totals(
-    counts: Sequence[UnitCounts],
-    *,
-    counted_by: str,
-    units_in_flight: int,
-    problems: Iterable[Problem],
+def _told(
+    totals: Totals, *, counted_by: str, units_in_flight: int, problems: Iterable[Problem]
 ) -> dict[str, Any]:
     """Of units whose own counts are known."""
     return {
         "counted_by": counted_by,
         "counted_at": None,
-        "units_committed": len(counts),
+        "units_committed": totals.units,
         "units_in_flight": units_in_flight,
-        "queries": sum(unit.queries for unit in counts),
-        "documents": sum(unit.documents for unit in counts),
-        "reused": total_reused(counts),
-        "quarantined": sum(unit.quarantined for unit in counts),
-        "reasons": total_reasons(counts),
-        "special_tokens": total_special_tokens(counts),
+        "queries": totals.queries,
+        "documents": totals.documents,
+        "reused": totals.reused,
+        "quarantined": totals.quarantined,
+        "reasons": totals.reasons,
+        "special_tokens": totals.special_tokens,
         "problems": [asdict(problem) for problem in problems],
     }
 
 
-def _of_manifest(folder: RunFolder, plan: Plan) -> tuple[list[UnitCounts], dict[str, int]]:
-    """Counts of the units of a published run, and the size in bytes of each file by its key."""
-    manifest = published_manifest(folder, run_id=plan.run_id)
-    known = {item.name for item in fields(UnitCounts)}
-    counts = [
-        UnitCounts(**{key: value for key, value in unit.items() if key in known})
-        for unit in manifest["units"]
-    ]
-    if [unit.unit for unit in counts] != _names(plan):
-        raise records.damaged(folder.file(MANIFEST), "it lists other units than plan.parquet")
-    return counts, {
-        file["key"]: file["size"] for unit in manifest["units"] for file in unit["files"]
-    }
+def _of_manifest(folder: RunFolder, plan: Plan) -> tuple[Totals, dict[str, int]]:
+    """Totals of the units of a published run, and the size in bytes of each file by its key."""
+    totals, sizes = Totals(), dict[str, int]()
+    listed = published_manifest(folder, run_id=plan.run_id)["units"]
+    for unit, planned in zip_longest(listed, plan.units):
+        if unit is None or planned is None or unit["unit"] != planned.name:
+            raise records.damaged(folder.file(MANIFEST), "it lists other units than plan.parquet")
+        totals.add(UnitCounts.from_entry(unit))
+        sizes.update((file["key"], file["size"]) for file in unit["files"])
+    return totals, sizes
 
 
 def _damaged(folder: RunFolder, unit: str) -> Problem:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import DamagedRunError
+from pipeline.execution.runs.checked_units import CheckedUnit, CheckedUnits
 from pipeline.execution.runs.listing import Problem
 from pipeline.execution.runs.reading import mapped
 from pipeline.execution.runs.run_files import MOST_BYTES
@@ -24,34 +24,22 @@ from pipeline.storage.store import join, list_entries, read_versioned
 _READERS: Final = 8
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckedUnit:
-    """A unit whose files are as they were written.
-
-    Attributes:
-        counts: what it holds.
-        files: key, size, rows and sha256 of each of its files.
-    """
-
-    counts: UnitCounts
-    files: list[dict[str, Any]]
-
-
 def check_units(
     folder: RunFolder, run_id: str, units: Sequence[str]
-) -> tuple[list[CheckedUnit], dict[str, list[Problem]]]:
+) -> tuple[CheckedUnits, dict[str, list[Problem]]]:
     """Read every file of every unit back.
 
     Returns:
         Units that are whole, in the order given, and what is wrong with each of the others.
     """
-    found = list(mapped(lambda unit: _check(folder, run_id, unit), units, threads=_READERS))
-    whole = [unit for unit in found if isinstance(unit, CheckedUnit)]
-    broken = {
-        name: one
-        for name, one in zip(units, found, strict=True)
-        if not isinstance(one, CheckedUnit)
-    }
+    whole = CheckedUnits()
+    broken: dict[str, list[Problem]] = {}
+    found = mapped(lambda unit: _check(folder, run_id, unit), units, threads=_READERS)
+    for name, one in zip(units, found, strict=True):
+        if isinstance(one, CheckedUnit):
+            whole.add(one)
+        else:
+            broken[name] = one
     return whole, broken
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -18,8 +18,18 @@ from pipeline.execution.runs.format_files import checked_entries
 from pipeline.hashes import Hashes, stable_hashes
 
 _NO_HASHES: Final = np.zeros(0, np.uint64)
-_NOTHING: Final[dict[str, int]] = {}
+
+#: Reasons, or special tokens, of a unit that has none: one object, which nobody writes to.
+NO_NUMBERS: Final[dict[str, int]] = {}
 _NO_FILES: Final[list[dict[str, Any]]] = []
+
+#: More than any number of a unit; sums of a million of them fit into 64 bits.
+_MOST: Final = 1 << 40
+
+#: Counts that an entry of the manifest has, those that it may lack among them.
+_IN_MANIFEST: Final = (
+    "unit", "queries", "documents", "tokens", "reasons", "special_tokens", "reused",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,18 +69,23 @@ class UnitCounts:
         return sum(n for code, n in self.reasons.items() if code not in OF_QUERIES)
 
     def compact(self) -> UnitCounts:
-        """The same counts without hashes, as a driver holds those of all its units.
+        """The same counts without hashes, where those of very many units are held.
 
         What is empty is one object for all of them, which nobody writes to: a million empty
         dictionaries take 64 MB.
         """
         return replace(
             self,
-            special_tokens=self.special_tokens or _NOTHING,
-            reasons=self.reasons or _NOTHING,
+            special_tokens=self.special_tokens or NO_NUMBERS,
+            reasons=self.reasons or NO_NUMBERS,
             query_hashes=_NO_HASHES,
             format_files=self.format_files or _NO_FILES,
         )
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> UnitCounts:
+        """As :meth:`compact`, of what a manifest says of a unit."""
+        return cls(**{name: entry[name] for name in _IN_MANIFEST if name in entry}).compact()
 
     def to_metadata(self) -> str:
         """JSON for the footer of the unit's file."""
@@ -110,37 +125,69 @@ class UnitCounts:
         numbers = (counts.queries, counts.documents, counts.tokens, counts.parts, reused)
         named = (counts.reasons, counts.special_tokens)
         if not all(isinstance(found, dict) for found in named) or not all(
-            type(number) is int and number >= 0
+            type(number) is int and 0 <= number < _MOST
             for number in (*numbers, *(n for found in named for n in found.values()))
         ):
-            raise ValueError("not the counts of a unit: a number is missing or below zero")
+            raise ValueError("not the counts of a unit: a number is missing, negative or too large")
         checked_entries(counts.format_files, counts.unit)
         return counts
+
+
+@dataclass(kw_only=True)
+class Totals:
+    """What many units hold together, added up one by one.
+
+    Attributes:
+        units: how many.
+        queries: candidate lists of all of them; all others as well are as of a unit.
+        documents: candidates.
+        tokens: tokens that went through the model.
+        quarantined: candidates without a score.
+        reused: candidates whose score was taken from an earlier run; None where no unit says.
+    """
+
+    units: int = 0
+    queries: int = 0
+    documents: int = 0
+    tokens: int = 0
+    quarantined: int = 0
+    reused: int | None = None
+    _reasons: Counter[str] = field(default_factory=Counter)
+    _special_tokens: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, units: Iterable[UnitCounts]) -> Totals:
+        """Of these, which are gone through once."""
+        totals = cls()
+        for counts in units:
+            totals.add(counts)
+        return totals
+
+    def add(self, counts: UnitCounts) -> None:
+        """Add a unit."""
+        self.units += 1
+        self.queries += counts.queries
+        self.documents += counts.documents
+        self.tokens += counts.tokens
+        if counts.reused is not None:
+            self.reused = (self.reused or 0) + counts.reused
+        if counts.reasons:
+            self.quarantined += counts.quarantined
+            self._reasons.update(counts.reasons)
+        if counts.special_tokens:
+            self._special_tokens.update(counts.special_tokens)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rows of the quarantine by reason code, sorted."""
+        return dict(sorted(self._reasons.items()))
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Candidates and queries that hold special tokens; nothing as of a unit."""
+        return dict(sorted(self._special_tokens.items()))
 
 
 def query_hashes(ids: pa.Array | pa.ChunkedArray) -> Hashes:
     """uint64: a hash of each of these query ids that is not null."""
     return stable_hashes(ids.drop_null().cast(pa.string()).to_pylist())
-
-
-def total_reused(units: Iterable[UnitCounts]) -> int | None:
-    """Candidates of many units whose score was taken from an earlier run; None as of a unit."""
-    found = [unit.reused for unit in units if unit.reused is not None]
-    return sum(found) if found else None
-
-
-def total_reasons(units: Iterable[UnitCounts]) -> dict[str, int]:
-    """Rows of the quarantine of many units by reason code."""
-    return _summed(unit.reasons for unit in units)
-
-
-def total_special_tokens(units: Iterable[UnitCounts]) -> dict[str, int]:
-    """Candidates and queries of many units that hold special tokens; nothing as of a unit."""
-    return _summed(unit.special_tokens for unit in units)
-
-
-def _summed(found: Iterable[dict[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for counts in found:
-        total.update(counts)
-    return dict(sorted(total.items()))

@@ -7,41 +7,18 @@ run that was published long ago. How the files of a unit are read back is in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pipeline.candidates.planning import Plan
 from pipeline.errors import DamagedRunError
 from pipeline.execution.runs import attempts, holder, records
+from pipeline.execution.runs.checked_units import CheckedUnits, manifest_of
 from pipeline.execution.runs.listing import Problem, strange_names
 from pipeline.execution.runs.run_folder import MANIFEST, PLAN, REPORT, RUN, SUCCESS, RunFolder
-from pipeline.execution.runs.unit_checks import CheckedUnit, check_units, sha256_of, why_of
-from pipeline.execution.runs.unit_counts import total_reasons, total_reused, total_special_tokens
+from pipeline.execution.runs.unit_checks import check_units, sha256_of, why_of
 from pipeline.storage.store import join
-
-
-def manifest_of(
-    *, run_id: str, fingerprint: str, model: str, score_scale: str, units: Sequence[CheckedUnit]
-) -> dict[str, Any]:
-    """Content of ``manifest.json``: the same for every driver that comes this far."""
-    counts = [unit.counts for unit in units]
-    reused = total_reused(counts)
-    content: dict[str, Any] = {
-        "run_id": run_id,
-        "fingerprint": fingerprint,
-        "model": model,
-        "score_scale": score_scale,
-        "units": [unit.counts.summary() | {"files": unit.files} for unit in units],
-        "queries": sum(c.queries for c in counts),
-        "documents": sum(c.documents for c in counts),
-        "tokens": sum(c.tokens for c in counts),
-        "quarantined": sum(c.quarantined for c in counts),
-        "reasons": total_reasons(counts),
-    }
-    special = total_special_tokens(counts)
-    if special:
-        content["special_tokens"] = special
-    return content if reused is None else content | {"reused": reused}
 
 
 def audit(
@@ -79,13 +56,15 @@ def audit(
     if formats is None:
         formats = formats_of(described or {})
     finished = folder.finished()
-    committed = set(folder.committed())
-    names = [unit.name for unit in plan.units if finished or unit.name in committed]
+    names = [unit.name for unit in plan.units]
+    if not finished:
+        committed = set(folder.committed())
+        names = [name for name in names if name in committed]
+        del committed  # nobody needs it while a million files are read
     units, broken = check_units(folder, plan.run_id, names)
-    files = {file["key"]: file["size"] for unit in units for file in unit.files}
     # What a damaged unit has is not known: its files are not strange, whatever they are.
-    loose = {unit.name for unit in plan.units} - {unit.counts.unit for unit in units}
-    found.problems += strange_names(folder, files, loose, formats)
+    loose = {unit.name for unit in plan.units}.difference(units.names())
+    found.problems += strange_names(folder, units.sizes(), loose, formats)
     found.problems += [problem for problems in broken.values() for problem in problems]
     if finished:
         _published(found, folder, described, units, complete=not broken)
@@ -130,7 +109,7 @@ def _published(
     found: _Found,
     folder: RunFolder,
     described: dict[str, Any] | None,
-    units: list[CheckedUnit],
+    units: CheckedUnits,
     *,
     complete: bool,
 ) -> None:
@@ -167,17 +146,22 @@ def _published(
 
 
 def _at_odds_files(
-    folder: RunFolder, manifest: dict[str, Any], units: list[CheckedUnit]
+    folder: RunFolder, manifest: dict[str, Any], units: CheckedUnits
 ) -> list[Problem]:
     """Whole files that the manifest knows otherwise."""
-    listed = {file["key"]: file for unit in manifest["units"] for file in unit["files"]}
-    stored = {file["key"]: file for unit in units for file in unit.files}
+    stored = {file["key"]: _entry_hash(file) for file in units.files()}
     why = "whole, but not the file that manifest.json lists"
     return [
-        Problem(kind="damaged", path=join(folder.path, key), why=why, at_odds=True)
-        for key, file in stored.items()
-        if key in listed and listed[key] != file
+        Problem(kind="damaged", path=join(folder.path, file["key"]), why=why, at_odds=True)
+        for unit in manifest["units"]
+        for file in unit["files"]
+        if file["key"] in stored and stored[file["key"]] != _entry_hash(file)
     ]
+
+
+def _entry_hash(file: Mapping[str, Any]) -> int:
+    """What stands for a file's entry in this process: a million entries take a gigabyte."""
+    return hash(json.dumps(file, sort_keys=True))
 
 
 def _at_odds(path: str, manifest: str) -> Problem:
@@ -189,8 +173,3 @@ def formats_of(described: Mapping[str, Any]) -> list[str]:
     output = described.get("config", {}).get("output")
     formats = output.get("formats") if isinstance(output, dict) else None
     return [str(name) for name in formats] if isinstance(formats, list) else []
-
-
-def files_of(units: Collection[CheckedUnit]) -> dict[str, int | None]:
-    """Sizes of all files by key."""
-    return {file["key"]: file["size"] for unit in units for file in unit.files}

@@ -12,14 +12,13 @@ from typer.testing import CliRunner
 from pipeline.candidates.planning import Plan, Unit
 from pipeline.commands import app
 from pipeline.execution.live.snapshot import Snapshot
+from pipeline.execution.runs.checked_units import CheckedUnit, CheckedUnits, manifest_of
 from pipeline.execution.runs.holder import NAME, Holder
 from pipeline.execution.runs.lease import Lease, take
 from pipeline.execution.runs.publication import publish
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.state import run_state
-from pipeline.execution.runs.unit_checks import CheckedUnit
 from pipeline.execution.runs.unit_counts import UnitCounts
-from pipeline.execution.runs.verification import manifest_of
 from pipeline.storage.store import create_if_absent, join
 from tests.support.fault_proxy import FaultProxy
 
@@ -64,7 +63,7 @@ def driven(output: str, snapshot: dict[str, Any]) -> tuple[RunFolder, Lease]:
 
 def manifest(reasons: dict[str, int]) -> dict[str, Any]:
     """Of units of which each has these rows in its quarantine; their files are not there."""
-    units = [
+    units = CheckedUnits(
         CheckedUnit(
             counts=UnitCounts(
                 unit=unit.name, queries=2, documents=99, tokens=500, reasons=reasons
@@ -75,7 +74,7 @@ def manifest(reasons: dict[str, int]) -> dict[str, Any]:
             ],
         )
         for unit in PLAN.units
-    ]  # fmt: skip
+    )  # fmt: skip
     return manifest_of(
         run_id=RUN_ID, fingerprint=FINGERPRINT, model="m", score_scale="logit", units=units
     )
