@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pipeline.storage.packed_items import PackedItems, without_array
@@ -34,22 +34,30 @@ def sealed_json(content: Mapping[str, Any]) -> bytes:
         content: what JSON has; an entry may be :class:`~pipeline.storage.packed_items.PackedItems`.
     """
     data = io.BytesIO()
-    # Piece by piece: a manifest may list a million units, and all pieces at once take more memory
-    # than what they make.
-    before = "{"
-    for key, value in {**content, SEAL: blank()}.items():
-        data.write(f"{before}\n  {json.dumps(key)}: ".encode())
-        before = ","
-        if isinstance(value, PackedItems):
-            data.writelines(value.text())
-            continue
-        for piece in json.JSONEncoder(indent=2).iterencode(value):
-            data.write(piece.replace("\n", "\n  ").encode())
-    data.write(_END)
+    data.writelines(_pieces({**content, SEAL: blank()}))
     with data.getbuffer() as whole:  # of which slices are no copies
         stop = len(whole) - len(_END) - 1  # the seal is the last entry, in quotes
         whole[stop - _DIGITS : stop] = hashlib.sha256(whole).hexdigest().encode()
     return data.getvalue()  # no copy either
+
+
+def _pieces(content: Mapping[str, Any]) -> Iterator[bytes]:
+    """An object as text; all pieces of one at once would take more memory than what they make."""
+    encoder = json.JSONEncoder(indent=2)
+    if not any(isinstance(value, PackedItems) for value in content.values()):
+        yield from (piece.encode() for piece in encoder.iterencode(content))
+        yield b"\n"
+        return
+    before = "{"
+    for key, value in content.items():
+        yield f"{before}\n  {json.dumps(key)}: ".encode()
+        before = ","
+        if isinstance(value, PackedItems):
+            yield from value.text()
+        else:
+            text = encoder.iterencode(value)
+            yield from (piece.replace("\n", "\n  ").encode() for piece in text)
+    yield _END
 
 
 def unsealed_json(data: bytes, *, packed: str | None = None) -> dict[str, Any]:

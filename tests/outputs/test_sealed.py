@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.outputs.sealed import NotWholeError, is_whole, sealed_json, unsealed_json
+from pipeline.storage.packed_items import PackedItems
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -35,6 +36,15 @@ def test_what_was_sealed_comes_back_or_nothing_does(
         assert not is_whole(damaged)
         with pytest.raises(NotWholeError):
             unsealed_json(damaged)
+
+
+@given(CONTENTS, st.lists(VALUES, max_size=4))
+def test_packed_items_are_sealed_as_a_list_is(content: dict[str, Any], items: list[Any]) -> None:
+    data = sealed_json({**content, "items": items})
+    assert sealed_json({**content, "items": PackedItems(items)}) == data
+    found = unsealed_json(data, packed="items")
+    assert found == {**content, "items": items}
+    assert isinstance(found["items"], PackedItems if items else list)
 
 
 @given(st.binary(max_size=200))
