@@ -1,10 +1,15 @@
 """What the units of a run hold together, by whatever says it in the fewest requests.
 
-Of up to :data:`MANY` units each file is looked at: those of a published run by a listing, which is
-compared with the manifest, others by their footers. More would take a store a request for 1,000
-names, or for each footer, and every answer time to parse. Then the manifest of a published run is
-believed, which is sealed; else what the driver has counted and left in the lease; else, where no
-driver has counted yet, the names of the files. ``rerank status --check`` looks at all of them.
+====================  ==========================================  ===============================
+units                 published                                   before
+====================  ==========================================  ===============================
+up to :data:`FEW`     a listing, compared with the manifest       footers of the units' files
+up to :data:`MANY`    the same                                    the driver's, or else footers
+more                  the manifest, which is sealed               the driver's, or else file names
+====================  ==========================================  ===============================
+
+The driver's counts are in the lease. A listing is a request for 1,000 names, a footer two, and all
+answers take time to parse. ``rerank status --check`` looks at all files of any run.
 """
 
 from __future__ import annotations
@@ -29,8 +34,11 @@ from pipeline.execution.runs.run_folder import MANIFEST, RunFolder
 from pipeline.execution.runs.unit_counts import Totals, UnitCounts
 from pipeline.storage.files import Entry
 
-#: Units past which the files of a run are not looked at one by one.
+#: Units past which the files of a run are not listed to compare them with its manifest or plan.
 MANY: Final = 1_000
+
+#: Units past which no footers are read of what the driver has counted.
+FEW: Final = 100
 
 #: What counted the units, as the state of a run names it.
 BY_FILES: Final = "files"
@@ -61,13 +69,15 @@ def counts_of(
     Raises:
         DamagedRunError: the manifest of a published run is damaged.
     """
-    if len(plan.units) <= MANY:
+    units = len(plan.units)
+    # A driver that has just begun has counted nothing, one of an older version not all of it.
+    counted = bool(snapshot.get("units_done")) and "documents_in_flight" in snapshot
+    if counted and units > FEW and not finished:
+        return _by_driver(folder, plan, snapshot, formats, entries)
+    if units <= MANY:
         return _by_files(folder, plan, formats, finished, entries)
-    if finished:
-        return _by_manifest(folder, plan, formats, entries)
-    if snapshot.get("units_done") and "documents_in_flight" in snapshot:
-        return _by_driver(snapshot)
-    return _by_names(folder, plan, formats, entries)
+    make = _by_manifest if finished else _by_names
+    return make(folder, plan, formats, entries)
 
 
 def _by_files(
@@ -110,8 +120,18 @@ def _by_manifest(
     return _told(totals, counted_by=BY_MANIFEST, units_in_flight=0, problems=problems)
 
 
-def _by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:
+def _by_driver(
+    folder: RunFolder,
+    plan: Plan,
+    snapshot: dict[str, Any],
+    formats: Collection[str],
+    entries: Entries,
+) -> dict[str, Any]:
     """By what a driver has counted; the queries and special tokens of units are not among it."""
+    problems: list[Problem] = []
+    if len(plan.units) <= MANY:
+        entries = listed_once(folder, formats, entries=entries)
+        problems = strange_names(folder, {}, _names(plan), formats, entries=entries)
     return {
         "counted_by": BY_DRIVER,
         "counted_at": snapshot["time"],
@@ -123,7 +143,7 @@ def _by_driver(snapshot: dict[str, Any]) -> dict[str, Any]:
         "quarantined": sum(snapshot["quarantined"].values()),
         "reasons": snapshot["quarantined"],
         "special_tokens": {},
-        "problems": [],
+        "problems": [asdict(problem) for problem in problems],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ def description() -> dict[str, object]:
     }  # fmt: skip
 
 
-def driven(output: str, snapshot: dict[str, Any]) -> tuple[RunFolder, Lease]:
+def driven(output: str, snapshot: dict[str, Any], *, units: int = UNITS) -> tuple[RunFolder, Lease]:
     """The run below an output folder, and the lease of a driver that has counted so much."""
     folder = RunFolder(f"{output}/{RUN_ID}")
-    folder.start(PLAN, description(), repair=False, cas=True)
+    folder.start(replace(PLAN, units=PLAN.units[:units]), description(), repair=False, cas=True)
     lease = take(folder.path, ttl_s=3_600, progress=lambda: snapshot)
     lease.fence()
     return folder, lease
@@ -108,6 +109,18 @@ def test_of_a_run_that_is_driven_its_driver_has_counted(
     assert shown["counted"].startswith("by its driver, ")
     after = json.loads(asked(fault_proxy, s3_folder, "--json", most=6))
     assert (after["live"], after["units_committed"]) == (None, 7_000)
+
+
+def test_of_some_hundred_units_no_footer_is_read_either(tmp_path: Path) -> None:
+    folder, lease = driven(str(tmp_path), SNAPSHOT.as_dict(), units=101)
+    lease.release()
+    create_if_absent(folder.ranked(PLAN.units[0].name), b"nobody looks into it")
+    create_if_absent(join(folder.path, "ranked", "notes.txt"), b"mine")
+    done = CliRunner().invoke(app, ["status", str(tmp_path), "--json"])
+    state = json.loads(done.stdout)
+    assert (state["counted_by"], state["units_committed"]) == ("driver", 7_000)
+    assert [problem["kind"] for problem in state["problems"]] == ["strange"]
+    assert done.exit_code == 4
 
 
 def test_of_a_run_that_nobody_has_counted_the_names_of_files_are(
