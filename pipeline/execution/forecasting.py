@@ -52,6 +52,7 @@ def subject_of(prepared: Prepared) -> Subject:
         reused=_reused(prepared),
         committed=sum(unit.documents for unit in plan.units if unit.name in committed),
         units_left=len(todo),
+        cluster=prepared.nodes.cluster,
         startup_s=STARTUP_S[prepared.placed(todo).place] if todo else 0.0,
     )
 

@@ -172,7 +172,7 @@ def _device(
 def _on_cpus(subject: Subject) -> int:
     """Replicas on CPU that work at the same time: on this machine no more than it has CPUs for."""
     replicas = subject.config.replicas
-    if subject.config.ray.address is not None:
+    if subject.cluster:
         return replicas.most
     return max(1, min(replicas.most, int(cpus() // replicas.cpus)))
 

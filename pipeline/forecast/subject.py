@@ -26,6 +26,7 @@ class Subject:
         reused: share of the documents whose score is taken from an earlier run.
         committed: documents of units that are there already.
         units_left: units that are not.
+        cluster: whether it runs on a cluster's machines, of which this one tells nothing.
         startup_s: seconds that a run takes besides scoring: workers, the model, publication.
     """
 
@@ -40,6 +41,7 @@ class Subject:
     reused: float = 0.0
     committed: int = 0
     units_left: int = 0
+    cluster: bool = False
     startup_s: float = 0.0
 
     @property
