@@ -37,5 +37,7 @@ class Startup:
         """
         if phase in self.seconds:
             return
-        self.seconds[phase] = round((time.time() if at is None else at) - self.begun, 3)
+        # A replica's machine has a clock of its own, and any clock may be set back.
+        since = (time.time() if at is None else at) - self.begun
+        self.seconds[phase] = round(max(0.0, since), 3)
         logger.debug("start: %s after %.2f s", phase, self.seconds[phase])

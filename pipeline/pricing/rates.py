@@ -74,8 +74,14 @@ class Rate(Settings):
 
     @property
     def network_flop_per_s(self) -> float:
-        """Of the network alone, where that was taken; else of whole passes."""
-        return self.flop_per_document * (self.network_documents_per_s or self.documents_per_s)
+        """Of the network alone, where that was taken; else of whole passes.
+
+        Never less than of those, which hold it: two measurements on a machine that is busy may say
+        so, and would turn a range around.
+        """
+        return self.flop_per_document * max(
+            self.network_documents_per_s or 0.0, self.documents_per_s
+        )
 
 
 class RateFile(Settings):

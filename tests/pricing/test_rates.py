@@ -29,6 +29,8 @@ def test_tokens_and_operations_of_a_rate_agree() -> None:
         assert rate.network_flop_per_s >= rate.flop_per_s
         assert rate.tokens_per_s > rate.documents_per_s
         assert 1e8 < rate.flop_per_document < 1e13
+        noisy = rate.model_copy(update={"network_documents_per_s": rate.documents_per_s / 2})
+        assert noisy.network_flop_per_s == noisy.flop_per_s
 
 
 def test_a_recorded_rate_goes_first_and_takes_the_place_of_the_one_before() -> None:
