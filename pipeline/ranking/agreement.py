@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +82,7 @@ def order_agreement(first: Int32s, second: Int32s, lists: Int64s) -> OrderAgreem
     if not several.any():
         return OrderAgreement(lists=0, rbo=1.0, overlap=1.0, tau=1.0)
     kept = np.repeat(several, counts)
-    ours, theirs = (_places(ranks, lists)[kept] for ranks in (first, second))
+    ours, theirs = (places(ranks, lists)[kept] for ranks in (first, second))
     lengths = counts[several]
     rbo = rank_biased_overlap(
         (lengths, lengths),
@@ -103,13 +103,18 @@ def order_agreement(first: Int32s, second: Int32s, lists: Int64s) -> OrderAgreem
     )
 
 
-def _places(ranks: Int32s, lists: Int64s) -> Int64s:
-    """int64 [N]: 1, 2, … within each list by rank."""
+def places(ranks: npt.NDArray[np.integer[Any]], lists: Int64s) -> Int64s:
+    """int64 [N]: 1, 2, … within each list by rank, for ranks that may have gaps.
+
+    Args:
+        ranks: integers [N], none twice in a list.
+        lists: int64 [N], the list that each is in.
+    """
     order = np.lexsort((ranks, lists))
     ordered = lists[order]
-    places = np.empty(len(ranks), dtype=np.int64)
-    places[order] = np.arange(len(order)) - np.searchsorted(ordered, ordered) + 1
-    return places
+    found = np.empty(len(ranks), dtype=np.int64)
+    found[order] = np.arange(len(order)) - np.searchsorted(ordered, ordered) + 1
+    return found
 
 
 def top_overlap(first: Floats, second: Floats) -> float:

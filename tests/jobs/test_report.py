@@ -100,6 +100,17 @@ def test_a_run_beside_another_one(run: Path, table: pa.Table, tmp_path: Path) ->
     assert same["rbo"] == pytest.approx(1.0)
 
 
+def test_documents_without_an_id_leave_no_gap_in_an_order(tmp_path: Path) -> None:
+    rows = long_table(queries=6, documents=4).to_pylist()
+    for row in rows[::3]:
+        row["doc_id"] = None
+    broken = pa.Table.from_pylist(rows, schema=long_table(queries=1).schema)
+    run = ran(tmp_path, broken, quarantine={"max_error_rate": 1.0, "max_unit_error_rate": 1.0})
+    same = json.loads(call(run, "--compare", run, "--json"))["comparison"]
+    assert same["rbo"] == pytest.approx(1.0)
+    assert (same["first_kept"], same["new_in_ten"]) == (1.0, 0.0)
+
+
 def test_texts_that_are_gone_are_said_and_ids_are_shown(table: pa.Table, tmp_path: Path) -> None:
     here = ran(tmp_path, table)
     (tmp_path / "in.parquet").unlink()

@@ -15,6 +15,7 @@ from pipeline.errors import InputContractError
 from pipeline.execution.report.units import rows_of, sampled, units_of
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.unit_counts import UnitCounts
+from pipeline.ranking.agreement import places
 from pipeline.ranking.overlap import rank_biased_overlap
 from pipeline.ranking.runs import named_once
 
@@ -109,8 +110,11 @@ def _joined(here: pa.Table, there: pa.Table) -> pa.Table:
 
 
 def _statistics(joined: pa.Table, count: int) -> dict[str, Any]:
-    after, before = _ranks(joined, schema.RANK), _ranks(joined, f"{schema.RANK}_before")
     lists = _numbers(joined.column(schema.QUERY_ID))
+    # Rows without a document's id are in neither order, so ranks have gaps where they stood.
+    after, before = (
+        _places(_ranks(joined, name), lists) for name in (schema.RANK, f"{schema.RANK}_before")
+    )
     in_both = (after > 0) & (before > 0)
     top_after, top_before = ((ranks > 0) & (ranks <= _TOP) for ranks in (after, before))
     shared = np.bincount(lists[top_after & top_before], minlength=count)
@@ -163,6 +167,14 @@ def _movers(joined: pa.Table) -> list[dict[str, Any]]:
 def _ranks(joined: pa.Table, column: str) -> Int64s:
     """int64 [N], 0 where there is none."""
     return np.asarray(pc.fill_null(joined.column(column), 0).to_numpy(), dtype=np.int64)
+
+
+def _places(ranks: Int64s, lists: Int64s) -> Int64s:
+    """int64 [N]: places among the documents that a run has of a list; 0 where it has none."""
+    there = ranks > 0
+    found = np.zeros(len(ranks), dtype=np.int64)
+    found[there] = places(ranks[there], lists[there])
+    return found
 
 
 def _numbers(ids: pa.ChunkedArray) -> Int64s:
