@@ -113,11 +113,14 @@ def refuse_over_limits(prepared: Prepared) -> None:
 
 
 def _refuse_unpriced(found: Forecast, replicas: ReplicasConfig) -> None:
-    """Refuse ``limits.cost`` where no device that the run may have has a price.
+    """Refuse ``limits.cost`` where what replicas will be on is known, and has no price.
+
+    Which GPUs a cluster gives is not known.
 
     Raises:
         ConfigurationError: so it is; the run would be stopped as soon as its first replica is up.
     """
-    devices = [one.speed.device for one in found.own] if replicas.num_gpus else [CPU]
+    here = [one.speed.device for one in found.own if one.here]
+    devices = here if replicas.num_gpus else [CPU]
     if devices and all(found.prices.of(device) is None for device in devices):
         raise ConfigurationError(no_price(devices[0]))
