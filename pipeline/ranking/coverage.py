@@ -10,6 +10,7 @@ from typing import Final
 from pipeline.errors import InputContractError
 from pipeline.ranking.id_forms import NearIds, matched, near_ids
 from pipeline.ranking.others import Others, Qrels
+from pipeline.ranking.qrels import shown
 from pipeline.ranking.runs import Run
 
 #: Lists whose ids are compared at once.
@@ -87,18 +88,20 @@ class Coverage:
         return None
 
     def _no_query(self) -> str:
+        example = {name: _example(value) for name, value in self.examples.items()}
         return (
             f"run '{self.run}': none of its {self.others:,} queries is judged; expected query ids "
-            f"as in the judgements (such as {self.examples['judged_query']!r}), found such as "
-            f"{self.examples['query']!r}{hint(self.near_queries)}"
+            f"as in the judgements (such as {example['judged_query']}), found such as "
+            f"{example['query']}{hint(self.near_queries)}"
         )
 
     def _no_document(self) -> str:
+        example = {name: _example(value) for name, value in self.examples.items()}
         return (
             f"run '{self.run}': none of the documents in the lists of its {self.held:,} judged "
             f"queries is judged, so there is nothing to measure; expected document ids as in the "
-            f"judgements (query {self.examples['query']!r}: such as "
-            f"{self.examples['judged_document']!r}), found such as {self.examples['document']!r}"
+            f"judgements (query {example['query']}: such as "
+            f"{example['judged_document']}), found such as {example['document']}"
             f"{hint(self.near_documents)}; ids are compared character by character"
         )
 
@@ -209,5 +212,9 @@ def warnings(found: Coverage) -> Iterator[str]:
         yield f"{found.others:,} queries without judgements are left out"
 
 
+def _example(name: str | None) -> str:
+    return shown(name) if name is not None else str(None)
+
+
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:3]))
+    return ", ".join(map(shown, names[:3]))

@@ -10,6 +10,8 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.ranking.qrels import shown
+
 #: Pairs that are shown of each kind.
 SHOWN: Final = 2
 
@@ -53,7 +55,9 @@ class NearIds:
 
     def described(self, ours: str, theirs: str) -> str:
         """Kind and examples, with the names of the two sides."""
-        pairs = ", ".join(f"{a!r} in {ours} and {b!r} in {theirs}" for a, b in self.examples)
+        pairs = ", ".join(
+            f"{shown(a)} in {ours} and {shown(b)} in {theirs}" for a, b in self.examples
+        )
         return f"by {self.forms} alone, such as {pairs}"
 
 

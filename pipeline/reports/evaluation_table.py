@@ -16,6 +16,9 @@ from pipeline.ranking.comparison import Comparison, MeasureComparison, bootstrap
 from pipeline.ranking.evaluation import Evaluation
 from pipeline.ranking.fusion_tuning import Tuning
 
+#: Characters of an id that are shown.
+_LONGEST_ID = 200
+
 _TESTS = ("p\nt-test", "p\nrandom.")
 
 
@@ -88,7 +91,7 @@ def changes_table(row: MeasureComparison) -> Table:
         for query in section:
             change = f"{query.after - query.before:+.4f}"
             table.add_row(
-                Text(visible(query.query_id)), f"{query.before:.4f}", f"{query.after:.4f}", change
+                Text(_short(query.query_id)), f"{query.before:.4f}", f"{query.after:.4f}", change
             )
         table.add_section()
     return table
@@ -178,6 +181,12 @@ def _unseen(each: Evaluation) -> Iterator[str]:
         yield f"{each.run}: {each.unjudged:,} queries without judgements left out"
     if each.blank:
         yield f"{each.run}: {each.blank:,} lists without any judged document"
+
+
+def _short(name: str) -> str:
+    """An id for a cell, cut where it would fill the terminal."""
+    text = visible(name)
+    return text if len(text) <= _LONGEST_ID else f"{text[:_LONGEST_ID]}..."
 
 
 def _p(value: float | None) -> str:

@@ -74,3 +74,14 @@ def test_wrong_joins_are_refused(lists: dict[str, list[str]], message: str) -> N
     qrels = {"1.0": {"01": 1}, "2.0": {"a": 1, "b": 1, "c": 0}, "3.0": {"b": 1}}
     with pytest.raises(InputContractError, match=message):
         coverage(Run("x", lists), qrels).refuse()
+
+
+def test_long_ids_are_cut_in_what_is_said() -> None:
+    long = "x" * 10_000
+    found = coverage(Run("r", {"q": [f"{long}A"], long: ["d"]}), {"q": {f"{long}a": 1, "d": 1}})
+    said = [*warnings(found), found.wrong() or ""]
+    assert any("letter case" in each for each in said)
+    assert all(len(each) < 700 for each in said)
+    other = coverage(Run("r", {f"{long}A": ["d"]}), {f"{long}a": {"d": 1}}).wrong()
+    assert other is not None
+    assert len(other) < 700

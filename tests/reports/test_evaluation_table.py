@@ -117,3 +117,15 @@ def test_json_is_plain_and_its_keys_are_stable(
     ]
     assert measure["difference"] == 0.125
     assert measure["biggest_losses"] == [{"query_id": "q3", "before": 1.0, "after": 0.5}]
+
+
+def test_an_id_that_would_fill_the_terminal_is_cut() -> None:
+    qrels = {"x" * 10_000: {"a": 1}, "q2": {"a": 1}}
+    first, second = (
+        evaluate(Run(name, dict.fromkeys(qrels, order)), qrels, ["RR@10"])
+        for name, order in (("old", ["n", "a"]), ("new", ["a", "n"]))
+    )
+    lines = printed_lines(changes_table(compare(first, second).measures[0]))
+    said = "".join("".join(lines).split())
+    assert "xxx..." in said
+    assert said.count("x") == 200
