@@ -271,7 +271,9 @@ def main() -> None:
     given = dict(text.split("=", 1) for text in chosen.arg)
     chosen.work.mkdir(parents=True, exist_ok=True)
     stage = Builder(chosen.work.resolve(), given, chosen.mount).build(chosen.target)
-    print(f"{chosen.target}: {size_mb(stage.root)} MB in {time.monotonic() - begun:.0f} s")
+    print(
+        f"{chosen.target}: {size_mb(stage.root)} MB in {time.monotonic() - begun:.0f} s", flush=True
+    )
     check = (ROOT / ".ci" / "image_check").read_text(encoding="utf-8")
     try:
         in_root(stage, check, network=False)

@@ -1,11 +1,13 @@
 """The Dockerfile by rule: what a container engine would say, and what must not get into an image.
 
-``.ci/image.py`` takes its steps in a clean Debian root; that takes minutes (docs/packaging.md).
+``.ci/image.py`` takes its steps in clean Debian roots (docs/packaging.md), which takes minutes: a
+nightly test.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -96,6 +98,20 @@ def test_the_context_is_what_is_copied_and_nothing_else() -> None:
     assert all((ROOT / name).exists() for name in copied)
     # What a build needs is there: the readme and the licence that pyproject.toml names among it.
     assert {"README.md", "LICENSE", "setup.py", "conf", "constraints.txt"} <= copied
+
+
+@pytest.mark.nightly
+def test_its_steps_give_an_image_that_runs(tmp_path: Path) -> None:
+    """In clean Debian roots; ``PIP_FIND_LINKS`` may be a folder with torch's build for CPUs."""
+    if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
+        pytest.skip("needs root, and Debian's package mmdebstrap")
+    words = [sys.executable, ROOT / ".ci" / "image.py", "--target", "cpu", "--work", tmp_path]
+    wheels = os.environ.get("PIP_FIND_LINKS", "")
+    if Path(wheels).is_absolute():
+        words += ["--mount", wheels, "--arg", "TORCH_ARGS="]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=3000)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("check: all holds\n")
 
 
 def test_manifests_use_the_images_of_this_version() -> None:
