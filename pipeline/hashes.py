@@ -28,12 +28,16 @@ class HashSet:
     """A growing set of hashes, 8 bytes each: ten million fit in 80 MB.
 
     Sorted arrays hold it, each at most half as long as the one before, so that adding n hashes
-    batch by batch moves each of them O(log n) times. Two are merged in the memory of the longer
+    batch by batch moves each of them O(log n) times; the larger the batches, the less it costs to
+    look for one hash of them. Two are merged in the memory of the longer
     one, so that a large set needs no second place while it grows.
     """
 
     def __init__(self) -> None:
         self._runs: list[Hashes] = []
+
+    def __len__(self) -> int:
+        return sum(map(len, self._runs))
 
     def add(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
         """Add hashes [N].

@@ -8,6 +8,7 @@ from array import array
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.candidates.reading import split_query_error
 from pipeline.candidates.reasons import OF_QUERIES
@@ -36,6 +37,10 @@ logger = logging.getLogger("pipeline")
 #: A unit that takes longer loses more than half a minute of work when its worker is preempted.
 _LONG_UNIT_S: Final = 30.0
 
+#: Queries of a large run are compared with those before them many at a time, which takes less than
+#: half the time: up to this part of those before, so that no error comes much later.
+_MOST_UNSEEN: Final = 256
+
 
 class Ledger:
     """Counts of every committed unit and of this session's work.
@@ -60,6 +65,8 @@ class Ledger:
         self._folder: RunFolder = prepared.folder
         self._limits = prepared.config.quarantine
         self._queries = HashSet()
+        self._unseen: list[UnitCounts] = []
+        self._unseen_queries = 0
         self._held = Totals()
         self._totals: Statistics = {}
         self._device_time = DeviceTime()
@@ -75,7 +82,8 @@ class Ledger:
         """Count one committed unit.
 
         Raises:
-            InputContractError: it holds a query that another unit holds.
+            InputContractError: it, or one of those before it that were not looked at yet, holds a
+                query that another unit holds.
             QuarantineError: too many of its candidates were quarantined.
         """
         if counts.unit in self.units:
@@ -84,9 +92,10 @@ class Ledger:
         self._held.add(counts)
         self.suspects.pop(counts.unit, None)
         self.progress.add(counts, resumed=resumed)
-        repeated = counts.query_hashes[~self._queries.add(counts.query_hashes)]
-        if len(repeated):
-            raise split_query_error(self._query_id(counts, repeated[0]), "over several units")
+        self._unseen.append(counts)
+        self._unseen_queries += len(counts.query_hashes)
+        if self._unseen_queries > len(self._queries) // _MOST_UNSEEN:
+            self.refuse_repeated_queries()
         self._refuse_bad_unit(counts)
 
     def note(self, unit: str, stats: Statistics) -> None:
@@ -138,6 +147,26 @@ class Ledger:
                 f"than quarantine.max_crashes = {self._limits.max_crashes}; finished units are "
                 f"kept. Last words:\n{suspect.stderr_tail or '(none)'}"
             )
+
+    def refuse_repeated_queries(self) -> None:
+        """Look at the queries of units that were added and not looked at yet.
+
+        Raises:
+            InputContractError: two units hold the same one.
+        """
+        units, self._unseen, self._unseen_queries = self._unseen, [], 0
+        for counts, new in zip(units, self._new_queries(units), strict=True):
+            repeated = counts.query_hashes[~new]
+            if len(repeated):
+                raise split_query_error(self._query_id(counts, repeated[0]), "over several units")
+
+    def _new_queries(self, units: list[UnitCounts]) -> list[npt.NDArray[np.bool_]]:
+        """bool [queries] for each of some units: that no unit before has the query."""
+        if not units:
+            return []
+        hashes = [counts.query_hashes for counts in units]
+        new = self._queries.add(np.concatenate(hashes))
+        return np.split(new, np.cumsum([len(some) for some in hashes[:-1]]))
 
     def refuse_too_many_errors(self, path: str) -> None:
         """Check the share of bad candidates of the whole run.

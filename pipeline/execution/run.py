@@ -107,6 +107,7 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
     at_odds = {folder.unit_of(folder.key(p.path)) for p in problems or () if p.at_odds}
     todo = [unit for unit in plan.units if unit.name not in ledger.units or unit.name in at_odds]
     score(session, todo)
+    ledger.refuse_repeated_queries()
     missing = set(names).difference(folder.committed())
     if missing:
         raise RunFailedError(
