@@ -34,7 +34,9 @@ def sealed_json(content: Mapping[str, Any]) -> bytes:
         content: what JSON has; an entry may be :class:`~pipeline.storage.packed_items.PackedItems`.
     """
     data = io.BytesIO()
-    data.writelines(_pieces({**content, SEAL: blank()}))
+    # Last, also where the content was read from a sealed file and brings an old one.
+    entries = {name: value for name, value in content.items() if name != SEAL}
+    data.writelines(_pieces(entries | {SEAL: blank()}))
     with data.getbuffer() as whole:  # of which slices are no copies
         stop = len(whole) - len(_END) - 1  # the seal is the last entry, in quotes
         whole[stop - _DIGITS : stop] = hashlib.sha256(whole).hexdigest().encode()
