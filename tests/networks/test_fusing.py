@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 
@@ -16,6 +18,10 @@ def test_elsewhere_than_on_cuda_the_function_itself_runs() -> None:
     assert compilations() == before
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="needs g++: torch compiles for CPUs with it"
+)
 def test_one_kernel_serves_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on CUDA; the first number is also the width, which must not tie the two together."""
     monkeypatch.setattr(fusing, "applies", lambda rows: len(rows) > 1)
