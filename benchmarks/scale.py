@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.scale --units 50000 --units 100000 --units 200000 --write
+    python -m benchmarks.scale --units 20000 --units 200000 --units 1000000 --write
     python -m benchmarks.scale --plan 1000000000
 
 Each size runs in a process of its own: half of the units are committed, the session ends, its
@@ -298,8 +298,9 @@ def main(
                 dollars = _cost(steps, "first session", "second session")
                 typer.echo(f"  requests of the run: {dollars:.2f} US dollars")
             result[kind][str(size)] = [asdict(one) for one in steps]
+            if write:  # after each: the next may take an hour
+                _RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     if write:
-        _RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         draw(result["runs"], _RESULT.with_suffix(".svg"))
 
 
