@@ -175,11 +175,10 @@ def _state(finished: bool, holder: Holder | None) -> str:
         return "finished"
     if holder is None or holder.state == RELEASED:
         return "not finished; run the job again to resume"
-    silent_s = _age_s(holder)
-    if silent_s > holder.ttl_s:  # by two machines' clocks, so it is no more than a hint
+    if _age_s(holder) > holder.ttl_s:  # by two machines' clocks, so it is no more than a hint
         return (
-            f"{holder.state} by {holder}, not heard of for {silent_s:,.0f} s: it may be gone, then "
-            "run the job again to resume"
+            f"{holder.state} by {holder}, not heard of for more than {holder.ttl_s:g} s: it may be "
+            "gone, then run the job again to resume"
         )
     return f"{holder.state} by {holder}"
 
