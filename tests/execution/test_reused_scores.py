@@ -347,7 +347,7 @@ def test_rates_are_of_scored_documents() -> None:
     assert (progress.documents, progress.scored_now, progress.units_done_now) == (20, 0, 1)
     counts = UnitCounts(unit="c", queries=1, documents=10, tokens=5, reused=4)
     assert UnitCounts.from_metadata(counts.to_metadata()).reused == 4
-    with pytest.raises(ValueError, match="below zero"):
+    with pytest.raises(ValueError, match="missing, negative or too large"):
         UnitCounts.from_metadata(counts.to_metadata().replace('"reused": 4', '"reused": -4'))
 
 
