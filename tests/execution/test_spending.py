@@ -6,11 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pipeline.config import JobConfig, LimitsConfig, ReplicasConfig
 from pipeline.errors import ConfigurationError, LimitError, TerminatedError
+from pipeline.execution import forecasting
 from pipeline.execution.live.snapshot import Snapshot
 from pipeline.execution.preparation import Prepared, prepare, prepare_again
 from pipeline.execution.run import execute
@@ -140,6 +143,16 @@ def test_a_limit_of_cost_takes_a_price(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"limits.cost cannot be kept, .* 'cpu' is known"):
         execute(prepared(tmp_path, {"name": "lexical"}, limits={"cost": 5.0}))
     assert not (tmp_path / "out").exists()
+
+
+def test_only_a_gpu_that_is_known_to_be_used_needs_a_price_before_a_run() -> None:
+    replicas = spending(num_gpus=1).replicas
+    device = SimpleNamespace(speed=SimpleNamespace(device="NVIDIA Zeta"), here=False)
+    found: Any = SimpleNamespace(own=[device], prices=load_prices())
+    forecasting._refuse_unpriced(found, replicas)  # a cluster may give another one
+    device.here = True
+    with pytest.raises(ConfigurationError, match="no price of 'NVIDIA Zeta' is known"):
+        forecasting._refuse_unpriced(found, replicas)
 
 
 def test_a_run_that_reaches_its_limit_keeps_its_units_and_goes_on_with_a_higher_one(
