@@ -26,6 +26,19 @@ def add_layer_norm(
 
 
 @fused
+def add_and_norm(
+    rows: torch.Tensor,
+    before: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    epsilon: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`add_layer_norm`, and the sum itself: for norms that stand before their layer."""
+    total = rows + before
+    return functional.layer_norm(total, weight.shape, weight, bias, epsilon), total
+
+
+@fused
 def embedding_norm(
     words: torch.Tensor,
     types: torch.Tensor,

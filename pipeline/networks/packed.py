@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
-from pipeline.networks.attention import attend
 from pipeline.networks.attention_plan import Plan, Segments, to_device
 from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:
     from pipeline.sequences.arrays import Int64s
     from pipeline.sequences.batch import Batch
-
-#: The name under which transformers knows attention by plan.
-PACKED: Final = "rerank_packed"
 
 Pooling = Literal["first", "mean"]
 
@@ -155,35 +151,6 @@ def roberta_positions(
     before = torch.nn.functional.pad(counted.cumsum(0), (1, 0))
     earlier = torch.repeat_interleave(before[ends - lengths], lengths, output_size=len(ids))
     return (before[1:] - earlier).mul_(counted).add_(padding)
-
-
-def use_packed_attention() -> str:
-    """Tell transformers of attention by plan, and return the name to ask for it by.
-
-    Networks get the plan as an argument of their call, which they hand down to their layers. No
-    mask is made, since no mask function goes by that name.
-    """
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(PACKED, _attention)
-    return PACKED
-
-
-def _attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    plan: Plan,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """transformers' attention function: [1, heads, T, dim] to [1, T, heads, dim]."""
-    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
-    return attend(query, key, value, plan, scale=scaling, window=sliding_window)[None], None
 
 
 def mean(hidden: torch.Tensor, lengths: Int64s) -> torch.Tensor:

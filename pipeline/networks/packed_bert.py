@@ -18,7 +18,7 @@ from pipeline.networks.attention import attend
 from pipeline.networks.encoder_pointwise import add_layer_norm, embedding_norm, norm_of
 from pipeline.networks.joined_linear import JoinedLinear
 from pipeline.networks.packed import Packed, Reading
-from pipeline.networks.readout_layers import read
+from pipeline.networks.readout import read
 
 
 class PackedBert(nn.Module):

@@ -27,7 +27,7 @@ from pipeline.networks.pointwise import (
     rotate_heads,
     swiglu,
 )
-from pipeline.networks.readout_layers import read
+from pipeline.networks.readout import read
 
 if TYPE_CHECKING:
     from pipeline.networks.attention_plan import Plan

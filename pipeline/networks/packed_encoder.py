@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from torch import nn
 
-from pipeline.networks.packed import Packed, mean, pack, use_packed_attention
+from pipeline.networks.packed import Packed, mean, pack
 from pipeline.networks.packed_bert import PackedBert
 from pipeline.networks.packed_deberta import PackedDeberta
-from pipeline.networks.readout_layers import read_last_layer
+from pipeline.networks.packed_modernbert import PackedModernBert
 
 if TYPE_CHECKING:
     from pipeline.sequences.arrays import Int64s
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 #: Bodies that are BERT's but for their embeddings.
 _BERT: Final = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
+
+#: Bodies with a module of their own.
+_OTHERS: Final[dict[str, type[nn.Module]]] = {
+    "deberta-v2": PackedDeberta,
+    "modernbert": PackedModernBert,
+}
 
 #: Families of RoBERTa count positions from the padding's id.
 _FROM_PADDING: Final = ("roberta", "xlm-roberta", "camembert")
@@ -56,39 +62,7 @@ class PackedEncoder(nn.Module):
 def _packed(body: Any, kind: str, *, reads: Literal["readouts", "all"]) -> nn.Module:
     if kind in _BERT:
         return PackedBert(body, reads=reads)
-    if kind == "deberta-v2":
-        return PackedDeberta(body, reads=reads)
-    return PackedBody(body, kind, reads=reads)
-
-
-class PackedBody(nn.Module):
-    """Any other body as transformers runs it, with attention by plan.
-
-    Args:
-        body: of transformers, with its weights; taken over in place.
-        kind: its ``model_type``.
-        reads: as in :class:`PackedEncoder`.
-    """
-
-    def __init__(self, body: Any, kind: str, *, reads: Literal["readouts", "all"]) -> None:
-        super().__init__()
-        self.body: Any = body
-        self.body.config._attn_implementation = use_packed_attention()
-        self.segments = kind != "modernbert"
-        if reads == "readouts":
-            read_last_layer(self.body, kind)
-
-    def forward(self, packed: Packed) -> torch.Tensor:
-        """[r or T, hidden]."""
-        types = {"token_type_ids": packed.segment_ids} if self.segments else {}
-        hidden: torch.Tensor = self.body(
-            input_ids=packed.input_ids,
-            position_ids=packed.position_ids,
-            plan=packed.plan,
-            reading=packed.reading,
-            **types,
-        ).last_hidden_state
-        return hidden[0]
+    return _OTHERS[kind](body, reads=reads)
 
 
 class PackedClassifier(nn.Module):

@@ -89,9 +89,19 @@ def test_an_encoder_gives_what_it_gives_alone(kind: str, lengths: list[int]) -> 
     )
 
 
-def test_a_last_layer_that_sees_its_neighbourhood_alone() -> None:
-    body = network("modernbert", num_hidden_layers=3)
-    packed = PackedEncoder(network("modernbert", num_hidden_layers=3), "modernbert")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_hidden_layers": 3},  # the last layer sees its neighbourhood alone
+        {"num_hidden_layers": 1},
+        {"norm_bias": True, "attention_bias": True, "mlp_bias": True},
+        {"hidden_activation": "silu"},
+    ],
+    ids=["local last layer", "one layer", "biases", "another gate"],
+)
+def test_modernbert_in_its_variants(changes: dict[str, Any]) -> None:
+    body = network("modernbert", **changes)
+    packed = PackedEncoder(network("modernbert", **changes), "modernbert")
     batch = whole_batch(sequences([20, 13, 2]))
     with torch.inference_mode():
         wanted = torch.stack([rows[0] for rows in alone(body, batch)])
