@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from pipeline.networks.unfilled import unfilled
+
 
 class JoinedLinear(nn.Module):
     """Linear layers of equal input side by side.
@@ -38,13 +40,9 @@ class JoinedLinear(nn.Module):
 
 def _join(parts: Sequence[nn.Linear]) -> nn.Linear:
     biased = parts[0].bias is not None
-    joined = nn.Linear(
-        parts[0].in_features,
-        sum(part.out_features for part in parts),
-        bias=biased,
-        device="meta",
-        dtype=parts[0].weight.dtype,
-    )
+    with unfilled():
+        joined = nn.Linear(parts[0].in_features, 0, bias=biased)
+    joined.out_features = sum(part.out_features for part in parts)
     joined.weight = nn.Parameter(torch.cat([p.weight for p in parts]), requires_grad=False)
     if biased:
         joined.bias = nn.Parameter(torch.cat([p.bias for p in parts]), requires_grad=False)

@@ -22,6 +22,7 @@ from pipeline.networks.packed_decoder_layers import (
     Norm,
     Tables,
 )
+from pipeline.networks.unfilled import unfilled
 
 if TYPE_CHECKING:
     from pipeline.networks.attention_plan import Plan
@@ -56,8 +57,8 @@ class PackedDecoder(nn.Module):
     def __init__(self, shape: DecoderShape, *, dtype: torch.dtype) -> None:
         super().__init__()
         self.shape = shape
-        table = Embedding(shape.vocabulary, shape.hidden, device="meta", dtype=dtype)
-        self.embed_tokens = table.to_empty(device="cpu")
+        with unfilled():
+            self.embed_tokens = Embedding(shape.vocabulary, shape.hidden, dtype=dtype)
         # Rounded to the network's precision before it multiplies, as transformers has it.
         self.embed_tokens.scale = float(torch.tensor(shape.input_scale, dtype=dtype))
         *before, last = shape.windows

@@ -28,6 +28,7 @@ from pipeline.networks.pointwise import (
     swiglu,
 )
 from pipeline.networks.readout import read
+from pipeline.networks.unfilled import unfilled
 
 if TYPE_CHECKING:
     from pipeline.networks.attention_plan import Plan
@@ -201,8 +202,8 @@ class LastAttention(Heads):
 
 def linear(inputs: int, outputs: int, *, bias: bool, dtype: torch.dtype) -> nn.Linear:
     """A linear layer whose weights wait to be read."""
-    layer = nn.Linear(inputs, outputs, bias=bias, device="meta", dtype=dtype)
-    return layer.to_empty(device="cpu")
+    with unfilled():
+        return nn.Linear(inputs, outputs, bias=bias, dtype=dtype)
 
 
 def store_apart(module: nn.Module, fused: str, parts: Mapping[str, int]) -> None:
