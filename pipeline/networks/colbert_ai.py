@@ -64,7 +64,7 @@ def load_colbert_ai(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Any:
-    """transformers' own encoder under ``body``, and the projection in float32 under ``linear``.
+    """The encoder under ``body``, and the projection in float32 under ``linear``.
 
     Args:
         checkpoint: its files.
@@ -78,8 +78,8 @@ def load_colbert_ai(
         ModelError: a tensor is missing, unexpected or of the wrong shape.
     """
     import torch
-    from transformers import AutoModel
 
+    from pipeline.networks.encoder_bodies import build_body
     from pipeline.networks.loading import build, load_weights
     from pipeline.networks.network_config import network_config
 
@@ -95,16 +95,18 @@ def load_colbert_ai(
     else:
         kind = "bert"
         config = network_config(checkpoint.config, kind=kind, where=where)
-    network = build(
-        lambda: torch.nn.ModuleDict(
-            {
-                "body": AutoModel.from_config(config, dtype=dtype, add_pooling_layer=False),
-                "linear": torch.nn.Linear(config.hidden_size, width, bias=False),
-            }
-        ),
-        dtype=dtype,
-        checkpoint=checkpoint,
-    )
+    if packed:
+        body = build_body(checkpoint, config, kind=kind, dtype=dtype)
+    else:
+        from transformers import AutoModel
+
+        body = build(
+            lambda: AutoModel.from_config(config, dtype=dtype, add_pooling_layer=False),
+            dtype=dtype,
+            checkpoint=checkpoint,
+        )
+    linear = torch.nn.Linear(config.hidden_size, width, bias=False)
+    network = torch.nn.ModuleDict({"body": body, "linear": linear})
     load_weights(
         network,
         checkpoint,

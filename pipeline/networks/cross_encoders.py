@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.encoder_bodies import load_body, read_all
+from pipeline.networks.encoder_skeletons import skeleton
 from pipeline.networks.encoders import ENCODERS
 from pipeline.networks.loading import build, load_weights
 from pipeline.networks.module_chain import load_chain
@@ -15,6 +16,7 @@ from pipeline.networks.network_config import network_config
 from pipeline.networks.packed_encoder import PackedClassifier
 from pipeline.networks.padding import pad
 from pipeline.networks.pooling import pool
+from pipeline.networks.unfilled import build_own
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
@@ -31,7 +33,7 @@ _ONE: Final = (("cls",), ("lasttoken",))
 def load_classifier(
     checkpoint: Checkpoint, *, labels: int, packed: bool, device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
-    """Transformers' own classifier for the checkpoint's ``model_type``, its head in float32.
+    """The classifier that transformers has for a ``model_type``, its head in float32.
 
     Args:
         checkpoint: its files.
@@ -46,23 +48,45 @@ def load_classifier(
     Raises:
         ModelError: no network, or a tensor is missing, unexpected or of the wrong shape.
     """
-    from transformers import AutoModelForSequenceClassification
-
     stated = checkpoint.config
     kind = str(stated["model_type"])
     where = checkpoint.folder / "config.json"
     named = {key: value for key, value in stated.items() if key not in ("id2label", "label2id")}
     config = network_config(named | {"num_labels": labels}, kind=kind, where=where)
-    network = build(
-        lambda: AutoModelForSequenceClassification.from_config(config, dtype=dtype),
-        dtype=dtype,
-        checkpoint=checkpoint,
-    )
+    network = build_classifier(checkpoint, config, kind=kind, packed=packed, dtype=dtype)
     heads = ENCODERS[kind].heads
     load_weights(network, checkpoint, ignore=_IGNORED, heads=heads, device=device)
     if packed:
         return PackedClassifier(network, kind)
     return PaddedClassifier(network, pad_id=int(stated.get("pad_token_id") or 0))
+
+
+def build_classifier(
+    checkpoint: Checkpoint, config: Any, *, kind: str, packed: bool, dtype: torch.dtype
+) -> nn.Module:
+    """An encoder and its head, without weights.
+
+    Args:
+        checkpoint: whose configuration it is, for messages.
+        config: transformers' configuration.
+        kind: its ``model_type``.
+        packed: whether it is going to be packed; padded, it is transformers' own network.
+        dtype: of its parameters.
+
+    Raises:
+        ModelError: no network can be made of the configuration.
+    """
+    made = skeleton(config, kind=kind, classifies=True) if packed else None
+    if made is not None:
+        return build_own(made, dtype=dtype, checkpoint=checkpoint)
+    from transformers import AutoModelForSequenceClassification
+
+    network: nn.Module = build(
+        lambda: AutoModelForSequenceClassification.from_config(config, dtype=dtype),
+        dtype=dtype,
+        checkpoint=checkpoint,
+    )
+    return network
 
 
 class PaddedClassifier(nn.Module):

@@ -1,8 +1,8 @@
-"""Bodies of transformers whose token states are read, of a packed batch or of a padded one."""
+"""Bodies whose token states are read, of a packed batch or of a padded one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -26,22 +26,54 @@ def reserved_positions(config: Mapping[str, Any]) -> int:
     return 0 if encoder is None else encoder.reserved
 
 
-def make_body(checkpoint: Checkpoint, *, dtype: torch.dtype) -> Callable[[], Any]:
-    """Makes transformers' own network for the checkpoint's ``model_type``, without weights.
+def body_config(checkpoint: Checkpoint) -> Any:
+    """transformers' configuration of the checkpoint's ``model_type``.
 
     Raises:
         ModelError: transformers has no such network, or refuses a value.
     """
-    from transformers import AutoModel
-
     from pipeline.networks.network_config import network_config
 
     kind = str(checkpoint.config.get("model_type"))
-    where = checkpoint.folder / "config.json"
-    config = network_config(checkpoint.config, kind=kind, where=where)
+    return network_config(checkpoint.config, kind=kind, where=checkpoint.folder / "config.json")
+
+
+def build_body(checkpoint: Checkpoint, config: Any, *, kind: str, dtype: torch.dtype) -> Any:
+    """The modules of an encoder that is going to be packed, without weights.
+
+    They are our own where :mod:`pipeline.networks.encoder_skeletons` knows them.
+
+    Args:
+        checkpoint: whose configuration it is, for messages.
+        config: see :func:`body_config`.
+        kind: its ``model_type``.
+        dtype: of its parameters.
+
+    Raises:
+        ModelError: no network can be made of the configuration.
+    """
+    from pipeline.networks.encoder_skeletons import skeleton
+    from pipeline.networks.unfilled import build_own
+
+    made = skeleton(config, kind=kind, classifies=False)
+    if made is None:
+        return build_theirs(checkpoint, config, kind=kind, dtype=dtype)
+    return build_own(made, dtype=dtype, checkpoint=checkpoint)
+
+
+def build_theirs(checkpoint: Checkpoint, config: Any, *, kind: str, dtype: torch.dtype) -> Any:
+    """transformers' own network of a configuration, without weights; else as :func:`build_body`."""
+    from transformers import AutoModel
+
+    from pipeline.networks.loading import build
+
     pooled = kind in ENCODERS and ENCODERS[kind].pooled
     extra = {"add_pooling_layer": False} if pooled else {}
-    return lambda: AutoModel.from_config(config, dtype=dtype, **extra)
+    return build(
+        lambda: AutoModel.from_config(config, dtype=dtype, **extra),
+        dtype=dtype,
+        checkpoint=checkpoint,
+    )
 
 
 def load_body(
@@ -65,15 +97,17 @@ def load_body(
         ModelError: the configuration describes no network, or a tensor is missing, unexpected or
             of the wrong shape.
     """
-    from pipeline.networks.loading import build, load_weights
+    from pipeline.networks.loading import load_weights
 
-    network = build(make_body(checkpoint, dtype=dtype), dtype=dtype, checkpoint=checkpoint)
+    kind = str(checkpoint.config.get("model_type"))
+    make = build_body if packed else build_theirs
+    network = make(checkpoint, body_config(checkpoint), kind=kind, dtype=dtype)
     load_weights(network, checkpoint, ignore=IGNORED, device=device)
     if not packed:
         return network
     from pipeline.networks.packed_encoder import PackedEncoder
 
-    return PackedEncoder(network, str(checkpoint.config.get("model_type")), reads=reads)
+    return PackedEncoder(network, kind, reads=reads)
 
 
 def read_all(

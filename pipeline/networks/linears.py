@@ -180,13 +180,17 @@ def _has_hooks(module: nn.Module) -> bool:
 
 def _is_gelu_of_linear(module: nn.Module) -> bool:
     """Whether a module is the first half of BERT's feed-forward layer, with the exact GELU."""
-    activations = sys.modules.get("transformers.activations")  # imported by what has one
     activation = getattr(module, "intermediate_act_fn", None)
-    if activations is None or not isinstance(activation, activations.GELUActivation):
-        return False
+    parts = [name for name, _ in module.named_children()]
+    return parts == ["dense", "intermediate_act_fn"] and _is_exact_gelu(activation)
+
+
+def _is_exact_gelu(activation: object) -> bool:
     from torch import nn
 
-    return activation.act is nn.functional.gelu and [n for n, _ in module.named_children()] == [
-        "dense",
-        "intermediate_act_fn",
-    ]
+    if isinstance(activation, nn.GELU):
+        return activation.approximate == "none"
+    theirs = sys.modules.get("transformers.activations")  # imported by what has one
+    if theirs is None or not isinstance(activation, theirs.GELUActivation):
+        return False
+    return activation.act is nn.functional.gelu

@@ -118,10 +118,9 @@ class JinaV2(WeightedReranker):
         self.network: Any = None
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
-        """Build transformers' XLM-R and put the renamed weights into it."""
-        from transformers import XLMRobertaForSequenceClassification
-
-        from pipeline.networks.loading import build, load_weights
+        """Build an XLM-R and put the renamed weights into it."""
+        from pipeline.networks.cross_encoders import build_classifier
+        from pipeline.networks.loading import load_weights
         from pipeline.networks.network_config import network_config
 
         config = network_config(
@@ -131,10 +130,8 @@ class JinaV2(WeightedReranker):
             known=FLASH_XLM_ROBERTA,
             **_HEAD,
         )
-        self.network = build(
-            lambda: XLMRobertaForSequenceClassification(config),
-            dtype=dtype,
-            checkpoint=self.checkpoint,
+        self.network = build_classifier(
+            self.checkpoint, config, kind="xlm-roberta", packed=self.packed, dtype=dtype
         )
         load_weights(
             self.network, self.checkpoint, rename=_rename, heads=("classifier",), device=device
