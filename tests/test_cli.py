@@ -88,7 +88,7 @@ def test_plan_lists_units_without_torch_or_ray(tmp_path: Path) -> None:
         f"r = CliRunner().invoke(app, ['plan', '-c', {str(file)!r}, '--json']);"
         "assert r.exit_code == 0, r.output;"
         "heavy = {'torch', 'ray', 'transformers', 's3fs', 'botocore'} & set(sys.modules);"
-        "assert not heavy, heavy; print(r.output)"
+        "assert not heavy, heavy; print(r.stdout)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -96,6 +96,21 @@ def test_plan_lists_units_without_torch_or_ray(tmp_path: Path) -> None:
     assert len(units) > 1
     assert not any(unit["committed"] for unit in units)
     assert "to do" in rerank("plan", "-c", file).stdout
+
+
+def test_a_driver_knows_the_sizes_of_weights_without_torch(tmp_path: Path, goldens: Path) -> None:
+    """Replicas in processes of their own need it; a driver would import it for nothing."""
+    model = f"model={{family: cross_encoder, weights: {goldens / 'ms-marco-minilm-tiny'}}}"
+    words = ["run", "-c", str(job(tmp_path)), "--set", model, "--dry-run"]
+    program = (
+        "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
+        f"r = CliRunner().invoke(app, {words!r});"
+        "assert r.exit_code == 0, r.output;"
+        "heavy = {'torch', 'ray', 'transformers'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_models_lists_every_card() -> None:

@@ -20,6 +20,7 @@ from pipeline.errors import ModelError
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
     torch.int16, torch.int8, torch.uint8, torch.bool, torch.float8_e4m3fn, torch.float8_e5m2,
+    torch.uint16, torch.uint32, torch.uint64, torch.complex64,
 ]  # fmt: skip
 
 shapes = st.lists(st.integers(0, 4), max_size=3)
