@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeline.checkpoints.values import number
 from pipeline.errors import ModelError
+from pipeline.networks import flash_xlm_roberta
 from pipeline.networks.network_config import FLASH_XLM_ROBERTA
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 Layout = Literal["rotary", "bert"]
 
-#: transformers' names of the parts that the rotary layout calls otherwise.
+#: transformers' names of the parts that the rotary layout calls otherwise, for its padded network.
 _RENAMED: Final = (
     ("roberta.emb_ln.", "body.embeddings.LayerNorm."),
     ("roberta.encoder.layers.", "body.layers."),
@@ -97,9 +98,11 @@ def load_colbert_ai(
         config = network_config(checkpoint.config, kind=kind, where=where)
     if packed:
         body = build_body(checkpoint, config, kind=kind, dtype=dtype)
+        names = _rename_packed if layout == "rotary" else _rename_bert
     else:
         from transformers import AutoModel
 
+        names = _rename_rotary if layout == "rotary" else _rename_bert
         body = build(
             lambda: AutoModel.from_config(config, dtype=dtype, add_pooling_layer=False),
             dtype=dtype,
@@ -110,7 +113,7 @@ def load_colbert_ai(
     load_weights(
         network,
         checkpoint,
-        rename=_rename_rotary if layout == "rotary" else _rename_bert,
+        rename=names,
         ignore=_IGNORED,
         heads=("linear",),
         device=device,
@@ -124,6 +127,11 @@ def load_colbert_ai(
 
 def _rename_bert(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
     yield ("body." + name.removeprefix("bert.") if name.startswith("bert.") else name), tensor
+
+
+def _rename_packed(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    for renamed, part in flash_xlm_roberta.rename(name, tensor):
+        yield renamed.replace("roberta.", "body.", 1), part
 
 
 def _rename_rotary(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:

@@ -23,7 +23,11 @@ _BODY: Final[Mapping[str, str]] = {
     "xlm-roberta": "roberta",
     "camembert": "roberta",
     "modernbert": "model",
+    "jina_embeddings_v3": "roberta",
 }
+
+#: The one kind of layer of an encoder whose layers all turn alike.
+ROTATES: Final = "full_attention"
 
 #: By transformers' names (activations.py).
 _ACTIVATIONS: Final[Mapping[str, Callable[[], nn.Module]]] = {
@@ -56,6 +60,8 @@ def skeleton(config: Any, *, kind: str, classifies: bool) -> Callable[[], nn.Mod
 
 
 def _known(config: Any, kind: str, classifies: bool) -> bool:
+    if kind == "jina_embeddings_v3" and config.rope_parameters["rope_type"] != "default":
+        return False
     if kind != "modernbert":
         return config.hidden_act in _ACTIVATIONS
     gates = [config.hidden_activation, *([config.classifier_activation] if classifies else [])]
@@ -64,7 +70,7 @@ def _known(config: Any, kind: str, classifies: bool) -> bool:
 
 
 def bert(config: Any, kind: str) -> nn.Module:
-    """The body of BERT, ELECTRA, RoBERTa, XLM-RoBERTa or CamemBERT.
+    """The body of BERT, ELECTRA, RoBERTa, XLM-RoBERTa or CamemBERT; XLM-R's may rotate instead.
 
     Raises:
         ValueError: heads do not share the width evenly.
@@ -73,10 +79,10 @@ def bert(config: Any, kind: str) -> nn.Module:
     _divisible(width, heads)
     narrow = config.embedding_size if kind == "electra" else width
     norm = {"eps": config.layer_norm_eps}
+    rotates = kind == "jina_embeddings_v3"
     body = _named(
         embeddings=_named(
             word_embeddings=nn.Embedding(config.vocab_size, narrow),
-            position_embeddings=nn.Embedding(config.max_position_embeddings, narrow),
             token_type_embeddings=nn.Embedding(config.type_vocab_size, narrow),
             LayerNorm=nn.LayerNorm(narrow, **norm),
         ),
@@ -84,6 +90,12 @@ def bert(config: Any, kind: str) -> nn.Module:
             layer=nn.ModuleList(_bert_layer(config) for _ in range(config.num_hidden_layers))
         ),
     )
+    if rotates:
+        theta = config.rope_parameters["rope_theta"]
+        body.add_module("rotary_emb", Rotary({ROTATES: theta}, width // heads))
+    else:
+        places = nn.Embedding(config.max_position_embeddings, narrow)
+        body.embeddings.add_module("position_embeddings", places)
     if narrow != width:
         body.add_module("embeddings_project", nn.Linear(narrow, width))
     body.config = config
@@ -125,7 +137,10 @@ def modernbert(config: Any) -> nn.Module:
             _modernbert_layer(config, number) for number in range(config.num_hidden_layers)
         ),
         final_norm=_modernbert_norm(config),
-        rotary_emb=Rotary(config),
+        rotary_emb=Rotary(
+            {kind: turns["rope_theta"] for kind, turns in config.rope_parameters.items()},
+            config.hidden_size // config.num_attention_heads,
+        ),
     )
     body.config = config
     return body
@@ -236,15 +251,18 @@ class Gated(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary tables (arXiv:2104.09864) of ModernBERT, whose kinds of layers turn at other paces."""
+    """Rotary tables (arXiv:2104.09864) of an encoder, of which kinds of layers may have their own.
 
-    def __init__(self, config: Any) -> None:
+    Args:
+        bases: for each kind of layer the base of its angles (theta).
+        dim: width of a head.
+    """
+
+    def __init__(self, bases: Mapping[str, float], dim: int) -> None:
         super().__init__()
-        dim = config.hidden_size // config.num_attention_heads
-        for kind in sorted(set(config.layer_types)):
-            steps = torch.arange(0, dim, 2, dtype=torch.float32) / dim
-            paces = 1.0 / config.rope_parameters[kind]["rope_theta"] ** steps
-            self.register_buffer(f"{kind}_inv_freq", paces, persistent=False)
+        steps = torch.arange(0, dim, 2, dtype=torch.float32) / dim
+        for kind, base in bases.items():
+            self.register_buffer(f"{kind}_inv_freq", 1.0 / base**steps, persistent=False)
 
     def forward(
         self, rows: torch.Tensor, positions: torch.Tensor, kind: str
@@ -253,6 +271,22 @@ class Rotary(nn.Module):
         angles = positions[..., None].float() * self.get_buffer(f"{kind}_inv_freq")
         angles = torch.cat((angles, angles), dim=-1)
         return angles.cos().to(rows.dtype), angles.sin().to(rows.dtype)
+
+
+def rotary_tables(
+    rotary: nn.Module, rows: torch.Tensor, positions: torch.Tensor, kind: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin, each [T, dim / 2], of :class:`Rotary` or of transformers' module in its place.
+
+    Args:
+        rotary: the module.
+        rows: [T, hidden], in whose precision the tables are.
+        positions: int64 [1, T].
+        kind: of the layer.
+    """
+    cos, sin = rotary(rows, positions, kind)
+    half = cos.shape[-1] // 2  # the other half is the same again
+    return cos[0, :, :half].contiguous(), sin[0, :, :half].contiguous()
 
 
 def _named(**parts: nn.Module) -> nn.Module:

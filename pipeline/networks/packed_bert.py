@@ -1,6 +1,6 @@
-"""BERT, ELECTRA and RoBERTa over flat batches: transformers' weights, our own forward pass.
+"""BERT, ELECTRA and RoBERTa over flat batches, by a forward pass of our own.
 
-The modules of transformers' body are taken over as they were loaded. Query, key and value come from
+The modules of a body are taken over as they were loaded. Query, key and value come from
 one product, a residual and the norm behind it are one kernel on GPUs, and the last layer computes
 what is read and nothing else: nobody looks at the other rows of a network's output. Their keys and
 values are needed, their queries, output projection and feed-forward layer are not, a sixth of the
@@ -16,16 +16,22 @@ from torch import nn
 
 from pipeline.networks.attention import attend
 from pipeline.networks.encoder_pointwise import add_layer_norm, embedding_norm, norm_of
+from pipeline.networks.encoder_skeletons import ROTATES, rotary_tables
 from pipeline.networks.joined_linear import JoinedLinear
 from pipeline.networks.packed import Packed, Reading
+from pipeline.networks.pointwise import rotate_heads
 from pipeline.networks.readout import read
+
+#: Rotary tables, cos and sin: each [T, head_dim / 2].
+Tables = tuple[torch.Tensor, torch.Tensor]
 
 
 class PackedBert(nn.Module):
-    """The body of BERT, ELECTRA, RoBERTa, XLM-RoBERTa or CamemBERT.
+    """The body of BERT, ELECTRA, RoBERTa, XLM-RoBERTa or CamemBERT; XLM-R's may rotate instead.
 
     Args:
-        body: of transformers, with its weights on the device; taken over.
+        body: of :func:`pipeline.networks.encoder_skeletons.bert`, or transformers' own; with its
+            weights on the device; taken over.
         reads: ``readouts``: the rows that the batch reads out; ``all``: the row of every token.
     """
 
@@ -34,23 +40,30 @@ class PackedBert(nn.Module):
         self.embeddings: Any = body.embeddings
         # ELECTRA's embeddings may be narrower than its layers.
         self.widen: nn.Module = getattr(body, "embeddings_project", nn.Identity())
+        self.rotary: nn.Module | None = getattr(body, "rotary_emb", None)
         *layers, last = body.encoder.layer
         self.layers = nn.ModuleList(Layer(layer) for layer in layers)
         self.last = Layer(last) if reads == "all" else LastLayer(last)
 
     def forward(self, packed: Packed) -> torch.Tensor:
         """[r or T, hidden]."""
-        table = self.embeddings
-        rows = embedding_norm(
-            table.word_embeddings(packed.input_ids[0]),
-            table.token_type_embeddings(packed.segment_ids[0]),
-            table.position_embeddings(packed.position_ids[0]),
-            *norm_of(table.LayerNorm),
-        )
-        rows = self.widen(rows)
+        rows = self.widen(self._embedded(packed))
+        tables = None
+        if self.rotary is not None:
+            tables = rotary_tables(self.rotary, rows, packed.position_ids, ROTATES)
         for layer in (*self.layers, self.last):
-            rows = layer(rows, packed)
+            rows = layer(rows, packed, tables)
         return rows  # type: ignore[no-any-return]
+
+    def _embedded(self, packed: Packed) -> torch.Tensor:
+        """[T, hidden], or as wide as the embeddings are."""
+        table = self.embeddings
+        words = table.word_embeddings(packed.input_ids[0])
+        types = table.token_type_embeddings(packed.segment_ids[0])
+        if self.rotary is not None:
+            return add_layer_norm(words, types, *norm_of(table.LayerNorm))
+        places = table.position_embeddings(packed.position_ids[0])
+        return embedding_norm(words, types, places, *norm_of(table.LayerNorm))
 
 
 class FeedForward(nn.Module):
@@ -80,9 +93,13 @@ class Layer(nn.Module):
         self.asking = JoinedLinear([attention.query, attention.key, attention.value])
         self.rest = FeedForward(layer)
 
-    def forward(self, rows: torch.Tensor, packed: Packed) -> torch.Tensor:
+    def forward(
+        self, rows: torch.Tensor, packed: Packed, tables: Tables | None = None
+    ) -> torch.Tensor:
         """[T, hidden] to [T, hidden]."""
         query, key, value = (part.unflatten(1, (self.heads, -1)) for part in self.asking(rows))
+        if tables is not None:
+            query, key = rotate_heads(query, *tables), rotate_heads(key, *tables)
         mixed = attend(query, key, value, packed.plan, scale=self.scale).flatten(1)
         return self.rest(mixed, rows)  # type: ignore[no-any-return]
 
@@ -98,12 +115,23 @@ class LastLayer(nn.Module):
         self.seen = JoinedLinear([attention.key, attention.value])
         self.rest = FeedForward(layer)
 
-    def forward(self, rows: torch.Tensor, packed: Packed) -> torch.Tensor:
+    def forward(
+        self, rows: torch.Tensor, packed: Packed, tables: Tables | None = None
+    ) -> torch.Tensor:
         """[T, hidden] to [r, hidden]."""
         reading: Reading = packed.reading
         asked = rows[reading.rows]
         query = self.query(rows if reading.plan is None else asked)
         key, value = (part.unflatten(1, (self.heads, -1)) for part in self.seen(rows))
         query = query.unflatten(1, (self.heads, -1))
+        if tables is not None:
+            turn = tables if reading.plan is None else at_rows(tables, reading)
+            query, key = rotate_heads(query, *turn), rotate_heads(key, *tables)
         mixed = read(query, key, value, packed.plan, reading, scale=self.scale)
         return self.rest(mixed, asked)  # type: ignore[no-any-return]
+
+
+def at_rows(tables: Tables, reading: Reading) -> Tables:
+    """The tables of the tokens that are read out."""
+    cos, sin = tables
+    return cos[reading.rows], sin[reading.rows]

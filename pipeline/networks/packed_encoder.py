@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.sequences.batch import Batch
 
 #: Bodies that are BERT's but for their embeddings.
-_BERT: Final = ("bert", "electra", "roberta", "xlm-roberta", "camembert")
+_BERT: Final = ("bert", "electra", "roberta", "xlm-roberta", "camembert", "jina_embeddings_v3")
 
 #: Bodies with a module of their own.
 _OTHERS: Final[dict[str, type[nn.Module]]] = {

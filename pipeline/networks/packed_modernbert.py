@@ -1,6 +1,6 @@
-"""ModernBERT (arXiv:2412.13663) over flat batches: transformers' weights, our own forward pass.
+"""ModernBERT (arXiv:2412.13663) over flat batches, by a forward pass of our own.
 
-The modules of transformers' body are taken over as they were loaded. Its norms stand before what
+The modules of a body are taken over as they were loaded. Its norms stand before what
 they feed, so a layer's result is added and normalised in one step, by the layer that comes next;
 on GPUs that is one kernel, as is the rotation of queries and keys. The last layer computes the rows
 that are read and nothing else, as in :mod:`pipeline.networks.packed_bert`.
@@ -15,19 +15,19 @@ from torch import nn
 
 from pipeline.networks.attention import attend
 from pipeline.networks.encoder_pointwise import add_and_norm, geglu, norm_of
+from pipeline.networks.encoder_skeletons import rotary_tables
 from pipeline.networks.packed import Packed, Reading
+from pipeline.networks.packed_bert import Tables, at_rows
 from pipeline.networks.pointwise import rotate_heads
 from pipeline.networks.readout import read
-
-#: Rotary tables, cos and sin: each [T, head_dim / 2].
-Tables = tuple[torch.Tensor, torch.Tensor]
 
 
 class PackedModernBert(nn.Module):
     """The body of ModernBERT.
 
     Args:
-        body: of transformers, with its weights on the device; taken over.
+        body: of :func:`pipeline.networks.encoder_skeletons.modernbert`, or transformers' own; with
+            its weights on the device; taken over.
         reads: ``readouts``: the rows that the batch reads out; ``all``: the row of every token.
     """
 
@@ -45,17 +45,13 @@ class PackedModernBert(nn.Module):
         """[r or T, hidden]."""
         rows = self.embeddings.norm(self.embeddings.tok_embeddings(packed.input_ids[0]))
         kinds = {layer.kind for layer in (*self.layers, self.last)}
-        tables = {kind: self._tables(rows, packed.position_ids, kind) for kind in kinds}
+        tables = {
+            kind: rotary_tables(self.rotary, rows, packed.position_ids, kind) for kind in kinds
+        }
         added = None
         for layer in (*self.layers, self.last):
             added, rows = layer(added, rows, tables[layer.kind], packed)
         return add_and_norm(added, rows, *norm_of(self.norm))[0]
-
-    def _tables(self, rows: torch.Tensor, positions: torch.Tensor, kind: str) -> Tables:
-        """Of the tokens' positions, in the precision of ``rows``, which upstream rounds to."""
-        cos, sin = self.rotary(rows, positions, kind)
-        half = cos.shape[-1] // 2  # the other half is the same again
-        return cos[0, :, :half].contiguous(), sin[0, :, :half].contiguous()
 
 
 class Layer(nn.Module):
@@ -133,8 +129,7 @@ class LastLayer(Layer):
         if reading.plan is None or window is not None:  # their neighbours must ask, too
             reading = Reading(rows=reading.rows, plan=None)
         else:
-            cos, sin = tables
-            query, turn = query[reading.rows], (cos[reading.rows], sin[reading.rows])
+            query, turn = query[reading.rows], at_rows(tables, reading)
         mixed = read(
             rotate_heads(query, *turn),
             rotate_heads(key, *tables),

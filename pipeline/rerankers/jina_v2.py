@@ -16,7 +16,6 @@ one rule for all families.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, model_validator
@@ -40,17 +39,6 @@ if TYPE_CHECKING:
 
 #: Published configurations do not all say it.
 _HEAD: Final[dict[str, Any]] = {"num_labels": 1}
-
-#: Our names of the parts that upstream calls otherwise.
-_RENAMED: Final = (
-    ("roberta.emb_ln.", "roberta.embeddings.LayerNorm."),
-    ("roberta.encoder.layers.", "roberta.encoder.layer."),
-    (".mixer.out_proj.", ".attention.output.dense."),
-    (".norm1.", ".attention.output.LayerNorm."),
-    (".norm2.", ".output.LayerNorm."),
-    (".mlp.fc1.", ".intermediate.dense."),
-    (".mlp.fc2.", ".output.dense."),
-)
 
 #: XLM-R counts positions from padding_idx + 1 = 2.
 _RESERVED_POSITIONS: Final = 2
@@ -120,6 +108,7 @@ class JinaV2(WeightedReranker):
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build an XLM-R and put the renamed weights into it."""
         from pipeline.networks.cross_encoders import build_classifier
+        from pipeline.networks.flash_xlm_roberta import rename
         from pipeline.networks.loading import load_weights
         from pipeline.networks.network_config import network_config
 
@@ -134,7 +123,7 @@ class JinaV2(WeightedReranker):
             self.checkpoint, config, kind="xlm-roberta", packed=self.packed, dtype=dtype
         )
         load_weights(
-            self.network, self.checkpoint, rename=_rename, heads=("classifier",), device=device
+            self.network, self.checkpoint, rename=rename, heads=("classifier",), device=device
         )
         if self.packed:
             from pipeline.networks.packed_encoder import PackedClassifier
@@ -166,18 +155,6 @@ class JinaV2(WeightedReranker):
         return decode_pairs(
             sequences, readouts, activation=self.settings.activation, settings=self.settings
         )
-
-
-def _rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """A stored tensor as the network's: query, key and value come in one, in this order."""
-    ours = name
-    for theirs, our in _RENAMED:
-        ours = ours.replace(theirs, our)
-    if ".mixer.Wqkv." not in ours:
-        yield ours, tensor
-        return
-    for part, rows in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-        yield ours.replace(".mixer.Wqkv.", f".attention.self.{part}."), rows
 
 
 def _supported(checkpoint: Checkpoint) -> dict[str, Any]:
