@@ -26,7 +26,7 @@ CONSTRAINTS := $(if $(WANTED),constraints/$(WANTED).txt,constraints.txt)
 PIP_INSTALL := $(BIN)/python -m pip install $(PIP_ARGS) -c $(CONSTRAINTS)
 
 .DEFAULT_GOAL := help
-.PHONY: other-build help install demo examples quick test consumers lint types docs bench dist clean
+.PHONY: other-build help install demo examples scripts pages quick test consumers lint types docs bench dist clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,9 +36,13 @@ install: $(STAMP) ## build .venv with everything pinned (BUILD=cpu, cuda12 or cu
 demo: $(STAMP) ## rerank a small collection end to end on this machine
 	$(BIN)/rerank demo $(ARGS)
 
-examples: $(STAMP) ## run the jobs of examples/ and the commands of docs/
+examples: scripts pages ## run the jobs of examples/ and the commands of docs/
+
+scripts: $(STAMP)
 	for name in rerank compare distill refresh; do \
 		PATH="$(CURDIR)/$(BIN):$$PATH" examples/$$name.sh || exit 1; done
+
+pages: $(STAMP)
 	$(BIN)/pytest -q -m pages tests/docs
 
 quick: $(STAMP) ## run the tests that need no Ray and no server, in two minutes
