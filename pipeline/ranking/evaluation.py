@@ -54,8 +54,8 @@ def evaluate(
 
     A judged query that the run does not hold counts as 0, as ``trec_eval -c`` does it, and is
     named in the result; a query without relevant documents is judged and counts as 0; documents
-    without judgement, or with a negative one, are not relevant. The run's other queries are
-    counted and left out.
+    without judgement, or with a negative one, are not relevant. A negative judgement is none to
+    trec_eval (and one to ``Judged``). The run's other queries are counted and left out.
 
     Args:
         run: what to evaluate.
@@ -77,9 +77,10 @@ def evaluate(
             f"{min(held, default=None)!r}"
         )
     per_query = {repr(measure): dict.fromkeys(sorted(qrels), 0.0) for measure in parsed}
-    relevance, scores = _no_negatives(qrels), run.scores(judged)
+    relevance, scores = _not_negative(qrels), run.scores(judged)
     for provider, supported in by_provider(parsed):
-        for metric in provider.iter_calc(supported, relevance, scores):
+        given = qrels if provider.NAME == "judged" else relevance
+        for metric in provider.iter_calc(supported, given, scores):
             per_query[repr(metric.measure)][metric.query_id] = float(metric.value)
     shares = {query: _judged_share(run.rankings[query], qrels[query]) for query in judged}
     return Evaluation(
@@ -101,9 +102,15 @@ def _judged_share(ranking: Sequence[str], judged: Mapping[str, int]) -> float:
     return sum(document in judged for document in first) / len(first)
 
 
-def _no_negatives(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    """The same judgements to trec_eval, whose nDCG never returns where all of a query's are < 0."""
-    return {q: {doc: max(0, r) for doc, r in docs.items()} for q, docs in qrels.items() if docs}
+def _not_negative(qrels: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """The judgements that trec_eval takes for judgements; queries without any are left out.
+
+    To it a negative one is none: in Bpref, and in measures of judged documents alone, it counts
+    otherwise than a 0. It reads them as well, but its nDCG never returns from some queries all of
+    whose judgements are negative.
+    """
+    kept = {q: {doc: r for doc, r in docs.items() if r >= 0} for q, docs in qrels.items()}
+    return {query: docs for query, docs in kept.items() if docs}
 
 
 def mean(values: Mapping[str, float]) -> float:

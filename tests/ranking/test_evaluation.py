@@ -22,6 +22,14 @@ from pipeline.ranking.runs import Run, first_stage_run
 ROOT = Path(__file__).resolve().parents[2]
 DL19 = ROOT.parent / "shared" / "data" / "trec_dl19"
 MEASURES = ["nDCG@10", "RR@10", "R@100", "AP@100", "RR(rel=2)@10", "AP(rel=2)@100", "P@3"]
+#: In which a document that was judged irrelevant counts otherwise than one that nobody judged.
+OF_JUDGED = [
+    "Bpref",
+    "Bpref(rel=2)",
+    "Judged@3",
+    "nDCG(judged_only=True)@3",
+    "P(judged_only=True)@2",
+]
 
 DOCS = [f"d{i}" for i in range(8)]
 RANKINGS = st.dictionaries(
@@ -118,13 +126,14 @@ def test_values_are_those_of_ir_measures(
     rankings: dict[str, list[str]], qrels: dict[str, dict[str, int]]
 ) -> None:
     assume(rankings.keys() & qrels.keys())
-    ours = evaluate(Run("x", rankings), qrels, MEASURES)
+    # trec_eval may never return from queries all of whose judgements are negative.
+    assume(all(max(docs.values()) >= 0 for docs in qrels.values()))
+    names = MEASURES + OF_JUDGED
+    ours = evaluate(Run("x", rankings), qrels, names)
     scores = {q: {doc: 1 / (i + 1) for i, doc in enumerate(r)} for q, r in rankings.items()}
-    parsed = [ir_measures.parse_measure(name) for name in MEASURES]
-    # Not the negative ones: trec_eval may never return from them.
-    plain = {q: {doc: max(0, r) for doc, r in docs.items()} for q, docs in qrels.items()}
-    theirs, rows = ir_measures.calc(parsed, plain, scores)
-    for name, measure in zip(MEASURES, parsed, strict=True):
+    parsed = [ir_measures.parse_measure(name) for name in names]
+    theirs, rows = ir_measures.calc(parsed, qrels, scores)
+    for name, measure in zip(names, parsed, strict=True):
         assert ours.means[name] == pytest.approx(theirs[measure], abs=1e-12)
     for row in rows:
         assert ours.per_query[repr(row.measure)][row.query_id] == row.value
@@ -151,7 +160,7 @@ def test_a_perfect_ranking_has_ndcg_one(qrels: dict[str, dict[str, int]]) -> Non
         assert values["nDCG"][query] == values["nDCG@10"][query] == pytest.approx(expected)
 
 
-def test_negative_judgements_count_as_zero_and_never_reach_trec_eval(
+def test_negative_judgements_are_none_to_trec_eval_and_never_reach_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its nDCG sometimes loops for ever, in C, on a query all of whose judgements are negative."""
@@ -165,7 +174,7 @@ def test_negative_judgements_count_as_zero_and_never_reach_trec_eval(
     monkeypatch.setattr(ir_measures.pytrec_eval, "iter_calc", spy)
     qrels = {"q1": {"a": -1, "b": -2}, "q2": {"a": -1, "b": 2}, "q3": {}}
     result = evaluate(Run("x", {"q1": ["a"], "q2": ["a", "b"], "q3": ["a"]}), qrels, ["nDCG@10"])
-    assert given_to == [{"q1": {"a": 0, "b": 0}, "q2": {"a": 0, "b": 2}}]
+    assert given_to == [{"q2": {"b": 2}}]
     expected = {"q1": 0, "q2": 1 / math.log2(3), "q3": 0}
     assert result.per_query["nDCG@10"] == pytest.approx(expected)
 
