@@ -99,9 +99,10 @@ class BiEncoder(WeightedReranker):
         stated = max_seq_length(
             checkpoint, task="feature-extraction", lowercases=self.tokenizer.lowercases
         )
+        of_tokenizer = tokenizer_limit(checkpoint, self.tokenizer.truncation)
         self.max_length = resolve_max_length(
-            settings.max_length or stated,
-            tokenizer=tokenizer_limit(checkpoint),
+            settings.max_length,
+            tokenizer=of_tokenizer if stated is None else stated,
             positions=self.config.get("max_position_embeddings"),
             reserved=reserved_positions(self.config),
         )

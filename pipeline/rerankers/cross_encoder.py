@@ -122,7 +122,7 @@ class CrossEncoder(WeightedReranker):
             task="sequence-classification" if self.chain is None else "feature-extraction",
             lowercases=self.tokenizer.lowercases,
         )
-        of_tokenizer = tokenizer_limit(self.checkpoint)
+        of_tokenizer = tokenizer_limit(self.checkpoint, self.tokenizer.truncation)
         max_length = resolve_max_length(
             settings.max_length,
             tokenizer=of_tokenizer if stated is None else stated,

@@ -171,7 +171,7 @@ class DecoderClassifier(WeightedReranker):
                 task="sequence-classification",
                 lowercases=self.tokenizer.lowercases,
             )
-        of_tokenizer = tokenizer_limit(self.checkpoint)
+        of_tokenizer = tokenizer_limit(self.checkpoint, self.tokenizer.truncation)
         length = resolve_max_length(
             self.settings.max_length,
             tokenizer=of_tokenizer if stated is None else stated,

@@ -108,14 +108,15 @@ class LateInteraction(WeightedReranker):
             lowercase=bool(transformer_file(checkpoint)[0].get("do_lower_case")),
         )
         self.tokenizer = multi_vector_tokenizer(checkpoint, texts, made)
+        stated = max_seq_length(
+            checkpoint,
+            task="feature-extraction",
+            lowercases=texts.lowercases,
+            read=TRANSFORMER_KEYS,
+        )
         whole = resolve_max_length(
-            max_seq_length(
-                checkpoint,
-                task="feature-extraction",
-                lowercases=texts.lowercases,
-                read=TRANSFORMER_KEYS,
-            ),
-            tokenizer=tokenizer_limit(checkpoint),
+            None,
+            tokenizer=tokenizer_limit(checkpoint, texts.truncation) if stated is None else stated,
             positions=self.config.get("max_position_embeddings"),
             reserved=reserved_positions(self.config),
         )

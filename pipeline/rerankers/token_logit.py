@@ -237,13 +237,15 @@ class TokenLogit(WeightedReranker):
 
     def _limits(self) -> PromptLimits:
         asked, frame = self.asked, self.prompt.frame
-        stated = asked.max_length
-        if stated is None and asked.template is None:
-            stated = self._files.max_length
+        stated = self._files.max_length if asked.template is None else None
         positions = self.config.get("max_position_embeddings")
+        if stated is None and asked.max_length is None:
+            limit = tokenizer_limit(self.checkpoint, self.tokenizer.truncation)
+        else:
+            limit = stated
         length = resolve_max_length(
-            stated,
-            tokenizer=None if stated else tokenizer_limit(self.checkpoint),
+            asked.max_length,
+            tokenizer=limit,
             positions=positions,
         )
         beside, document = 0, None

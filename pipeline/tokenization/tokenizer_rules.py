@@ -1,9 +1,15 @@
-"""What tokenizer_config.json says beside tokenizer.json: its limit, and where the two disagree."""
+"""What tokenizer_config.json says beside tokenizer.json, and where the two disagree.
+
+transformers (5.23, as 4 before it) makes some tokenizers anew: of tokenizer.json it takes the
+vocabulary, and of tokenizer_config.json, or of the class's defaults, how texts are normalised and
+cut into words.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import ModelError
 
@@ -12,33 +18,112 @@ if TYPE_CHECKING:
 
     from pipeline.checkpoints.checkpoint import Checkpoint
 
-#: What tokenizer_config.json says about BERT's normaliser, and what tokenizer.json calls it.
-_BERT_RULES: Final = {
-    "do_lower_case": "lowercase",
-    "strip_accents": "strip_accents",
-    "tokenize_chinese_chars": "handle_chinese_chars",
+_CONFIG: Final = "tokenizer_config.json"
+
+#: What tokenizer_config.json says about BERT's normaliser, what tokenizer.json calls it, and what
+#: the classes take where the first says nothing.
+_BERT_RULES: Final[tuple[tuple[str, str, bool | None], ...]] = (
+    ("do_lower_case", "lowercase", True),
+    ("strip_accents", "strip_accents", None),
+    ("tokenize_chinese_chars", "handle_chinese_chars", True),
+)
+
+#: transformers' classes of BERT's tokenizer, most of them by other names, which give token types.
+_BERT: Final = frozenset(
+    {
+        "BertTokenizer",
+        "ElectraTokenizer",
+        "LayoutLMTokenizer",
+        "LxmertTokenizer",
+        "MobileBertTokenizer",
+        "SqueezeBertTokenizer",
+    }
+)
+
+#: Classes that normalise as BERT's do.
+_BERT_NORMALISERS: Final = _BERT | {"ConvBertTokenizer", "DistilBertTokenizer", "MPNetTokenizer"}
+
+#: Classes whose networks are given token types. AlbertTokenizer and PreTrainedTokenizerFast gave
+#: them in transformers 4; in 5 they do not, and the second sequence of a pair has type 0.
+WITH_TYPES: Final = _BERT | {"ConvBertTokenizer", "DebertaTokenizer", "DebertaV2Tokenizer"}
+
+#: Of networks with token types, the class where no file names one, by ``model_type``.
+_CLASSES: Final = {
+    "albert": "AlbertTokenizer",
+    "bert": "BertTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+    "distilbert": "BertTokenizer",
+    "electra": "BertTokenizer",
+    "mpnet": "MPNetTokenizer",
+    "roberta": "RobertaTokenizer",
 }
 
 
-def refuse_contradiction(checkpoint: Checkpoint, library: Tokenizer) -> None:
-    """transformers follows tokenizer_config.json where the two files of BERT disagree.
+def gives_token_types(checkpoint: Checkpoint) -> bool:
+    """Whether transformers hands a pair's token types to the network.
+
+    ``model_input_names`` of tokenizer_config.json says so, else the tokenizer's class. Without
+    them every token has type 0.
+    """
+    names = checkpoint.table(_CONFIG).get("model_input_names")
+    if isinstance(names, list):
+        return "token_type_ids" in names
+    return _class(checkpoint) in WITH_TYPES
+
+
+def refuse_contradiction(checkpoint: Checkpoint, library: Tokenizer, *, splits: bool) -> None:
+    """transformers follows tokenizer_config.json where its two files disagree.
+
+    Args:
+        checkpoint: whose files they are.
+        library: its tokenizer.json.
+        splits: whether special tokens in texts are text.
 
     Raises:
-        ModelError: they do; it is not known which of them the model was trained with.
+        ModelError: they do, and it is not known which of them the model was trained with; or it
+            says of texts what is not done here.
     """
-    from tokenizers.normalizers import BertNormalizer
-
-    normalizer = library.normalizer
-    if not isinstance(normalizer, BertNormalizer):
-        return
-    config = checkpoint.table("tokenizer_config.json")
-    for theirs, ours in _BERT_RULES.items():
-        stated, done = config.get(theirs), getattr(normalizer, ours)
-        if stated is not None and stated != done:
+    config, kind = checkpoint.table(_CONFIG), _class(checkpoint)
+    if config.get("split_special_tokens") and not splits:
+        raise ModelError(
+            f"{checkpoint.folder / _CONFIG}: split_special_tokens is true, so special tokens in "
+            "texts are text; set model.settings.special_tokens to 'text'"
+        )
+    for theirs, stated, ours, done in _rules(config, kind, library):
+        if stated != done:
+            said = f"is {stated}" if theirs in config else f"is not there, which means {stated}"
             raise ModelError(
-                f"{checkpoint.folder}/tokenizer_config.json: {theirs} is {stated}, but {ours} of "
-                f"tokenizer.json is {done}; make them what the model was trained with"
+                f"{checkpoint.folder / _CONFIG}: {theirs} {said}, but {ours} of tokenizer.json is "
+                f"{done}; make them what the model was trained with"
             )
+
+
+def _rules(
+    config: dict[str, Any], kind: str | None, library: Tokenizer
+) -> list[tuple[str, object, str, object]]:
+    """What the class reads of the configuration: its key and value, and tokenizer.json's."""
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    normalizer, splitter = library.normalizer, library.pre_tokenizer
+    if kind in _BERT_NORMALISERS and isinstance(normalizer, BertNormalizer):
+        return [
+            (theirs, config.get(theirs, default), ours, getattr(normalizer, ours))
+            for theirs, ours, default in _BERT_RULES
+        ]
+    if kind == "RobertaTokenizer" and isinstance(splitter, ByteLevel):
+        key = "add_prefix_space"
+        return [(key, config.get(key, False), key, splitter.add_prefix_space)]
+    return []
+
+
+def _class(checkpoint: Checkpoint) -> str | None:
+    """The class that transformers makes the tokenizer with, without ``Fast``."""
+    network = checkpoint.table("config.json")
+    stated = checkpoint.table(_CONFIG).get("tokenizer_class") or network.get("tokenizer_class")
+    if stated is None:
+        return _CLASSES.get(str(network.get("model_type")))
+    return str(stated).removesuffix("Fast")
 
 
 def lowercased(data: bytes) -> bytes:
@@ -53,16 +138,22 @@ def lowercased(data: bytes) -> bytes:
     return json.dumps(file).encode()
 
 
-def tokenizer_limit(checkpoint: Checkpoint) -> object:
-    """``model_max_length`` of tokenizer_config.json.
+def tokenizer_limit(checkpoint: Checkpoint, truncation: Mapping[str, Any] | None) -> object:
+    """``model_max_length`` of tokenizer_config.json, or ``max_len`` as old files have it.
+
+    Args:
+        checkpoint: whose file it is.
+        truncation: what tokenizer.json says of it.
 
     Raises:
         ModelError: the tokenizer cuts texts at their beginning.
     """
-    config = checkpoint.table("tokenizer_config.json")
+    config, name = checkpoint.table(_CONFIG), _CONFIG
+    if "truncation_side" not in config and truncation is not None:
+        config, name = config | {"truncation_side": truncation["direction"]}, "tokenizer.json"
     if config.get("truncation_side", "right") != "right":
         raise ModelError(
-            f"{checkpoint.folder}/tokenizer_config.json: truncation_side "
-            f"'{config['truncation_side']}'; texts are cut at their end, so the scores would differ"
+            f"{checkpoint.folder / name}: truncation_side '{config['truncation_side']}'; texts are "
+            "cut at their end, so the scores would differ"
         )
-    return config.get("model_max_length")
+    return config.get("model_max_length", config.get("max_len"))

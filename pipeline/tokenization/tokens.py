@@ -21,7 +21,11 @@ from pipeline.tokenization.chunk_cache import library_ids
 from pipeline.tokenization.chunk_check import chunk_cache
 from pipeline.tokenization.marked_texts import MarkedTexts
 from pipeline.tokenization.plain_texts import plain_text_tokenizer
-from pipeline.tokenization.tokenizer_rules import lowercased, refuse_contradiction
+from pipeline.tokenization.tokenizer_rules import (
+    gives_token_types,
+    lowercased,
+    refuse_contradiction,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -66,6 +70,8 @@ class TextTokenizer:
     Attributes:
         library: the tokenizer as published.
         special_tokens: what becomes of special tokens in the texts that :meth:`encode` is given.
+        truncation: how texts would be cut by tokenizer.json; None where it does not say.
+        gives_types: whether token types go to the network; without them all are 0.
     """
 
     def __init__(
@@ -96,13 +102,15 @@ class TextTokenizer:
             self.library: Tokenizer = Tokenizer.from_buffer(data)
         except Exception as error:  # the library raises bare Exception for any defect
             raise ModelError(f"{path}: not readable as a tokenizer: {error}") from None
-        refuse_contradiction(checkpoint, self.library)
+        refuse_contradiction(checkpoint, self.library, splits=special_tokens == "text")
         if lowercase and not self.lowercases:
             data = lowercased(data)
             self.library = Tokenizer.from_buffer(data)
+        self.truncation = self.library.truncation
         self.library.no_truncation()
         self.library.no_padding()
         self.special_tokens = special_tokens
+        self.gives_types = gives_token_types(checkpoint)
         self._of_texts = self.library
         if special_tokens == "text":
             self._of_texts = plain_text_tokenizer(data, where=path)
@@ -139,7 +147,7 @@ class TextTokenizer:
         first, second = "a", "b"
         encoding = self.library.encode(first, second) if pair else self.library.encode(first)
         ids = np.array(encoding.ids, dtype=np.int32)
-        types = np.array(encoding.type_ids, dtype=np.int8)
+        types = np.array(encoding.type_ids, dtype=np.int8) * self.gives_types
         sides = np.array([-1 if s is None else s for s in encoding.sequence_ids])
         return Template.split(ids, types, sides, parts=2 if pair else 1)
 

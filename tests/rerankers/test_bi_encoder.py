@@ -180,6 +180,16 @@ def test_texts_are_lowercased_where_the_checkpoint_says(tmp_path: Path) -> None:
     agree(folder)
 
 
+def test_a_limit_past_the_positions_is_the_positions(tmp_path: Path) -> None:
+    """The library saves max_position_embeddings itself for RoBERTa's, two more than can be used."""
+    folder = saved(library("mean"), tmp_path / "model")
+    path = folder / "sentence_bert_config.json"
+    stated = json.loads(path.read_text("utf-8")) | {"max_seq_length": 514}
+    path.write_text(json.dumps(stated), "utf-8")
+    agree(folder)
+    assert load(folder).engine.reranker.max_length == 512  # type: ignore[attr-defined]
+
+
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Qwen3, its tokenizer as Qwen3-Embedding's: a token after every text, padded left."""

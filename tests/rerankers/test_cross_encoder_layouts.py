@@ -404,6 +404,25 @@ def test_networks_score_as_in_the_library(
     near(ranker.score(QUERY, DOCUMENTS), one_by_one.score(QUERY, DOCUMENTS))
 
 
+@pytest.mark.parametrize(
+    ("kind", "tokenizer"),
+    [
+        ("albert", {"tokenizer_class": "PreTrainedTokenizerFast"}),
+        ("electra", {"model_input_names": ["input_ids", "attention_mask"]}),
+    ],
+)
+def test_both_texts_have_one_token_type_where_the_library_gives_none(
+    networks: Callable[[str], Path], tmp_path: Path, kind: str, tokenizer: dict[str, Any]
+) -> None:
+    """As AlbertTokenizer and a tokenizer without a class of its own, in transformers 5."""
+    folder = Path(shutil.copytree(networks(kind), tmp_path / "model"))
+    before = ours(folder).score(QUERY, DOCUMENTS)
+    change(folder, "tokenizer_config.json", **tokenizer)
+    scores = ours(folder).score(QUERY, DOCUMENTS)
+    near(scores, predict(folder, activation_fn=IDENTITY))
+    assert np.abs(scores - before).max() > 1e-3
+
+
 @pytest.mark.parametrize("kind", ["camembert", "mpnet"])
 def test_positions_that_no_token_can_use_are_left_out(
     networks: Callable[[str], Path], tmp_path: Path, kind: str
