@@ -46,8 +46,12 @@ _PYLATE: Final = (
     "document_length",
     "do_query_expansion",
     "attend_to_expansion_tokens",
+    "attend_to_mask_tokens",
     "skiplist_words",
 )
+
+#: Whether a query's tokens attend to what fills it, in PyLate's words and in colbert-ai's.
+_ATTENDED: Final = ("attend_to_expansion_tokens", "attend_to_mask_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +135,17 @@ def multi_vector(checkpoint: Checkpoint) -> MultiVector:
 def _saved_by_pylate(checkpoint: Checkpoint, chain: tuple[Module, ...]) -> MultiVector:
     model, where = checkpoint.table(MODEL), checkpoint.folder / MODEL
     require_chain(checkpoint, chain, {"Dense"})
+    if "query_expansion" in model:
+        raise ModelError(
+            f"{where}: 'query_expansion' belongs to sentence-transformers' layout, and here to the "
+            "Transformer's file; say it there, or in PyLate's words (do_query_expansion)"
+        )
     length = whole_number(model, "query_length", where=where, default=32, least=SHORTEST)
     told = whole_number(model, "document_length", where=where, default=180, least=SHORTEST)
     expansion = None
     if yes_or_no(model, "do_query_expansion", where=where, default=True):
-        attended = yes_or_no(model, "attend_to_expansion_tokens", where=where, default=False)
+        key = next((key for key in _ATTENDED if key in model), _ATTENDED[0])
+        attended = yes_or_no(model, key, where=where, default=False)
         expansion = Expansion(length=length, cuts=True, attended=attended, token=None)
     prompts, default = named_prompts(checkpoint)
     if default in prompts:

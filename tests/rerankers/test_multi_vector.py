@@ -112,6 +112,18 @@ def test_what_files_say_is_done_as_in_the_library(
     assert reranker.packed == ("config.json" not in files)
 
 
+def test_what_attends_is_read_in_colbert_ai_s_words_too(tmp_path: Path) -> None:
+    from sentence_transformers import MultiVectorEncoder
+
+    folder = changed(PYLATE, tmp_path / "model")
+    stated = json.loads((folder / MODEL).read_text("utf-8")) | {"attend_to_mask_tokens": True}
+    del stated["attend_to_expansion_tokens"]
+    (folder / MODEL).write_text(json.dumps(stated), "utf-8")
+    assert MultiVectorEncoder(str(folder), device="cpu")[0].query_expansion["attend"]
+    sequences = load(folder).engine.reranker.encode(CandidateLists.from_texts("trains", ["late"]))
+    assert sequences.links["attended"].tolist() == sequences.lengths.tolist()
+
+
 def test_a_pylate_checkpoint_that_the_library_saves_again(tmp_path: Path) -> None:
     from sentence_transformers import MultiVectorEncoder
 
@@ -177,6 +189,7 @@ def test_words_that_are_no_token_are_not_on_the_skip_list() -> None:
         (PYLATE, {MODEL: {"query_length": "32"}}, "query_length is '32'"),
         (PYLATE, {MODEL: {"similarity_fn_name": "xtr"}}, "similarity_fn_name 'xtr'"),
         (PYLATE, {MODEL: {"skiplist_words": "."}}, "skiplist_words '.'"),
+        (PYLATE, {MODEL: {"query_expansion": None}}, "'query_expansion' belongs to"),
         (
             PYLATE,
             {MODEL: {"prompts": {"q": "ask: "}, "default_prompt_name": "q"}},
