@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -13,11 +15,23 @@ if TYPE_CHECKING:
     import torch
 
     from pipeline.checkpoints.checkpoint import Checkpoint
+    from pipeline.networks.loading import Rename
     from pipeline.sequences.arrays import Int64s
     from pipeline.sequences.batch import Batch
 
 #: Stored tensors that carry nothing here: the pooler, and old buffers.
 IGNORED: Final = ("embeddings.position_ids", "pooler.*")
+
+#: Networks of an encoder and a decoder, of which the encoder alone makes vectors, as
+#: sentence-transformers has it; transformers' class of it by ``model_type``.
+_ENCODER_ALONE: Final = {
+    "mt5": "MT5EncoderModel",
+    "t5": "T5EncoderModel",
+    "umt5": "UMT5EncoderModel",
+}
+
+#: Stored tensors of the rest of such a network.
+_DECODING: Final = ("decoder.*", "lm_head.*")
 
 
 def reserved_positions(config: Mapping[str, Any]) -> int:
@@ -63,17 +77,37 @@ def build_body(checkpoint: Checkpoint, config: Any, *, kind: str, dtype: torch.d
 
 def build_theirs(checkpoint: Checkpoint, config: Any, *, kind: str, dtype: torch.dtype) -> Any:
     """transformers' own network of a configuration, without weights; else as :func:`build_body`."""
-    from transformers import AutoModel
+    import transformers
 
     from pipeline.networks.loading import build
 
-    pooled = kind in ENCODERS and ENCODERS[kind].pooled
-    extra = {"add_pooling_layer": False} if pooled else {}
-    return build(
-        lambda: AutoModel.from_config(config, dtype=dtype, **extra),
-        dtype=dtype,
-        checkpoint=checkpoint,
-    )
+    encoder = _ENCODER_ALONE.get(kind)
+    extra = {"add_pooling_layer": False} if encoder is None and _may_pool(config) else {}
+
+    def make() -> Any:
+        if encoder is not None:
+            return _one_table(getattr(transformers, encoder)(config))
+        return transformers.AutoModel.from_config(config, dtype=dtype, **extra)
+
+    return build(make, dtype=dtype, checkpoint=checkpoint)
+
+
+def _one_table(network: Any) -> Any:
+    """The same, with the embeddings of its encoder for its own, as T5 has them."""
+    network.set_input_embeddings(network.get_input_embeddings())
+    return network
+
+
+def _may_pool(config: Any) -> bool:
+    """Whether a body comes with a pooler unless told otherwise.
+
+    It belongs to BERT's sentence-pair task: no pooling of sentence-transformers looks at it, and
+    the library saves bodies without.
+    """
+    from transformers import MODEL_MAPPING
+
+    made = MODEL_MAPPING.get(type(config), None)
+    return hasattr(made, "__init__") and "add_pooling_layer" in signature(made.__init__).parameters
 
 
 def load_body(
@@ -102,12 +136,42 @@ def load_body(
     kind = str(checkpoint.config.get("model_type"))
     make = build_body if packed else build_theirs
     network = make(checkpoint, body_config(checkpoint), kind=kind, dtype=dtype)
-    load_weights(network, checkpoint, ignore=IGNORED, device=device)
+    rename = _out_of_larger(network, checkpoint)
+    alone = kind in _ENCODER_ALONE
+    load_weights(
+        network,
+        checkpoint,
+        rename=rename,
+        ignore=(*IGNORED, *_DECODING) if alone else IGNORED,
+        converted=not alone,  # T5's layers look at the weights of their linear ones
+        device=device,
+    )
     if not packed:
         return network
     from pipeline.networks.packed_encoder import PackedEncoder
 
     return PackedEncoder(network, kind, reads=reads)
+
+
+def _out_of_larger(network: Any, checkpoint: Checkpoint) -> Rename | None:
+    """What takes a body out of a network that holds it, such as a masked language model.
+
+    Its tensors then have a name before theirs (``bert.``, ``model.``), and the others are heads
+    that no vector depends on: transformers passes over them as well. None where a body was stored
+    by itself.
+    """
+    before = f"{network.base_model_prefix}."
+    if any(name.startswith(before) for name in network.state_dict()) or not any(
+        name.startswith(before) for name in checkpoint.shapes()
+    ):
+        return None
+
+    def rename(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        own = name.removeprefix(before)
+        if own != name and not any(fnmatchcase(own, pattern) for pattern in IGNORED):
+            yield own, tensor
+
+    return rename
 
 
 def read_all(

@@ -98,8 +98,7 @@ def bert(config: Any, kind: str) -> nn.Module:
         body.embeddings.add_module("position_embeddings", places)
     if narrow != width:
         body.add_module("embeddings_project", nn.Linear(narrow, width))
-    body.config = config
-    return body
+    return _described(body, config, kind)
 
 
 def _bert_layer(config: Any) -> nn.Module:
@@ -142,8 +141,7 @@ def modernbert(config: Any) -> nn.Module:
             config.hidden_size // config.num_attention_heads,
         ),
     )
-    body.config = config
-    return body
+    return _described(body, config, "modernbert")
 
 
 def _modernbert_layer(config: Any, number: int) -> nn.Module:
@@ -295,6 +293,13 @@ def _named(**parts: nn.Module) -> nn.Module:
     for name, part in parts.items():
         module.add_module(name, part)
     return module
+
+
+def _described(body: nn.Module, config: Any, kind: str) -> nn.Module:
+    """The body with what transformers' has beside its modules."""
+    body.config = config
+    body.base_model_prefix = _BODY[kind]  # type: ignore[assignment]
+    return body
 
 
 def _divisible(width: int, heads: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pipeline.errors import ModelError
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.checkpoints.checkpoint import Checkpoint
+
+#: What layer norms' tensors were called once, and are called.
+_OLD_NAMES: Final = {
+    "LayerNorm.gamma": "LayerNorm.weight",
+    "LayerNorm.beta": "LayerNorm.bias",
+}
 
 Network = TypeVar("Network", bound="nn.Module")
 Rename = Callable[[str, "torch.Tensor"], Iterable[tuple[str, "torch.Tensor"]]]
@@ -170,7 +176,13 @@ def copy_tensors(
             else:
                 state[name].copy_(tensor)
             missing.discard(name)
-    absent = sorted(name for name in missing if not _matches(name, optional))
+    # A table that a network has under two names may be stored under either.
+    filled = {state[name].data_ptr() for name in state.keys() - missing}
+    absent = sorted(
+        name
+        for name in missing
+        if not _matches(name, optional) and state[name].data_ptr() not in filled
+    )
     problems += [f"missing tensor '{name}'" for name in absent]
     if problems:
         shown = "; ".join(problems[:8]) + (f"; {len(problems) - 8} more" if problems[8:] else "")
@@ -183,13 +195,22 @@ def copy_tensors(
 def _renamed(
     checkpoint: Checkpoint, rename: Rename | None, ignore: Sequence[str]
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, tensor in checkpoint.tensors():
+    for stored, tensor in checkpoint.tensors():
+        name = _named_today(stored)
         if _matches(name, ignore):
             continue
         if rename is None:
             yield name, tensor
         else:
             yield from rename(name, tensor)
+
+
+def _named_today(name: str) -> str:
+    """Names of BERT's first files, which transformers reads as well (``LayerNorm.gamma``)."""
+    for old, new in _OLD_NAMES.items():
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -139,16 +139,30 @@ def _read_last(
         asked: int64 [S], the query of each.
         shared: int64 [S], tokens of it and of what stands around it.
     """
-    nothing = np.diff(offsets) == 0
-    if nothing.any():
-        ids = np.insert(ids, offsets[:-1][nothing], 0)
-        offsets = offsets + np.append(0, np.cumsum(nothing))
+    ids, offsets, _ = never_empty(ids, offsets)
     last = np.diff(offsets) - 1
     sequences = Sequences.one_readout_each(
         ids, offsets, positions=last.astype(np.int32), links=links
     )
     shared = np.minimum(shared, last)  # a document may be empty, and nothing stand behind it
     return share_beginnings(sequences, groups(asked, shared), shared)
+
+
+def never_empty(ids: Int32s, offsets: Int64s) -> tuple[Int32s, Int64s, npt.NDArray[np.bool_]]:
+    """Sequences of which those without a token have one that stands for nothing.
+
+    Args:
+        ids: int32 [T].
+        offsets: int64 [S + 1].
+
+    Returns:
+        ids, offsets, and bool [S], which have none of their own.
+    """
+    nothing = np.diff(offsets) == 0
+    if nothing.any():
+        ids = np.insert(ids, offsets[:-1][nothing], 0)
+        offsets = offsets + np.append(0, np.cumsum(nothing))
+    return ids, offsets, nothing
 
 
 def _pieces(arena: TokenArena, texts: Int64s, room: Int64s, limits: Limits) -> Pieces:

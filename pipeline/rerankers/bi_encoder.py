@@ -24,7 +24,7 @@ from pipeline.errors import ModelError
 from pipeline.networks import decoders
 from pipeline.networks.encoder_bodies import reserved_positions
 from pipeline.networks.encoders import packs
-from pipeline.prompts.pairs import spent
+from pipeline.prompts.pairs import never_empty, spent
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
@@ -44,6 +44,9 @@ _ROWS: Final = 65_536
 
 #: Link [S] to the leading tokens of each sequence that pooling leaves out.
 _PROMPT: Final = "prompt"
+
+#: Link [S]: 1 where the tokenizer makes no token of a text, 0 elsewhere.
+_NOTHING: Final = "nothing"
 
 
 class BiEncoderSettings(SpecialTokenSettings):
@@ -159,22 +162,25 @@ class BiEncoder(WeightedReranker):
         arena = self.tokenizer.encode([text for text, _ in places])
         kept = np.minimum(arena.lengths, self.max_length - self.single.specials)
         ids, offsets, types = self.single.assemble([(arena, np.arange(len(places)), kept)])
-        segments = types if self.config.get("type_vocab_size", 0) > 1 else None
+        tokens = np.diff(offsets)
+        ids, offsets, nothing = never_empty(ids, offsets)
         lengths = np.diff(offsets)
+        typed = self.config.get("type_vocab_size", 0) > 1 and not nothing.any()
         left_out = np.array([skipped for _, skipped in places], dtype=np.int64)
         document = place[len(queries) + document_text]
         links = {
             "query": place[query_text],
             "document": document,
             _PROMPT: left_out,
-            **spent(lengths[document], (kept < arena.lengths)[document]),
+            _NOTHING: nothing.astype(np.int64),
+            **spent(tokens[document], (kept < arena.lengths)[document]),
         }
         last = self.embedding.pooling == ("lasttoken",)
         read = lengths - 1 if last else np.where(left_out < lengths, left_out, 0)
         return Sequences.one_readout_each(
             ids,
             offsets,
-            segment_ids=segments,
+            segment_ids=types if typed else None,
             positions=read.astype(np.int32),
             links=links,
         )
@@ -203,8 +209,13 @@ class BiEncoder(WeightedReranker):
         """float32 [b, width]: the vector of each text, as it is compared."""
         import torch
 
+        from pipeline.networks.attention_plan import to_device
+
         steps, similarity = self.embedding.steps, self.embedding.similarity
         vectors = self._pooled(batch).float()
+        nothing = np.flatnonzero(batch.sequences.links[_NOTHING][batch.chosen])
+        if len(nothing):  # as the library pools a text without tokens
+            vectors[to_device(nothing, vectors.device)] = 0
         layers = iter(self.layers)
         for step in steps:
             unit = isinstance(step, Normalize)

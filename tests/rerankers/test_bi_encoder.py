@@ -94,11 +94,13 @@ def load(folder: Path, **options: Any) -> api.Ranker:
     return api.load(str(folder), family="bi_encoder", device="cpu", **options)
 
 
-def agree(folder: Path, scale: str | None = None) -> None:
+def agree(
+    folder: Path, scale: str | None = None, packings: tuple[str, ...] = ("packed", "padded")
+) -> None:
     """Ours are the library's scores, packed and padded."""
     stated = expected(folder)
     assert np.ptp(stated) > 1e-3
-    for packing in ("packed", "padded"):
+    for packing in packings:
         ranker = load(folder, packing=packing)
         scores = ranker.score(QUERY, DOCUMENTS)
         np.testing.assert_allclose(scores, stated, rtol=1e-5, atol=TOLERANCE, err_msg=packing)
@@ -190,6 +192,29 @@ def test_a_limit_past_the_positions_is_the_positions(tmp_path: Path) -> None:
     assert load(folder).engine.reranker.max_length == 512  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("before", ["", "bert."])
+def test_a_body_inside_a_larger_network_and_by_its_first_names(tmp_path: Path, before: str) -> None:
+    """As bert-base-uncased is published: a masked language model, with LayerNorm.gamma and beta."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = saved(library("mean"), tmp_path / "model")
+    scores = expected(folder)
+    path = folder / "model.safetensors"
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    tensors = {}
+    for name, tensor in load_file(path).items():
+        for new, first in old.items():
+            name = name.replace(new, first)
+        tensors[before + name] = tensor
+    if before:
+        tensors["cls.predictions.bias"] = torch.zeros(5)
+        tensors["bert.embeddings.position_ids"] = torch.arange(512)[None]
+    save_file(tensors, path, {"format": "pt"})
+    agree(folder)
+    np.testing.assert_allclose(load(folder).score(QUERY, DOCUMENTS), scores, atol=TOLERANCE)
+
+
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Qwen3, its tokenizer as Qwen3-Embedding's: a token after every text, padded left."""
@@ -239,3 +264,53 @@ def test_decoders_score_as_in_the_library(
     )
     padded = load(folder, packing="padded").score(QUERY, DOCUMENTS)
     np.testing.assert_allclose(padded, stated, rtol=0, atol=TOLERANCE)
+
+
+#: Networks that are none of the packed ones: an encoder stored without its decoder, bodies that
+#: transformers builds with a pooler and sentence-transformers saves without, one that looks back.
+OTHERS: dict[str, dict[str, Any]] = {
+    "t5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
+           "decoder_start_token_id": 0},
+    "ernie": {"intermediate_size": 48},
+    "rembert": {"intermediate_size": 48, "input_embedding_size": 16, "output_embedding_size": 16},
+    "bert": {"intermediate_size": 48, "is_decoder": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_networks_score_as_in_the_library(tmp_path: Path, kind: str) -> None:
+    import torch
+    import transformers
+
+    torch.manual_seed(3)
+    golden, folder = GOLDENS / "ms-marco-minilm-tiny", tmp_path / "body"
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes = {} if kind == "t5" else sizes | {"max_position_embeddings": 64}
+    config = transformers.AutoConfig.for_model(
+        kind, vocab_size=1400, pad_token_id=0, **sizes, **OTHERS[kind]
+    )
+    made = transformers.T5EncoderModel if kind == "t5" else transformers.AutoModel.from_config
+    made(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(golden / name, folder)
+    agree(saved(library("mean", body=folder), tmp_path / "model"), packings=("auto",))
+
+
+@pytest.mark.parametrize("pooling", ["lasttoken", "mean", "max", "cls"])
+def test_a_text_of_which_no_token_is_made_has_the_vector_zero(
+    decoder: Path, tmp_path: Path, pooling: str
+) -> None:
+    """As the library's means and last tokens have it; its others depend on the batch."""
+    body = Path(shutil.copytree(decoder, tmp_path / "body"))
+    path = body / "tokenizer.json"
+    file = json.loads(path.read_text("utf-8")) | {"post_processor": None}
+    path.write_text(json.dumps(file), "utf-8")
+    folder = saved(library(pooling, body=body), tmp_path / "model")
+    if pooling in ("lasttoken", "mean"):
+        agree(folder, packings=("auto", "padded"))
+    for packing in ("auto", "padded"):
+        ranker = load(folder, packing=packing)
+        scores = ranker.score(QUERY, DOCUMENTS)
+        assert scores[DOCUMENTS.index("")] == 0
+        assert np.ptp(scores) > 1e-3
+        assert ranker.score("", DOCUMENTS).tolist() == [0.0] * len(DOCUMENTS)
