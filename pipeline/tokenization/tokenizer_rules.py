@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 _CONFIG: Final = "tokenizer_config.json"
 
+_ACCENTS: Final = "strip_accents"
+
 #: What tokenizer_config.json says about BERT's normaliser, what tokenizer.json calls it, and what
 #: the classes take where the first says nothing.
 _BERT_RULES: Final[tuple[tuple[str, str, bool | None], ...]] = (
     ("do_lower_case", "lowercase", True),
-    ("strip_accents", "strip_accents", None),
+    (_ACCENTS, "strip_accents", None),
     ("tokenize_chinese_chars", "handle_chinese_chars", True),
 )
 
@@ -107,10 +109,13 @@ def _rules(
 
     normalizer, splitter = library.normalizer, library.pre_tokenizer
     if kind in _BERT_NORMALISERS and isinstance(normalizer, BertNormalizer):
-        return [
+        found = [
             (theirs, config.get(theirs, default), ours, getattr(normalizer, ours))
             for theirs, ours, default in _BERT_RULES
         ]
+        # Accents of which nothing is said go with the capitals.
+        alike = {None, normalizer.lowercase}
+        return [rule for rule in found if rule[0] != _ACCENTS or not {rule[1], rule[3]} <= alike]
     if kind == "RobertaTokenizer" and isinstance(splitter, ByteLevel):
         key = "add_prefix_space"
         return [(key, config.get(key, False), key, splitter.add_prefix_space)]

@@ -113,6 +113,17 @@ def test_what_the_library_leaves_as_tokenizer_json_has_it_is_taken(tmp_path: Pat
     assert ours != TextTokenizer(Checkpoint(GOLDENS / BERT)).encode([text]).token_ids.tolist()
 
 
+def test_accents_of_which_nothing_is_said_go_with_the_capitals(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, BERT, do_lower_case=False)
+    normalise(folder, lowercase=False, strip_accents=False)
+    text = "Crème BRÛLÉE"
+    ours = TextTokenizer(Checkpoint(folder)).encode([text]).token_ids.tolist()
+    assert ours == library(folder)(text, add_special_tokens=False)["input_ids"]
+    normalise(folder, strip_accents=True)
+    with pytest.raises(ModelError, match="strip_accents is not there"):
+        TextTokenizer(Checkpoint(folder))
+
+
 def test_old_files_have_another_name_for_the_limit(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, BERT, model_max_length=None, max_len=37)
     assert tokenizer_limit(Checkpoint(folder), None) == 37 == library(folder).model_max_length
