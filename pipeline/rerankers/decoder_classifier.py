@@ -4,9 +4,10 @@ Qwen2, Qwen3, Llama, Mistral and Gemma, with one label or two:
 
     logits = score.weight · h + score.bias      # h: the last token's state, normalised; in float32
 
-transformers looks for the last token that is not ``pad_token_id``; here it is the last token of the
-sequence, which is the same wherever no text ends in that token, and needs none to be named. The
-networks are causal, so padding on the right changes nothing.
+h is read at the last token that is not ``pad_token_id``, as transformers looks for it to find where
+padding begins: a sequence that ends in that token itself, as where it is also what ends texts, is
+read before it. Without one, h is the last token's. The networks are causal, so padding on the right
+changes nothing.
 
 What it reads is a prompt of the settings (``template``), or the chat template that
 sentence-transformers would render, or else query and document as the tokenizer makes a pair, which
@@ -38,6 +39,7 @@ from pipeline.prompts.token_template import Place, PromptTemplate, template_of
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
 from pipeline.sequences.batch import Batch
+from pipeline.sequences.last_tokens import read_before
 from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokenizer_rules import tokenizer_limit
 from pipeline.tokenization.tokens import TextTokenizer, Truncation, resolve_max_length
@@ -52,6 +54,9 @@ _TEMPLATE: Final = "model.settings.template"
 
 #: Bodies, by ``model_type``.
 KINDS: Final = ("gemma", "gemma2", "gemma3_text", "llama", "mistral", "qwen2", "qwen3")
+
+#: ``pad_token_id`` where config.json does not say, by transformers' configurations.
+_PADDING: Final = {"gemma": 0, "gemma2": 0, "gemma3_text": 0}
 
 #: What makes transformers' network look at what follows, and the value that does not.
 _BOTH_WAYS: Final = {"is_causal": True, "use_bidirectional_attention": False}
@@ -197,7 +202,12 @@ class DecoderClassifier(WeightedReranker):
         )
 
     def encode(self, lists: CandidateLists) -> Sequences:
-        """One sequence per document or chunk of it, read out at its last token."""
+        """One sequence per document or chunk of it, read out at its end."""
+        sequences = self._sequences(lists)
+        padding = self.config.get("pad_token_id", _PADDING.get(str(self.config["model_type"])))
+        return sequences if padding is None else read_before(sequences, int(padding))
+
+    def _sequences(self, lists: CandidateLists) -> Sequences:
         settings = self.settings
         how = {"long_documents": settings.long_documents, "overlap": settings.chunk_overlap}
         if self.prompt is not None:

@@ -148,19 +148,32 @@ def test_bodies_of_transformers(goldens: Path, tmp_path: Path, body: str) -> Non
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
-def test_a_text_may_end_in_the_padding(goldens: Path, tmp_path: Path) -> None:
-    """The last token of a sequence is read, whatever it is."""
-    from transformers import AutoTokenizer, Qwen3ForSequenceClassification
+@pytest.mark.parametrize("ends_texts", [False, True])
+@pytest.mark.parametrize("query", [QUERY, f"dry skin {PADDING}", PADDING])
+def test_what_ends_in_the_padding_is_read_before_it(
+    goldens: Path, tmp_path: Path, query: str, ends_texts: bool
+) -> None:
+    """As transformers does, also where the token that pads is the one that ends every text."""
+    from sentence_transformers import CrossEncoder
+    from tokenizers import Tokenizer, processors
 
-    tokenizer = AutoTokenizer.from_pretrained(goldens / GOLDEN)
-    number = tokenizer.convert_tokens_to_ids(PADDING)
+    tokenizer = Tokenizer.from_file(str(goldens / GOLDEN / "tokenizer.json"))
+    number = tokenizer.token_to_id(PADDING)
     folder = copied(goldens / GOLDEN, tmp_path / "model", pad_token_id=number)
-    network = Qwen3ForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    network.config.pad_token_id = None  # so transformers reads the last one
-    text = f"creams {PADDING}"
-    with torch.inference_mode():
-        expected = float(network(**tokenizer(QUERY, text, return_tensors="pt")).logits[0, 0])
-    assert ranker(folder).score(QUERY, ["trains", text])[1] == pytest.approx(expected, abs=1e-4)
+    if ends_texts:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"$A {PADDING}", pair=f"$A $B {PADDING}", special_tokens=[(PADDING, number)]
+        )
+        tokenizer.save(str(folder / "tokenizer.json"))
+    documents = ["trains", f"creams {PADDING}", PADDING, f"{PADDING} a", "", f"{PADDING}{PADDING}"]
+    library = CrossEncoder(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
+    assert library.tokenizer.pad_token_id == number
+    pairs = [(query, document) for document in documents]
+    expected = library.predict(pairs, activation_fn=torch.nn.Identity())
+    assert np.ptp(expected) > 0.01
+    for how in ({}, {"share_prefixes": False}, {"packing": "padded"}):
+        found = ranker(folder, **how).score(query, documents)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4, err_msg=str(how))
 
 
 def test_a_pair_without_a_token_has_no_score(goldens: Path) -> None:
