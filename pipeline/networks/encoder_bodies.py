@@ -107,7 +107,7 @@ def _may_pool(config: Any) -> bool:
     from transformers import MODEL_MAPPING
 
     made = MODEL_MAPPING.get(type(config), None)
-    return hasattr(made, "__init__") and "add_pooling_layer" in signature(made.__init__).parameters
+    return isinstance(made, type) and "add_pooling_layer" in signature(made).parameters
 
 
 def load_body(
