@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.bench.shapes import SHAPES
+from pipeline.bench.models.shapes import SHAPES
 from pipeline.networks.flops import Network, shape_of
 from pipeline.pricing.rates import SHIPPED, Rate, to_yaml
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.bench.shapes import SHAPES
+from pipeline.bench.models.shapes import SHAPES
 from pipeline.bench.subject import Subject
 
 

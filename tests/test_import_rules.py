@@ -246,7 +246,7 @@ def test_imports_point_down_only() -> None:
         ("jobs/bench.py", "def late():\n    from benchmarks.harness import preparing"),
         ("pipeline/bench/run.py", "from benchmarks.peers import PEERS"),
         ("pipeline/bench/engines.py", "from sentence_transformers import CrossEncoder"),
-        ("pipeline/bench/texts.py", "import tests.makers"),
+        ("pipeline/bench/inputs/texts.py", "import tests.makers"),
         ("pipeline/__init__.py", "import torch"),
         ("pipeline/attic/old.py", ""),
         ("pipeline/cli.py", "from rerank_pipeline.__main__ import main"),

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from benchmarks.harness.contender import Contender
-from pipeline.bench.shapes import Shape
+from pipeline.bench.models.shapes import Shape
 from pipeline.bench.subject import Subject
 from pipeline.errors import ConfigurationError
 

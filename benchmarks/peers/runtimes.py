@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from benchmarks.harness.contender import Contender, pairs_of
 from pipeline.bench.engines import Scored
+from pipeline.bench.inputs.workloads import WORKLOADS, make, part
 from pipeline.bench.subject import Subject
-from pipeline.bench.workloads import WORKLOADS, make, part
 from pipeline.candidates.lists import CandidateLists
 
 _BATCH: Final = 32

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
 
+from pipeline.bench.inputs.workloads import WORKLOADS, Size
+from pipeline.bench.models.shapes import Scale, Shape
 from pipeline.bench.own_models import shape_or_model
-from pipeline.bench.shapes import Scale, Shape
-from pipeline.bench.workloads import WORKLOADS, Size
 from pipeline.errors import ConfigurationError
 
 Asked = Literal["auto", "packed", "padded"]

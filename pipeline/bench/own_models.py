@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.bench.shapes import SHAPES, Shape, shape_named
-from pipeline.bench.tensors import Config, Named
+from pipeline.bench.models.shapes import SHAPES, Shape, shape_named
+from pipeline.bench.models.tensors import Config, Named
 from pipeline.checkpoints import cards
 from pipeline.checkpoints.naming import settled
 from pipeline.config import ModelConfig

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.bench.engines import BenchEngine
+from pipeline.bench.inputs.workloads import WORKLOADS, Work, make
+from pipeline.bench.models.shapes import Scale
 from pipeline.bench.options import UNIT_DOCUMENTS, BenchOptions
 from pipeline.bench.run_input import copies_of
-from pipeline.bench.shapes import Scale
 from pipeline.bench.subject import Subject
-from pipeline.bench.workloads import WORKLOADS, Work, make
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import EngineConfig
 from pipeline.engine.device import dtype_name, torch_device, use_threads

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.bench.inputs.workloads import part
 from pipeline.bench.kernels import (
     DeviceTime,
     KernelRow,
@@ -17,7 +18,6 @@ from pipeline.bench.kernels import (
     rows_of_spans,
 )
 from pipeline.bench.options import UNIT_DOCUMENTS
-from pipeline.bench.workloads import part
 
 if TYPE_CHECKING:
     from pipeline.bench.preparing import Prepared

@@ -6,9 +6,9 @@ import datetime
 from pathlib import Path
 from typing import Final
 
+from pipeline.bench.inputs.workloads import WORKLOADS
 from pipeline.bench.preparing import Prepared
 from pipeline.bench.results import BenchResult
-from pipeline.bench.workloads import WORKLOADS
 from pipeline.errors import ConfigurationError
 from pipeline.networks.flops import Network, shape_of
 from pipeline.pricing.rates import Rate, record

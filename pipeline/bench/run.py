@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.bench.counting import Counts, count
 from pipeline.bench.host import host_costs
+from pipeline.bench.inputs.workloads import WORKLOADS, part
 from pipeline.bench.machine import load_average, machine, versions
 from pipeline.bench.options import UNIT_DOCUMENTS
 from pipeline.bench.passes import Passes, Scorer, figures
@@ -22,7 +23,6 @@ from pipeline.bench.results import (
     ModelFacts,
     WorkloadFacts,
 )
-from pipeline.bench.workloads import WORKLOADS, part
 
 if TYPE_CHECKING:
     import numpy as np

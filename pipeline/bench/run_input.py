@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import schema
+from pipeline.bench.inputs.workloads import Work
 from pipeline.bench.options import UNIT_DOCUMENTS, BenchOptions
-from pipeline.bench.workloads import Work
 from pipeline.candidates.lists import CandidateLists
 from pipeline.errors import ConfigurationError
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.bench.checkpoints import checkpoint_folder, twin_folder
-from pipeline.bench.shapes import Scale, Shape
+from pipeline.bench.models.checkpoints import checkpoint_folder, twin_folder
+from pipeline.bench.models.shapes import Scale, Shape
 from pipeline.config import ModelConfig
 from pipeline.engine.device import torch_dtype
 from pipeline.errors import ConfigurationError

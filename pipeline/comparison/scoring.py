@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline import schema
+from pipeline.bench.inputs.workloads import part
 from pipeline.bench.measuring import Cost
-from pipeline.bench.workloads import part
 from pipeline.candidates.lists import CandidateLists
 from pipeline.comparison.loading import LoadedModel
 from pipeline.engine.scoring import Scoreable

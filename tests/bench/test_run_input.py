@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import schema
+from pipeline.bench.inputs.workloads import WORKLOADS, Work, make
 from pipeline.bench.options import BenchOptions
 from pipeline.bench.run_input import copies_of, lists_of_a_group, unit_documents, write_input
-from pipeline.bench.workloads import WORKLOADS, Work, make
 from pipeline.errors import ConfigurationError
 
 

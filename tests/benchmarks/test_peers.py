@@ -12,9 +12,9 @@ from benchmarks.harness.contender import Contender, pairs_of
 from benchmarks.peers import PEERS, available, check
 from benchmarks.peers.jina_v3_policy import prompt
 from pipeline.bench.engines import BenchEngine, Scored
-from pipeline.bench.shapes import SHAPES
+from pipeline.bench.inputs.workloads import WORKLOADS, Work, make
+from pipeline.bench.models.shapes import SHAPES
 from pipeline.bench.subject import Subject
-from pipeline.bench.workloads import WORKLOADS, Work, make
 from pipeline.config import EngineConfig
 from pipeline.errors import ConfigurationError
 from pipeline.ranking.agreement import agreement

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.bench.shapes import SHAPES
+from pipeline.bench.models.shapes import SHAPES
 from pipeline.candidates.inputs import open_input
 from pipeline.candidates.planning import plan_units
 from pipeline.candidates.sample import sample_lists

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, Qwen2VLConfig, Qwen2VLModel
 
-from pipeline.bench.shapes import SHAPES
+from pipeline.bench.models.shapes import SHAPES
 from pipeline.networks.flops import Network, image_flops, shape_of, text_flops
 from pipeline.sequences.sequences import Sequences
 

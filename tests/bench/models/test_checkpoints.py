@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.bench.checkpoints import checkpoint_folder
 from pipeline.bench.engines import BenchEngine
-from pipeline.bench.shapes import SHAPES, shape_named
+from pipeline.bench.inputs.workloads import WORKLOADS, make
+from pipeline.bench.models.checkpoints import checkpoint_folder
+from pipeline.bench.models.shapes import SHAPES, shape_named
 from pipeline.bench.subject import Subject
-from pipeline.bench.workloads import WORKLOADS, make
 from pipeline.config import EngineConfig
 from pipeline.errors import ConfigurationError
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.bench.inputs.texts import Writer, lengths, tables, uniforms, words
 from pipeline.bench.subject import Subject
-from pipeline.bench.texts import Writer, lengths, tables, uniforms, words
 from pipeline.engine.build import build_reranker
 
 

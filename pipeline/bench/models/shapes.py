@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pipeline.bench import configs, tensors
-from pipeline.bench.tensors import Config, Named
+from pipeline.bench.models import configs, tensors
+from pipeline.bench.models.tensors import Config, Named
 from pipeline.config import ModelConfig
 from pipeline.errors import ConfigurationError
 

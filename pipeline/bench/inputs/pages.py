@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.bench.texts import uniforms
+from pipeline.bench.inputs.texts import uniforms
 
 #: Pixels of a visual token's side in Qwen2-VL.
 _TOKEN: Final = 28

@@ -1,7 +1,7 @@
 """Names and shapes of the tensors of published checkpoints, by architecture: pure data.
 
 Names are those that transformers' own networks have, or the published file where transformers has
-no such network. :mod:`pipeline.bench.checkpoints` puts them as jina-reranker-v2 stores them.
+no such network. :mod:`pipeline.bench.models.checkpoints` puts them as jina-reranker-v2 stores them.
 """
 
 from __future__ import annotations

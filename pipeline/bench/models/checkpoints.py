@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.bench.shapes import Scale, Shape, shape_named
-from pipeline.bench.tensors import Named
-from pipeline.bench.vocabularies import write_tokenizer
+from pipeline.bench.models.shapes import Scale, Shape, shape_named
+from pipeline.bench.models.tensors import Named
+from pipeline.bench.models.vocabularies import write_tokenizer
 
 if TYPE_CHECKING:
     import torch

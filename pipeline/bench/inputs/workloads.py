@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import schema
-from pipeline.bench.pages import page
-from pipeline.bench.texts import Int64s, Lengths, Writer, lengths, uniforms
+from pipeline.bench.inputs.pages import page
+from pipeline.bench.inputs.texts import Int64s, Lengths, Writer, lengths, uniforms
 from pipeline.candidates.lists import CandidateLists
 from pipeline.errors import ConfigurationError
 
@@ -175,7 +175,7 @@ def make(
         seed: other texts and another order, of the same lengths.
         tokens: of texts, as the model's tokenizer counts them.
         page_tokens: rows and columns of visual tokens of a page.
-        scan: see :func:`~pipeline.bench.pages.page`.
+        scan: see :func:`~pipeline.bench.inputs.pages.page`.
     """
     count, candidates = workload.sizes[size]
     count = reuse * -(-count // reuse)

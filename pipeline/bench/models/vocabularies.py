@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pipeline.bench.shapes import Vocabulary
-from pipeline.bench.texts import uniforms, words
+from pipeline.bench.inputs.texts import uniforms, words
+from pipeline.bench.models.shapes import Vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.bench.pages import page
-from pipeline.bench.shapes import SHAPES
-from pipeline.bench.workloads import WORKLOADS, Work, make
+from pipeline.bench.inputs.pages import page
+from pipeline.bench.inputs.workloads import WORKLOADS, Work, make
+from pipeline.bench.models.shapes import SHAPES
 from pipeline.config import ImagesConfig
 from pipeline.errors import ConfigurationError
 from pipeline.images.decoder import decoder

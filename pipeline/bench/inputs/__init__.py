@@ -1,0 +1,1 @@
+"""What a bench scores: workloads of texts and pages that are the same on every machine."""

@@ -1,0 +1,1 @@
+"""What a bench scores with: networks of published models' shapes, with random weights."""
