@@ -13,7 +13,7 @@ import typer
 
 from jobs.command import ConfigFile, Overrides, command, console, read_config, run_job
 from pipeline.config import RefreshConfig
-from pipeline.config.loading import nearest
+from pipeline.config.reading.loading import nearest
 from pipeline.errors import ConfigurationError
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.outputs.feeds.support.base import Feed

@@ -20,7 +20,7 @@ from pipeline.checkpoints.cards import Card
 from pipeline.checkpoints.groups import GROUPS, group_of
 from pipeline.checkpoints.naming import settled
 from pipeline.config import ModelConfig, load_config
-from pipeline.config.loading import nearest
+from pipeline.config.reading.loading import nearest
 from pipeline.engine import families
 from pipeline.engine.own_cards import card_yaml, own_card
 from pipeline.errors import ConfigurationError

@@ -16,7 +16,7 @@ from pipeline.candidates import reasons
 from pipeline.candidates.lists import CandidateLists
 from pipeline.checkpoints.naming import settled
 from pipeline.config import EngineConfig, ImagesConfig, ModelConfig
-from pipeline.config.loading import validate
+from pipeline.config.reading.loading import validate
 from pipeline.engine.build import build_engine, build_reranker
 from pipeline.engine.device import best_device_kind, kind_of_place
 from pipeline.engine.engine import Engine

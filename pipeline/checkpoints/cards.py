@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config import ModelConfig, Settings, load_config
-from pipeline.config.loading import nearest
+from pipeline.config.reading.loading import nearest
 from pipeline.errors import ConfigurationError
 from pipeline.resources import conf_path
 

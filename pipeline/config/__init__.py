@@ -16,10 +16,10 @@ from pipeline.config.job import (
     UnitsConfig,
 )
 from pipeline.config.limits import LimitsConfig
-from pipeline.config.loading import load_config, to_yaml
 from pipeline.config.model import ModelConfig
 from pipeline.config.output import OutputConfig
 from pipeline.config.placement import RayConfig, ReplicasConfig
+from pipeline.config.reading.loading import load_config, to_yaml
 from pipeline.config.refresh import RefreshConfig
 
 __all__ = [

@@ -17,7 +17,7 @@ from pydantic import create_model
 import pipeline.rerankers
 from pipeline.checkpoints import cards
 from pipeline.config import JobConfig, ModelConfig, Settings
-from pipeline.config.loading import nearest, validate
+from pipeline.config.reading.loading import nearest, validate
 from pipeline.errors import ConfigurationError
 from pipeline.plugins import file_names, only_class
 from pipeline.rerankers.base import Reranker

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.config import JobConfig
-from pipeline.config.loading import load_config
+from pipeline.config.reading.loading import load_config
 from pipeline.errors import ConfigurationError
 from pipeline.execution.runs.identity import ModelIdentity
 from pipeline.ranking.calibration import Calibration

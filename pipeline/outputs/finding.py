@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 import pipeline.outputs
-from pipeline.config.loading import nearest
 from pipeline.config.output import PARQUET
+from pipeline.config.reading.loading import nearest
 from pipeline.errors import ConfigurationError
 from pipeline.outputs.base import Sink
 from pipeline.plugins import file_names, only_class

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from pipeline.config import DistillConfig, JobConfig, RefreshConfig, load_config
 from pipeline.config.diff import DiffConfig
-from pipeline.config.setting_types import alternatives, element, is_model
+from pipeline.config.reading.setting_types import alternatives, element, is_model
 from pipeline.errors import ConfigurationError
 from pipeline.outputs.feeds.support import finding
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.loading import load_config
+from pipeline.config.reading.loading import load_config
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.ranking.calibration import (
     Calibration,

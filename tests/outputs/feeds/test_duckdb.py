@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from pipeline.config.loading import validate
+from pipeline.config.reading.loading import validate
 from pipeline.errors import ConfigurationError, FeedError
 from pipeline.outputs.feeds.duckdb import DuckdbFeed, DuckdbSettings
 from tests.outputs.feeds import store_contract as contract

@@ -10,7 +10,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from pipeline.config.loading import validate
+from pipeline.config.reading.loading import validate
 from pipeline.errors import ConfigurationError, FeedError
 from pipeline.outputs.feeds.postgresql import PostgresqlFeed, PostgresqlSettings
 from pipeline.outputs.feeds.support.postgresql_types import type_name

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 import redis
 
-from pipeline.config.loading import validate
+from pipeline.config.reading.loading import validate
 from pipeline.errors import ConfigurationError, FeedError
 from pipeline.outputs.feeds.redis import RedisFeed, RedisSettings
 from pipeline.outputs.feeds.support.redis_layout import read

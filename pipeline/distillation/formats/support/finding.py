@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pipeline.distillation.formats
-from pipeline.config.loading import nearest, validate
+from pipeline.config.reading.loading import nearest, validate
 from pipeline.distillation.formats.base import TrainingFormat
 from pipeline.errors import ConfigurationError
 from pipeline.plugins import file_names, only_class

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pipeline.outputs.feeds
 from pipeline.config.feeds import FeedConfig
-from pipeline.config.loading import nearest, validate
+from pipeline.config.reading.loading import nearest, validate
 from pipeline.errors import ConfigurationError
 from pipeline.outputs.feeds.support.base import Feed
 from pipeline.plugins import file_names, only_class

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.config.setting_types import alternatives, member
-from pipeline.config.typed_yaml import TypedYamlError, read_document, read_value
+from pipeline.config.reading.setting_types import alternatives, member
+from pipeline.config.reading.typed_yaml import TypedYamlError, read_document, read_value
 from pipeline.errors import ConfigurationError
 from pipeline.plain_text import visible
 
@@ -42,7 +42,7 @@ def load_config(
         text: YAML content, the same as plain data, or None for defaults and overrides alone.
         source: where the text came from; named in errors.
         overrides: ``a.b=c`` assignments in order; the value is read by the type of the setting
-            (see :func:`pipeline.config.typed_yaml.read_value`).
+            (see :func:`pipeline.config.reading.typed_yaml.read_value`).
         opened: from all that is set, ``model`` with types in sections that it leaves open; values
             are read by them, and validated by ``model``.
 

@@ -22,7 +22,8 @@ def read_scalar(text: str, kinds: tuple[Any, ...]) -> Any:
 
     Args:
         text: as written, without quotes.
-        kinds: what the setting takes, see :func:`pipeline.config.setting_types.alternatives`.
+        kinds: what the setting takes, see
+            :func:`pipeline.config.reading.setting_types.alternatives`.
     """
     free = not any(kind in (int, float, bool) for kind in kinds)
     if (free or bool in kinds) and text.lower() in _BOOLEANS:

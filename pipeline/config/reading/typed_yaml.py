@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import yaml
 
-from pipeline.config.scalars import read_scalar
-from pipeline.config.setting_types import (
+from pipeline.config.reading.scalars import read_scalar
+from pipeline.config.reading.setting_types import (
     alternatives,
     element,
     is_text,

@@ -1,0 +1,1 @@
+"""How YAML and ``--set`` become settings: typed by the models, unknown keys refused by name."""
