@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.checkpoints.cross_encoder_files import SCORES
-from pipeline.checkpoints.module_chain import MODULES, modules
-from pipeline.checkpoints.multi_vector import multi_vector_layout
-from pipeline.checkpoints.sentence_transformers_files import MODEL
+from pipeline.checkpoints.sentence_transformers.cross_encoder_files import SCORES
+from pipeline.checkpoints.sentence_transformers.files import MODEL
+from pipeline.checkpoints.sentence_transformers.module_chain import MODULES, modules
+from pipeline.checkpoints.sentence_transformers.multi_vector import multi_vector_layout
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pipeline.networks.unfilled import build_own
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.checkpoints.cross_encoder_files import Chain
+    from pipeline.checkpoints.sentence_transformers.cross_encoder_files import Chain
     from pipeline.sequences.batch import Batch
 
 #: Old checkpoints store buffers that later code computes; they carry nothing.

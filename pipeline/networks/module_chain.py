@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pipeline.checkpoints.module_chain import Dense, LayerNorm
+from pipeline.checkpoints.sentence_transformers.module_chain import Dense, LayerNorm
 from pipeline.networks.loading import copy_tensors
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def load_chain(
 
     Args:
         checkpoint: where their folders are.
-        layers: that fit each other, see :func:`pipeline.checkpoints.module_chain.layers`.
+        layers: that fit each other, see
+            :func:`pipeline.checkpoints.sentence_transformers.module_chain.layers`.
         device: target.
 
     Raises:

@@ -27,7 +27,7 @@ from pipeline.prompts.token_vectors import Filling, SideRules, TokenVectorTokeni
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.checkpoints.multi_vector import MultiVector, Side
+    from pipeline.checkpoints.sentence_transformers.multi_vector import MultiVector, Side
     from pipeline.tokenization.tokens import TextTokenizer
 
 #: Tokens that a text has with its special ones and its marker, and one of its own.

@@ -17,9 +17,9 @@ import numpy as np
 from pydantic import Field
 
 from pipeline import schema
-from pipeline.checkpoints.embedding import Normalize, Similarity, embedding
-from pipeline.checkpoints.prompts import prompts
-from pipeline.checkpoints.sentence_transformers_files import max_seq_length, transformer_file
+from pipeline.checkpoints.sentence_transformers.embedding import Normalize, Similarity, embedding
+from pipeline.checkpoints.sentence_transformers.files import max_seq_length, transformer_file
+from pipeline.checkpoints.sentence_transformers.prompts import prompts
 from pipeline.errors import ModelError
 from pipeline.networks import decoders
 from pipeline.networks.encoder_bodies import reserved_positions

@@ -22,15 +22,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.checkpoints.cross_encoder_files import applied_activation, chain_of
 from pipeline.checkpoints.heads import (
     HeadSettings,
     labels_of,
     refuse_unscorable,
     score_scale,
 )
-from pipeline.checkpoints.prompts import query_prompt
-from pipeline.checkpoints.sentence_transformers_files import max_seq_length, transformer_file
+from pipeline.checkpoints.sentence_transformers.cross_encoder_files import (
+    applied_activation,
+    chain_of,
+)
+from pipeline.checkpoints.sentence_transformers.files import max_seq_length, transformer_file
+from pipeline.checkpoints.sentence_transformers.prompts import query_prompt
 from pipeline.errors import ModelError
 from pipeline.networks.encoders import ENCODERS, packs
 from pipeline.prompts.long_documents import LongDocumentSettings

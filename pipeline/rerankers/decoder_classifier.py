@@ -21,13 +21,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
-from pipeline.checkpoints.classified_messages import Messages, messages_of
-from pipeline.checkpoints.cross_encoder_files import applied_activation, chain_of
 from pipeline.checkpoints.heads import HeadSettings, score_scale, scored_labels
-from pipeline.checkpoints.logit_score import special_tokens
-from pipeline.checkpoints.module_chain import MODULES
-from pipeline.checkpoints.prompts import query_prompt
-from pipeline.checkpoints.sentence_transformers_files import max_seq_length
+from pipeline.checkpoints.sentence_transformers.classified_messages import Messages, messages_of
+from pipeline.checkpoints.sentence_transformers.cross_encoder_files import (
+    applied_activation,
+    chain_of,
+)
+from pipeline.checkpoints.sentence_transformers.files import max_seq_length
+from pipeline.checkpoints.sentence_transformers.logit_score import special_tokens
+from pipeline.checkpoints.sentence_transformers.module_chain import MODULES
+from pipeline.checkpoints.sentence_transformers.prompts import query_prompt
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.networks.decoder_classifier import load_classifier, read_last
 from pipeline.networks.decoders import can_pack, can_share

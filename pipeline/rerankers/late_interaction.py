@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from pipeline.checkpoints.multi_vector import (
+from pipeline.checkpoints.sentence_transformers.files import max_seq_length, transformer_file
+from pipeline.checkpoints.sentence_transformers.multi_vector import (
     TRANSFORMER_KEYS,
     MultiVector,
     multi_vector,
     multi_vector_layout,
 )
-from pipeline.checkpoints.sentence_transformers_files import max_seq_length, transformer_file
 from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.networks.colbert_ai import colbert_ai_layout

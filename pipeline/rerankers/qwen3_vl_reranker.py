@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.candidates.reasons import IMAGE_LIMIT
-from pipeline.checkpoints.module_chain import modules
+from pipeline.checkpoints.sentence_transformers.module_chain import modules
 from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ModelError
 from pipeline.images.decoding import ImageSize

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.checkpoints import logit_score
+from pipeline.checkpoints.sentence_transformers import logit_score
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.networks.decoders import (
     PACKABLE,

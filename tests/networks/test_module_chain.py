@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.checkpoints import module_chain
 from pipeline.checkpoints.checkpoint import Checkpoint
+from pipeline.checkpoints.sentence_transformers import module_chain
 from pipeline.errors import ModelError
 from pipeline.networks.module_chain import load_chain
 

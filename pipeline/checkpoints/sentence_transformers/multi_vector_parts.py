@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pipeline.checkpoints.module_chain import MODULES, Dense, Module, dense, layers
-from pipeline.checkpoints.sentence_transformers_files import transformer_file
+from pipeline.checkpoints.sentence_transformers.files import transformer_file
+from pipeline.checkpoints.sentence_transformers.module_chain import (
+    MODULES,
+    Dense,
+    Module,
+    dense,
+    layers,
+)
 from pipeline.checkpoints.values import whole_number, yes_or_no
 from pipeline.errors import ModelError
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from pipeline.checkpoints.module_chain import MODULES, Module, modules
-from pipeline.checkpoints.sentence_transformers_files import MODEL, TRANSFORMER, model_file
+from pipeline.checkpoints.sentence_transformers.files import MODEL, TRANSFORMER, model_file
+from pipeline.checkpoints.sentence_transformers.module_chain import MODULES, Module, modules
 from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ModelError
 

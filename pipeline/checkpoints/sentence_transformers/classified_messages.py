@@ -13,9 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.checkpoints.logit_score import MessageFormat, chat_template, read_transformer
-from pipeline.checkpoints.module_chain import modules
-from pipeline.checkpoints.sentence_transformers_files import TRANSFORMER
+from pipeline.checkpoints.sentence_transformers.files import TRANSFORMER
+from pipeline.checkpoints.sentence_transformers.logit_score import (
+    MessageFormat,
+    chat_template,
+    read_transformer,
+)
+from pipeline.checkpoints.sentence_transformers.module_chain import modules
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.checkpoints.checkpoint import Checkpoint
-from pipeline.checkpoints.logit_score import (
+from pipeline.checkpoints.sentence_transformers.logit_score import (
     activation,
     chat_template,
     is_logit_score,
@@ -17,7 +17,7 @@ from pipeline.checkpoints.logit_score import (
 )
 from pipeline.errors import ModelError
 
-GOLDEN = Path(__file__).parents[1] / "goldens" / "zerank-tiny"
+GOLDEN = Path(__file__).parents[2] / "goldens" / "zerank-tiny"
 
 
 def changed(folder: Path, name: str, change: Any) -> Checkpoint:

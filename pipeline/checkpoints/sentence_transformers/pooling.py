@@ -10,7 +10,7 @@ from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from pipeline.checkpoints.checkpoint import Checkpoint
-    from pipeline.checkpoints.module_chain import Module
+    from pipeline.checkpoints.sentence_transformers.module_chain import Module
 
 Mode = Literal["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 

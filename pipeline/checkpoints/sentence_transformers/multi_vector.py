@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipeline.checkpoints.module_chain import MODULES, Dense, Module, modules
-from pipeline.checkpoints.multi_vector_parts import (
+from pipeline.checkpoints.sentence_transformers.files import MODEL
+from pipeline.checkpoints.sentence_transformers.module_chain import MODULES, Dense, Module, modules
+from pipeline.checkpoints.sentence_transformers.multi_vector_parts import (
     SHORTEST,
     TOKENS,
     Expansion,
@@ -27,8 +28,7 @@ from pipeline.checkpoints.multi_vector_parts import (
     token_layers,
     token_similarity,
 )
-from pipeline.checkpoints.prompts import named_prompts
-from pipeline.checkpoints.sentence_transformers_files import MODEL
+from pipeline.checkpoints.sentence_transformers.prompts import named_prompts
 from pipeline.checkpoints.values import whole_number, yes_or_no
 from pipeline.errors import ModelError
 

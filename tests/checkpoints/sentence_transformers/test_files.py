@@ -21,7 +21,7 @@ from pipeline.engine.build import build_reranker
 from pipeline.errors import ModelError
 from pipeline.execution.runs.identity import fingerprint, model_identity
 
-GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
+GOLDENS = Path(__file__).resolve().parents[2] / "goldens"
 TOLERANCE = 1e-5
 QUERY = "How do I open a ZIP archive"
 DOCUMENTS = [

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.checkpoints.module_chain import MODULES as MODULES
-from pipeline.checkpoints.module_chain import modules
+from pipeline.checkpoints.sentence_transformers.module_chain import MODULES as MODULES
+from pipeline.checkpoints.sentence_transformers.module_chain import modules
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def module_kinds(checkpoint: Checkpoint) -> dict[str, str]:
     """Class name to folder of every module, in order, where no class is there twice.
 
     Raises:
-        ModelError: as :func:`pipeline.checkpoints.module_chain.modules` does; no modules, a class
-            twice.
+        ModelError: as :func:`pipeline.checkpoints.sentence_transformers.module_chain.modules`
+            does; no modules, a class twice.
     """
     where = checkpoint.folder / MODULES
     found = modules(checkpoint)

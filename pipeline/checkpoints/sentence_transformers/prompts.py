@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from pipeline.checkpoints.sentence_transformers_files import MODEL
+from pipeline.checkpoints.sentence_transformers.files import MODEL
 from pipeline.checkpoints.values import is_text
 from pipeline.errors import ModelError
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from pipeline.checkpoints.module_chain import (
+from pipeline.checkpoints.sentence_transformers.files import MODEL, model_file
+from pipeline.checkpoints.sentence_transformers.module_chain import (
     MODULES,
     TEXT_VECTOR,
     Dense,
@@ -14,8 +15,7 @@ from pipeline.checkpoints.module_chain import (
     layers,
     modules,
 )
-from pipeline.checkpoints.pooling import Mode, pooling
-from pipeline.checkpoints.sentence_transformers_files import MODEL, model_file
+from pipeline.checkpoints.sentence_transformers.pooling import Mode, pooling
 from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ModelError
 

@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pipeline.checkpoints.heads import Activated
-from pipeline.checkpoints.module_chain import MODULES, Dense, LayerNorm, layers, modules
-from pipeline.checkpoints.pooling import Mode, pooling
-from pipeline.checkpoints.sentence_transformers_files import MODEL, model_file
+from pipeline.checkpoints.sentence_transformers.files import MODEL, model_file
+from pipeline.checkpoints.sentence_transformers.module_chain import (
+    MODULES,
+    Dense,
+    LayerNorm,
+    layers,
+    modules,
+)
+from pipeline.checkpoints.sentence_transformers.pooling import Mode, pooling
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
