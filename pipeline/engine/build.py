@@ -25,7 +25,7 @@ from pipeline.engine.engine import Engine
 from pipeline.engine.families import find, parse_settings
 from pipeline.engine.memory import token_budget
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.networks.linears import products_in
+from pipeline.networks.linears.conversion import products_in
 from pipeline.rerankers.base import Reranker, WeightedReranker
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.engine import processor
 from pipeline.errors import ConfigurationError
-from pipeline.networks.linears import Products
+from pipeline.networks.linears.conversion import Products
 
 if TYPE_CHECKING:
     import torch

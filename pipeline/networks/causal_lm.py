@@ -43,7 +43,7 @@ def load_causal_lm(
     """
     from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
-    from pipeline.networks.linears import convert_linears
+    from pipeline.networks.linears.conversion import convert_linears
     from pipeline.networks.network_config import network_config
 
     kind = str(checkpoint.config.get("model_type"))

@@ -23,7 +23,7 @@ from pipeline.networks.alibi import (
 )
 from pipeline.networks.attention_libraries import has_triton
 from pipeline.networks.encoder_pointwise import add_layer_norm, geglu, norm_of, reglu
-from pipeline.networks.joined_linear import JoinedLinear
+from pipeline.networks.linears.joined import JoinedLinear
 from pipeline.networks.packed import pack
 from pipeline.networks.padding import pad
 

@@ -115,14 +115,14 @@ def load_weights(
         optional: patterns of network names that the file may lack (tied weights).
         heads: modules that run in float32; their inputs are upcast.
         converted: whether linear layers may give up their weights for another form, see
-            :func:`pipeline.networks.linears.convert_linears`; else the caller does it.
+            :func:`pipeline.networks.linears.conversion.convert_linears`; else the caller does it.
         device: target.
 
     Raises:
         ModelError: a tensor is missing, unexpected, of the wrong shape or no fractions; names all
             of them.
     """
-    from pipeline.networks.linears import convert_linears
+    from pipeline.networks.linears.conversion import convert_linears
 
     for name in heads:
         _in_float32(network.get_submodule(name))

@@ -17,7 +17,7 @@ from torch import nn
 from pipeline.networks.attention import attend
 from pipeline.networks.encoder_pointwise import add_layer_norm, embedding_norm, norm_of
 from pipeline.networks.encoder_skeletons import ROTATES, rotary_tables
-from pipeline.networks.joined_linear import JoinedLinear
+from pipeline.networks.linears.joined import JoinedLinear
 from pipeline.networks.packed import Packed, Reading
 from pipeline.networks.pointwise import rotate_heads
 from pipeline.networks.readout import read

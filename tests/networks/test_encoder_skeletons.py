@@ -10,7 +10,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from pipeline.networks.encoder_skeletons import skeleton
-from pipeline.networks.linears import places
+from pipeline.networks.linears.conversion import places
 from pipeline.networks.packed_encoder import PackedClassifier, PackedEncoder
 from tests.networks.test_packed import SIZES, sequences, whole_batch
 

@@ -22,8 +22,8 @@ from transformers import (
 
 from pipeline.engine.packing import gather, packed_batches
 from pipeline.errors import ModelError
-from pipeline.networks.cpu_linears import BlockedLinear, block_linears
 from pipeline.networks.decoders import PACKABLE, read_decoder
+from pipeline.networks.linears.cpu import BlockedLinear, block_linears
 from pipeline.networks.packed import pack
 from pipeline.networks.packed_decoder import PackedDecoder
 from pipeline.networks.packed_decoder_shape import DecoderShape

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.engine import processor
-from pipeline.networks import float8_linears, int8_linears
-from pipeline.networks.float8_linears import Float8Linear
-from pipeline.networks.int8_linears import Int8Linear
-from pipeline.networks.linears import Shared, convert_linears, places, products_in
+from pipeline.networks.linears import float8 as float8_linears
+from pipeline.networks.linears import int8 as int8_linears
+from pipeline.networks.linears.conversion import Shared, convert_linears, places, products_in
+from pipeline.networks.linears.float8 import Float8Linear
+from pipeline.networks.linears.int8 import Int8Linear
 
 CPU = torch.device("cpu")
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from pipeline.networks.linears import Quantised, Shared, by_rows, places, quantisable
+from pipeline.networks.linears.conversion import Quantised, Shared, by_rows, places, quantisable
 
 #: The largest of a row, and of an output's weights.
 _MOST: Final = 127

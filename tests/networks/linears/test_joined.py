@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.networks.joined_linear import JoinedLinear
+from pipeline.networks.linears.joined import JoinedLinear
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from pipeline.networks.linears import Quantised, Shared, by_rows, places, quantisable
+from pipeline.networks.linears.conversion import Quantised, Shared, by_rows, places, quantisable
 
 #: The format; finite numbers only.
 CODES: Final = torch.float8_e4m3fn

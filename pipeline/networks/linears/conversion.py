@@ -63,15 +63,15 @@ def convert_linears(network: nn.Module, device: torch.device) -> None:
     """
     conversion = _current.get()
     if conversion.products == "int8":
-        from pipeline.networks.int8_linears import quantise_linears
+        from pipeline.networks.linears.int8 import quantise_linears
 
         conversion.quantised += quantise_linears(network)
     if conversion.products == "float8":
-        from pipeline.networks.float8_linears import quantise_linears as quantise_to_float8
+        from pipeline.networks.linears.float8 import quantise_linears as quantise_to_float8
 
         conversion.quantised += quantise_to_float8(network)
     if device.type == "cpu":
-        from pipeline.networks.cpu_linears import block_linears
+        from pipeline.networks.linears.cpu import block_linears
 
         block_linears(network)
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
-from pipeline.networks.linears import places
+from pipeline.networks.linears.conversion import places
 
 #: For how many rows at a time the layout is chosen; any number works.
 _ROWS: Final = 1024
@@ -47,7 +47,8 @@ def block_linears(network: nn.Module) -> None:
     """Replace the linear layers of a network in place, where oneDNN can take them over.
 
     Left alone are layers of other dtypes than float32 and bfloat16, the latter also where oneDNN
-    has no kernel for this processor, and what :func:`pipeline.networks.linears.places` leaves out.
+    has no kernel for this processor, and what :func:`pipeline.networks.linears.conversion.places`
+    leaves out.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
