@@ -14,8 +14,8 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from pipeline.networks.attention_plan import Plan
-from pipeline.networks.attention_runs import rows_of
+from pipeline.networks.attention.plan import Plan
+from pipeline.networks.attention.runs import rows_of
 from pipeline.networks.packed import Packed
 
 #: Elements of the bias that exist at one time; more rows than fit are done in blocks.
@@ -153,7 +153,7 @@ class TritonAlibi(Alibi):
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """[Tq, heads, dim]."""
-        from pipeline.networks.triton_attention import encoder_attention
+        from pipeline.networks.attention.triton_kernel import encoder_attention
 
         segments = _plan_for(len(query), self.packed).own
         return encoder_attention(query, key, value, segments, slopes=self.slopes)

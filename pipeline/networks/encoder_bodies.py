@@ -191,7 +191,7 @@ def read_all(
         return states
     import torch
 
-    from pipeline.networks.attention_plan import to_device
+    from pipeline.networks.attention.plan import to_device
     from pipeline.networks.padding import pad
     from pipeline.sequences.ragged import ragged_range
 

@@ -21,7 +21,7 @@ from pipeline.networks.alibi import (
     TritonAlibi,
     slopes,
 )
-from pipeline.networks.attention_libraries import has_triton
+from pipeline.networks.attention.libraries import has_triton
 from pipeline.networks.encoder_pointwise import add_layer_norm, geglu, norm_of, reglu
 from pipeline.networks.linears.joined import JoinedLinear
 from pipeline.networks.packed import pack

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from pipeline.networks.attention_plan import Plan, Segments, to_device
+from pipeline.networks.attention.plan import Plan, Segments, to_device
 from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:

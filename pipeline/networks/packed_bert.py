@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from pipeline.networks.attention import attend
+from pipeline.networks.attention.flat import attend
 from pipeline.networks.encoder_pointwise import add_layer_norm, embedding_norm, norm_of
 from pipeline.networks.encoder_skeletons import ROTATES, rotary_tables
 from pipeline.networks.linears.joined import JoinedLinear

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from pipeline.networks.attention_plan import to_device
+from pipeline.networks.attention.plan import to_device
 from pipeline.networks.linears.joined import JoinedLinear
 from pipeline.networks.packed import Packed
 from pipeline.networks.packed_bert import FeedForward

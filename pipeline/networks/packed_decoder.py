@@ -25,7 +25,7 @@ from pipeline.networks.packed_decoder_layers import (
 from pipeline.networks.unfilled import unfilled
 
 if TYPE_CHECKING:
-    from pipeline.networks.attention_plan import Plan
+    from pipeline.networks.attention.plan import Plan
     from pipeline.networks.packed_decoder_shape import DecoderShape
 
 

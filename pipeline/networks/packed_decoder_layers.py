@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pipeline.networks.attention import attend
+from pipeline.networks.attention.flat import attend
 from pipeline.networks.packed import Reading
 from pipeline.networks.pointwise import (
     add_rms_norm,
@@ -31,7 +31,7 @@ from pipeline.networks.readout import read
 from pipeline.networks.unfilled import unfilled
 
 if TYPE_CHECKING:
-    from pipeline.networks.attention_plan import Plan
+    from pipeline.networks.attention.plan import Plan
     from pipeline.networks.packed_decoder_shape import DecoderShape
 
 #: Rotary tables, cos and sin: each [T, head_dim / 2].

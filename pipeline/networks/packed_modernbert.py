@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from pipeline.networks.attention import attend
+from pipeline.networks.attention.flat import attend
 from pipeline.networks.encoder_pointwise import add_and_norm, geglu, norm_of
 from pipeline.networks.encoder_skeletons import rotary_tables
 from pipeline.networks.packed import Packed, Reading

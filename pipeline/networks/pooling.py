@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from pipeline.networks.attention_plan import to_device
+from pipeline.networks.attention.plan import to_device
 from pipeline.sequences.ragged import ragged_range
 
 if TYPE_CHECKING:

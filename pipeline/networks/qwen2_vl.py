@@ -20,8 +20,8 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VisionTransforme
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 
 from pipeline.errors import ModelError
-from pipeline.networks.attention import attend
-from pipeline.networks.attention_plan import Plan, Segments
+from pipeline.networks.attention.flat import attend
+from pipeline.networks.attention.plan import Plan, Segments
 from pipeline.networks.packed import pack
 from pipeline.networks.packed_decoder import Deep, PackedDecoder
 from pipeline.networks.packed_decoder_shape import DecoderShape

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.networks.attention import attend
-from pipeline.networks.attention_plan import Plan
+from pipeline.networks.attention.flat import attend
+from pipeline.networks.attention.plan import Plan
 from pipeline.networks.packed import Reading
 
 

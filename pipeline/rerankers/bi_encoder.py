@@ -209,7 +209,7 @@ class BiEncoder(WeightedReranker):
         """float32 [b, width]: the vector of each text, as it is compared."""
         import torch
 
-        from pipeline.networks.attention_plan import to_device
+        from pipeline.networks.attention.plan import to_device
 
         steps, similarity = self.embedding.steps, self.embedding.similarity
         vectors = self._pooled(batch).float()

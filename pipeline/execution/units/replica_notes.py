@@ -29,7 +29,7 @@ def notes_of(engine: Engine, *, ready: float, load_s: float) -> rows.Statistics:
     }
     if isinstance(engine.reranker, WeightedReranker) and engine.device.type == "cuda":
         # Elsewhere nothing is compiled and no kernel is chosen.
-        from pipeline.networks.attention_kernels import chosen
+        from pipeline.networks.attention.kernels import chosen
         from pipeline.networks.fusing import compilations
 
         notes[rows.REPLICA][rows.COMPILATIONS] = compilations()

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.engine import processor
-from pipeline.networks.linears import float8 as float8_linears
-from pipeline.networks.linears import int8 as int8_linears
+from pipeline.networks.linears import float8, int8
 from pipeline.networks.linears.conversion import Shared, convert_linears, places, products_in
 from pipeline.networks.linears.float8 import Float8Linear
 from pipeline.networks.linears.int8 import Int8Linear
@@ -35,14 +34,14 @@ def rows(count: int, width: int = 48, *, seed: int = 0) -> torch.Tensor:
     return found
 
 
-def int8(layer: nn.Linear, *, gelu: bool = False) -> Int8Linear:
-    return Int8Linear(layer, gelu=gelu, quantise=Shared(int8_linears.quantise_rows))
+def in_int8(layer: nn.Linear, *, gelu: bool = False) -> Int8Linear:
+    return Int8Linear(layer, gelu=gelu, quantise=Shared(int8.quantise_rows))
 
 
 @given(st.integers(1, 40), st.integers(1, 70), st.integers(0, 9))
 def test_a_code_is_within_half_a_step_of_its_number(count: int, width: int, seed: int) -> None:
     numbers = rows(count, width, seed=seed)
-    codes, scales = int8_linears.quantise_rows(numbers)
+    codes, scales = int8.quantise_rows(numbers)
     assert codes.dtype == torch.uint8
     assert scales.shape == (count, 1)
     back = (codes.float() - 128) * scales
@@ -54,11 +53,11 @@ def test_a_code_is_within_half_a_step_of_its_number(count: int, width: int, seed
 @exact_sums
 def test_the_integer_product_is_that_of_its_codes() -> None:
     layer, numbers = linear(), rows(40)
-    codes, scales = int8_linears.quantise_rows(numbers)
-    weights, widths = int8_linears.quantise_weights(layer.weight)
+    codes, scales = int8.quantise_rows(numbers)
+    weights, widths = int8.quantise_weights(layer.weight)
     sums = (codes.long() - 128) @ weights.long().t()
     wanted = sums.double() * scales * widths + layer.bias
-    torch.testing.assert_close(int8(layer)(numbers).double(), wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(in_int8(layer)(numbers).double(), wanted, rtol=1e-5, atol=1e-6)
 
 
 @exact_sums
@@ -67,22 +66,22 @@ def test_the_integer_product_is_that_of_its_codes() -> None:
 def test_int8_is_near_the_exact_product(bias: bool, gelu: bool) -> None:
     layer, numbers = linear(bias=bias), torch.nn.functional.layer_norm(rows(40), (48,))
     wanted = nn.functional.gelu(layer(numbers)) if gelu else layer(numbers)
-    found = int8(layer, gelu=gelu)(numbers.view(4, 10, 48))
+    found = in_int8(layer, gelu=gelu)(numbers.view(4, 10, 48))
     assert found.shape == (4, 10, 32)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.view(40, 32), wanted, rtol=0, atol=0.03)
 
 
 def test_a_row_has_the_same_bits_whatever_is_beside_it() -> None:
-    layer = int8(linear(), gelu=True)
-    many = rows(int8_linears._CHUNK + 7)
+    layer = in_int8(linear(), gelu=True)
+    many = rows(int8._CHUNK + 7)
     whole = layer(many)
-    for place in (0, 1, int8_linears._CHUNK - 1, int8_linears._CHUNK + 3):
+    for place in (0, 1, int8._CHUNK - 1, int8._CHUNK + 3):
         assert torch.equal(layer(many[place : place + 1].clone())[0], whole[place])
 
 
 def test_what_is_no_number_stays_in_its_row() -> None:
-    layer, numbers = int8(linear()), rows(5)
+    layer, numbers = in_int8(linear()), rows(5)
     clean = layer(numbers.clone())
     numbers[2, 3] = torch.nan
     found = layer(numbers)
@@ -94,7 +93,7 @@ def test_what_is_no_number_stays_in_its_row() -> None:
 @given(st.integers(0, 50))
 def test_float8_codes_fill_the_format_and_none_overflows(dtype: torch.dtype, seed: int) -> None:
     numbers = rows(30, seed=seed).to(dtype)
-    codes, scales = float8_linears.quantise_rows(numbers)
+    codes, scales = float8.quantise_rows(numbers)
     assert codes.dtype == torch.float8_e4m3fn
     assert (codes.shape, scales.shape, scales.dtype) == ((30, 48), (30, 1), torch.float32)
     assert codes.float().isfinite().all()
@@ -107,10 +106,10 @@ def test_float8_codes_fill_the_format_and_none_overflows(dtype: torch.dtype, see
 
 def test_the_float8_product_is_that_of_its_codes() -> None:
     layer, numbers = linear().bfloat16(), rows(32).bfloat16()
-    codes, scales = float8_linears.quantise_rows(numbers)
-    weights, widths = float8_linears.quantise_weights(layer.weight)
+    codes, scales = float8.quantise_rows(numbers)
+    weights, widths = float8.quantise_weights(layer.weight)
     wanted = (codes.float() * scales) @ (weights.float() * widths).t() + layer.bias.float()
-    quantise = Shared(float8_linears.quantise_rows)
+    quantise = Shared(float8.quantise_rows)
     found = Float8Linear(layer, gelu=False, quantise=quantise)(numbers)
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), wanted, rtol=2**-7, atol=1e-2)
@@ -133,7 +132,7 @@ def test_rows_that_layers_share_are_quantised_once() -> None:
 
     def quantise(numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         asked.append(len(numbers))
-        return int8_linears.quantise_rows(numbers)
+        return int8.quantise_rows(numbers)
 
     shared = Shared(quantise)
     network = Attention()
@@ -150,7 +149,7 @@ def test_rows_that_layers_share_are_quantised_once() -> None:
 def int8_network(network: nn.Module) -> nn.Module:
     """Each layer with its own quantiser."""
     for place in places(network):
-        place.replace(int8(place.linear))
+        place.replace(in_int8(place.linear))
     return network
 
 

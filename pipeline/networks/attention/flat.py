@@ -1,19 +1,19 @@
 """Attention over sequences that stand one after the other in one flat tensor, without padding.
 
-Which queries see which keys is a :class:`~pipeline.networks.attention_plan.Plan`. A plan is one
+Which queries see which keys is a :class:`~pipeline.networks.attention.plan.Plan`. A plan is one
 call of a kernel, and where sequences go on after a shared beginning a second one to the beginning's
 keys, joined by their log-sum-exp, as "cascade" attention does
 (flashinfer.ai/2024/02/02/cascade-inference.html; Milakov and Gimelshein, arXiv:1805.02867).
-Nothing here waits for the device, but for the trials of :mod:`pipeline.networks.attention_kernels`.
+Nothing here waits for the device, but for the trials of :mod:`pipeline.networks.attention.kernels`.
 """
 
 from __future__ import annotations
 
 import torch
 
-from pipeline.networks.attention_kernels import kernel_for, refuse
-from pipeline.networks.attention_plan import Plan, Segments, Window
-from pipeline.networks.attention_runs import by_runs
+from pipeline.networks.attention.kernels import kernel_for, refuse
+from pipeline.networks.attention.plan import Plan, Segments, Window
+from pipeline.networks.attention.runs import by_runs
 from pipeline.networks.fusing import fused
 
 

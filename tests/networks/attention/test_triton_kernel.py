@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from pipeline.networks.alibi import PackedAlibi, TritonAlibi, slopes
-from pipeline.networks.attention_plan import Segments
-from pipeline.networks.attention_runs import by_runs
+from pipeline.networks.attention.plan import Segments
+from pipeline.networks.attention.runs import by_runs
+from pipeline.networks.attention.triton_kernel import encoder_attention
 from pipeline.networks.packed import pack
-from pipeline.networks.triton_attention import encoder_attention
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import torch
 
-from pipeline.networks.attention_plan import Attended, Segments, Window
+from pipeline.networks.attention.plan import Attended, Segments, Window
 
 logger = logging.getLogger("pipeline")
 
@@ -134,10 +134,10 @@ def has_triton() -> bool:
 
 @functools.cache
 def small_blocks() -> Kernel | None:
-    """The kernel of :mod:`pipeline.networks.triton_attention`; None without Triton."""
+    """The kernel of :mod:`pipeline.networks.attention.triton_kernel`; None without Triton."""
     if not has_triton():
         return None
-    from pipeline.networks.triton_attention import encoder_attention
+    from pipeline.networks.attention.triton_kernel import encoder_attention
 
     def run(
         query: torch.Tensor,

@@ -17,15 +17,15 @@ from typing import Any, Final
 
 import torch
 
-from pipeline.networks.attention_libraries import (
+from pipeline.networks.attention.libraries import (
     EVERYTHING,
     Kernel,
     flash_2,
     flash_4,
     small_blocks,
 )
-from pipeline.networks.attention_plan import Segments, Window
-from pipeline.networks.attention_runs import by_runs
+from pipeline.networks.attention.plan import Segments, Window
+from pipeline.networks.attention.runs import by_runs
 
 logger = logging.getLogger("pipeline")
 

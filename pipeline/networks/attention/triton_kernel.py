@@ -18,7 +18,7 @@ import torch
 import triton
 import triton.language as tl
 
-from pipeline.networks.attention_plan import Segments
+from pipeline.networks.attention.plan import Segments
 
 #: Exponentials are taken to the base of two, which is what the hardware has.
 _LOG2E: Final = 1.4426950408889634

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from pipeline.networks.attention_plan import Attended, Segments, Window
+from pipeline.networks.attention.plan import Attended, Segments, Window
 
 #: Scores that exist at one time where attention is computed by rows; 256 MB of float32.
 _SCORES: Final = 2**26

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.networks.attention_kernels import CANDIDATES, Kind, fastest, kernel_for
-from pipeline.networks.attention_plan import Segments
-from pipeline.networks.attention_runs import by_runs
+from pipeline.networks.attention.kernels import CANDIDATES, Kind, fastest, kernel_for
+from pipeline.networks.attention.plan import Segments
+from pipeline.networks.attention.runs import by_runs
 
 KIND = Kind(
     device=torch.device("cuda"),

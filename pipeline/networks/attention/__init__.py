@@ -1,0 +1,1 @@
+"""Attention over sequences in one flat tensor: who sees whom, and the kernels that compute it."""
