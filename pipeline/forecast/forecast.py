@@ -12,7 +12,7 @@ from pipeline.engine import processor
 from pipeline.engine.device import dtype_name
 from pipeline.errors import ConfigurationError, RerankError
 from pipeline.forecast.estimates import CONFIDENCE, Estimate
-from pipeline.forecast.money import DeviceForecast, device_forecast, gpus_of
+from pipeline.forecast.money import DeviceForecast, device_forecast, replicas_on_gpus
 from pipeline.forecast.remarks import remarks
 from pipeline.forecast.sample import DOCUMENTS, Sample, take_sample
 from pipeline.forecast.speed import Speed, Wanted, given, speeds
@@ -156,14 +156,15 @@ def _device(
 ) -> DeviceForecast:
     replicas = subject.config.replicas
     cuda = speed.kind == "cuda"
-    count = (asked.gpus or gpus_of(replicas)) if cuda else _on_cpus(subject)
-    count = min(count, max(1, subject.units_left))  # a unit is one replica's, so no more have work
+    together = replicas_on_gpus(replicas, asked.gpus) if cuda else _on_cpus(subject)
+    # A unit is one replica's, so no more have work.
+    together = min(together, max(1, subject.units_left))
     return device_forecast(
         speed,
         documents=_documents(subject, sample),
         startup_s=subject.startup_s,
         replicas=replicas,
-        count=count,
+        together=together,
         here=_is_here(speed),
         prices=prices,
     )
@@ -240,6 +241,7 @@ def _plain(device: DeviceForecast) -> dict[str, Any]:
         **asdict(device.speed),
         "count": device.count,
         "here": device.here,
+        "documents_per_s": list(device.documents_per_s),
         "hours": list(device.hours),
         "seconds": list(device.seconds),
         "cost": None if device.cost is None else list(device.cost),

@@ -13,6 +13,9 @@ from pipeline.pricing.prices import Prices
 
 _HOUR_S = 3600.0
 
+#: Shares such as 1/3 add up to whole GPUs.
+_NEARLY = 1e-9
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceForecast:
@@ -20,8 +23,9 @@ class DeviceForecast:
 
     Attributes:
         speed: of one replica on it.
-        count: GPUs, or replicas on CPU, that work at the same time.
+        count: GPUs that work at the same time, or are held by replicas that do; replicas on CPU.
         here: whether this machine has it.
+        documents_per_s: lowest and highest, of all of them together.
         hours: lowest and highest, of all GPUs or of all CPUs together.
         seconds: lowest and highest by the clock, the start and even shares assumed.
         cost: lowest and highest; None where no price is known.
@@ -31,6 +35,7 @@ class DeviceForecast:
     speed: Speed
     count: int
     here: bool
+    documents_per_s: tuple[float, float]
     hours: tuple[float, float]
     seconds: tuple[float, float]
     cost: tuple[float, float] | None
@@ -48,36 +53,56 @@ def device_forecast(
     documents: Estimate,
     startup_s: float,
     replicas: ReplicasConfig,
-    count: int,
+    together: int,
     here: bool,
     prices: Prices,
 ) -> DeviceForecast:
     """Hours, time and cost on a device.
 
+    Replicas that share a GPU are together as fast as one that has it. One that takes several GPUs
+    is as fast as on one of them, for no family computes on more, and all are paid.
+
     Args:
         speed: of one replica on it.
         documents: that are to be scored, with how far off what they take may be.
         startup_s: seconds before the first unit is scored, and after the last one.
-        replicas: of the job; CPUs of one, which are paid on CPU.
-        count: see :class:`DeviceForecast`.
-        here: likewise.
+        replicas: of the job; CPUs of one, which are paid on CPU, or GPUs.
+        together: replicas that work at the same time.
+        here: see :class:`DeviceForecast`.
         prices: that count.
     """
     busy = documents.low / speed.high, documents.high / speed.low  # seconds of one replica
-    width = replicas.cpus if speed.kind == CPU else max(1.0, replicas.gpus)
-    paid = tuple((one + count * startup_s) * width / _HOUR_S for one in busy)
+    if speed.kind == CPU:
+        count, workers, width = together, together, replicas.cpus
+    else:
+        count = math.ceil(together * _gpus_each(replicas) - _NEARLY)
+        workers, width = min(count, together), max(1.0, replicas.gpus)
+    paid = tuple((one + workers * startup_s) * width / _HOUR_S for one in busy)
     price = prices.of(CPU if speed.kind == CPU else speed.device)
     return DeviceForecast(
         speed=speed,
         count=count,
         here=here,
+        documents_per_s=(speed.low * workers, speed.high * workers),
         hours=(paid[0], paid[1]),
-        seconds=(busy[0] / count + startup_s, busy[1] / count + startup_s),
+        seconds=(busy[0] / workers + startup_s, busy[1] / workers + startup_s),
         cost=None if price is None else (paid[0] * price.low, paid[1] * price.high),
         cpu_seconds=None if speed.per_cpu_s is None else documents.value / speed.per_cpu_s,
     )
 
 
-def gpus_of(replicas: ReplicasConfig) -> int:
-    """Replicas of a job that have a whole GPU each, or the GPUs that they share."""
-    return max(1, math.ceil(replicas.most * min(1.0, replicas.gpus)))
+def replicas_on_gpus(replicas: ReplicasConfig, gpus: int | None) -> int:
+    """Replicas of a job that work at the same time on GPUs; one of a job that has none.
+
+    Args:
+        replicas: of the job.
+        gpus: that there are; None: as many as its replicas take.
+    """
+    if gpus is not None:
+        return max(1, math.floor(gpus / _gpus_each(replicas) + _NEARLY))
+    return replicas.most if replicas.gpus else 1
+
+
+def _gpus_each(replicas: ReplicasConfig) -> float:
+    """GPUs of a replica; were it on GPUs, of one on CPU."""
+    return replicas.gpus or 1.0

@@ -98,7 +98,7 @@ def _row(device: Facts) -> tuple[str, ...]:
     return (
         _MARKS[device["basis"]] + device["device"] + ("*" if device["here"] else ""),
         f"{count:,} {of}{'s' * (count != 1)}",
-        _range((device["low"] * count, device["high"] * count), _speed),
+        _range(device["documents_per_s"], _speed),
         _range(device["hours"], _hours),
         _range(device["seconds"], duration),
         "–" if device["cost"] is None else _range(device["cost"], _money),

@@ -10,7 +10,7 @@ from pipeline.config import ReplicasConfig
 from pipeline.errors import ConfigurationError
 from pipeline.forecast.estimates import Estimate
 from pipeline.forecast.forecast import replaced_rates
-from pipeline.forecast.money import device_forecast, gpus_of
+from pipeline.forecast.money import DeviceForecast, device_forecast, replicas_on_gpus
 from pipeline.forecast.speed import Speed, Wanted, given, speeds
 from pipeline.pricing import load_prices
 from pipeline.pricing.rates import Known, Rate
@@ -94,21 +94,47 @@ def test_another_precision_tells_nothing() -> None:
     assert speeds(wanted(dtypes={"cuda": "float8"}), [known()]) == []
 
 
-def test_hours_time_and_cost_of_gpus() -> None:
+def on_gpus(together: int, num_gpus: float, startup_s: float = 0) -> DeviceForecast:
+    """Of 1,440,000 documents at 100 to 200 a second on a GPU for 1.5 to 7 an hour."""
     speed = Speed(device=H100, kind="cuda", dtype="bfloat16", low=100, high=200, per_cpu_s=None,
                   basis="measured", own=False, origin="")  # fmt: skip
-    found = device_forecast(
-        speed, documents=Estimate(value=1.44e6, margin=0), startup_s=0, here=False, count=4,
-        replicas=ReplicasConfig(num_gpus=1, num_cpus=8), prices=load_prices(),
+    return device_forecast(
+        speed, documents=Estimate(value=1.44e6, margin=0), startup_s=startup_s, here=False,
+        together=together, prices=load_prices(),
+        replicas=ReplicasConfig(num_gpus=num_gpus, num_cpus=8),
     )  # fmt: skip
+
+
+def test_hours_time_and_cost_of_gpus() -> None:
+    found = on_gpus(4, 1)
+    assert found.count == 4
+    assert found.documents_per_s == (400, 800)
     assert found.hours == (pytest.approx(2), pytest.approx(4))
     assert found.seconds == (pytest.approx(1800), pytest.approx(3600))
     assert found.cost == (pytest.approx(2 * 1.5), pytest.approx(4 * 7))
 
 
-def test_replicas_that_share_a_gpu_are_one_gpu() -> None:
-    assert gpus_of(ReplicasConfig(min=4, num_gpus=0.5)) == 2
-    assert gpus_of(ReplicasConfig(min=3, num_gpus=2)) == 3
+def test_replicas_that_share_a_gpu_are_as_fast_as_one_that_has_it() -> None:
+    one, shared = on_gpus(2, 1, startup_s=36), on_gpus(4, 0.5, startup_s=36)
+    assert shared == one
+    assert on_gpus(3, 1 / 3).count == 1
+
+
+def test_a_replica_with_two_gpus_is_paid_for_both_and_as_fast_as_one() -> None:
+    found = on_gpus(4, 2, startup_s=36)
+    assert found.count == 8
+    assert found.documents_per_s == (400, 800)
+    assert found.seconds == (pytest.approx(1836), pytest.approx(3636))
+    assert found.hours == (pytest.approx(2 * (2 + 0.04)), pytest.approx(2 * (4 + 0.04)))
+
+
+def test_replicas_at_work_on_so_many_gpus() -> None:
+    assert replicas_on_gpus(ReplicasConfig(min=4, num_gpus=0.5), None) == 4
+    assert replicas_on_gpus(ReplicasConfig(min=3, num_gpus=2), None) == 3
+    assert replicas_on_gpus(ReplicasConfig(min=3, num_gpus=2), 8) == 4
+    assert replicas_on_gpus(ReplicasConfig(min=3, num_gpus=2), 1) == 1  # the least that works
+    assert replicas_on_gpus(ReplicasConfig(min=3, num_gpus=1 / 3), 2) == 6
+    assert replicas_on_gpus(ReplicasConfig(min=6, num_gpus=0), None) == 1  # if it were on GPUs
 
 
 def test_rates_of_one_s_own() -> None:

@@ -11,7 +11,7 @@ from pipeline.reports.terminal import Terminal
 
 DEVICE = {
     "device": "NVIDIA H100 80GB HBM3", "kind": "cuda", "dtype": "bfloat16", "basis": "measured",
-    "count": 2, "here": True, "low": 150.0, "high": 299.0, "hours": [0.5, 1.0],
+    "count": 2, "here": True, "documents_per_s": [300.0, 598.0], "hours": [0.5, 1.0],
     "seconds": [900.0, 1800.0], "cost": [0.75, 7.0], "origin": "x", "own": False,
 }  # fmt: skip
 
