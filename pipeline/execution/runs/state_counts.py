@@ -31,7 +31,7 @@ from pipeline.execution.runs.listing import (
 )
 from pipeline.execution.runs.ranked_reader import published_manifest
 from pipeline.execution.runs.run_folder import MANIFEST, RunFolder
-from pipeline.execution.runs.unit_counts import Totals, UnitCounts
+from pipeline.execution.runs.unit_counts import Totals, UnitCounts, candidates_among
 from pipeline.storage.files import Entry
 
 #: Units past which the files of a run are not listed to compare them with its manifest or plan.
@@ -140,7 +140,7 @@ def _by_driver(
         "queries": None,
         "documents": snapshot["documents"],
         "reused": snapshot["reused"] or None,
-        "quarantined": sum(snapshot["quarantined"].values()),
+        "quarantined": candidates_among(snapshot["quarantined"]),
         "reasons": snapshot["quarantined"],
         "special_tokens": {},
         "problems": [asdict(problem) for problem in problems],

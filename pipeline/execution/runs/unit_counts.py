@@ -66,7 +66,7 @@ class UnitCounts:
     @property
     def quarantined(self) -> int:
         """Candidates without a score; a query without candidates is none of them."""
-        return sum(n for code, n in self.reasons.items() if code not in OF_QUERIES)
+        return candidates_among(self.reasons)
 
     def compact(self) -> UnitCounts:
         """The same counts without hashes, where those of very many units are held.
@@ -186,6 +186,11 @@ class Totals:
     def special_tokens(self) -> dict[str, int]:
         """Candidates and queries that hold special tokens; nothing as of a unit."""
         return dict(sorted(self._special_tokens.items()))
+
+
+def candidates_among(reasons: Mapping[str, int]) -> int:
+    """Candidates among rows of a quarantine, by reason code; the others are of whole queries."""
+    return sum(number for code, number in reasons.items() if code not in OF_QUERIES)
 
 
 def query_hashes(ids: pa.Array | pa.ChunkedArray) -> Hashes:

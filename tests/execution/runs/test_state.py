@@ -38,7 +38,7 @@ PLAN = Plan(
 SNAPSHOT = Snapshot(
     time=round(time.time(), 3), units=UNITS, units_done=7_000, units_in_flight=3,
     documents_planned=10**6, documents=700_000, documents_per_s=512.0,
-    quarantined={"empty_text": 9}, device_busy=0.5,
+    quarantined={"empty_text": 9, "no_candidates": 2}, device_busy=0.5,
     replicas={"wanted": 8, "up": 8}, waiting_for="units", left_s=600.0,
 )  # fmt: skip
 
@@ -100,7 +100,8 @@ def test_of_a_run_that_is_driven_its_driver_has_counted(
     finally:
         lease.release()
     assert (state["units_committed"], state["units_in_flight"]) == (7_000, 3)
-    assert (state["documents"], state["reasons"]) == (700_000, {"empty_text": 9})
+    assert (state["documents"], state["reasons"]) == (700_000, SNAPSHOT.quarantined)
+    assert state["quarantined"] == 9, "a query without candidates is none of them"
     assert (state["counted_by"], state["counted_at"]) == ("driver", SNAPSHOT.time)
     assert Snapshot.from_dict(state["live"]) == SNAPSHOT
     shown = {line[:13].strip(): line[13:] for line in text.splitlines()}
