@@ -29,8 +29,8 @@ class HashSet:
 
     Sorted arrays hold it, each at most half as long as the one before, so that adding n hashes
     batch by batch moves each of them O(log n) times; the larger the batches, the less it costs to
-    look for one hash of them. Two are merged in the memory of the longer
-    one, so that a large set needs no second place while it grows.
+    look for one hash of them. Two are merged in the memory of the longer one, so that a large set
+    needs no second place while it grows.
     """
 
     def __init__(self) -> None:
@@ -58,10 +58,10 @@ class HashSet:
         return new
 
 
-def _merged(longer: Hashes, other: Hashes) -> Hashes:
-    """Two sorted arrays as one, the first of which is used up."""
-    size = len(longer)
-    longer.resize(size + len(other), refcheck=False)  # nobody else knows it
-    longer[size:] = other
-    longer.sort(kind="stable")  # of two sorted runs this is one merge
-    return longer
+def _merged(own: Hashes, other: Hashes) -> Hashes:
+    """Two sorted arrays as one, in the memory of the first, which is used up."""
+    size = len(own)
+    own.resize(size + len(other), refcheck=False)  # nobody else knows it
+    own[size:] = other
+    own.sort(kind="stable")  # of two sorted runs this is one merge
+    return own

@@ -55,7 +55,7 @@ class Piece:
         stored: bytes of its rows in the output's files.
         described: bytes of a unit's files besides rows.
         lengths: int64 [sequences], tokens of each.
-        duplicates: those of them whose text stands in their list before.
+        duplicates: those of these ``texts`` that stand in their list before.
         text_hashes: uint64 [distinct texts], to see texts that come again.
     """
 

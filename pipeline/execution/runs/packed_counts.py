@@ -48,6 +48,7 @@ class PackedCounts(Mapping[str, UnitCounts]):
         self._numbers[row] = (
             counts.queries, counts.documents, counts.tokens, counts.parts, reused,
         )  # fmt: skip
+        self._named.pop(row, None)
         if counts.reasons or counts.special_tokens:
             self._named[row] = _interned(counts.reasons), _interned(counts.special_tokens)
 

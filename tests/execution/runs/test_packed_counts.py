@@ -30,6 +30,9 @@ def test_counts_come_back_in_the_order_of_the_plan() -> None:
         packed["d"]
     packed.add(replace(COUNTS[0], documents=4))
     assert (len(packed), packed["c"].documents) == (3, 4)
+    scored = replace(COUNTS[2], reasons={}, special_tokens={})
+    packed.add(scored)
+    assert packed["b"] == scored
 
 
 def test_units_that_no_plan_has_are_kept_as_well() -> None:
