@@ -29,6 +29,7 @@ from pipeline.distillation.sets.card_files import write_card
 from pipeline.distillation.sets.data_card import require_libraries
 from pipeline.distillation.sets.exports import check_formats, export_set
 from pipeline.execution.outcome import Outcome
+from pipeline.plurals import counted
 
 
 def distill_runs(
@@ -78,8 +79,8 @@ def train_student(job: DistillConfig, done: Outcome) -> None:
         seed=job.seed,
     )
     notes = (
-        f"{trained.rows:,} training rows, {trained.seconds:,.0f} s; {trained.dev_queries:,} dev "
-        f"lists of {trained.documents:.1f} documents"
+        f"{counted(trained.rows, 'training row')}, {trained.seconds:,.0f} s; "
+        f"{counted(trained.dev_queries, 'dev list')} of {trained.documents:.1f} documents"
     )
     console.print(student_table(trained.comparison, trained.teacher, notes))
     console.say(f"output     {write_result(done.folder, job.student, trained)}")
@@ -92,7 +93,8 @@ def show_prepared(prepared: Prepared) -> None:
         licence = f", licence {teacher.licence}" if teacher.licence else ""
         console.say(f"teacher    {teacher.name} ({teacher.score_scale}{licence}), {run.folder}")
     documents = sum(unit.documents for unit in prepared.units)
-    console.say(f"plan       {len(prepared.units)} units, about {documents:,} documents")
+    units = counted(len(prepared.units), "unit")
+    console.say(f"plan       {units}, about {counted(documents, 'document')}")
     console.say(f"set        {prepared.folder.path}")
 
 
@@ -109,8 +111,8 @@ def show_distilled(done: Outcome) -> None:
     for gap in manifest["coverage"]["teachers"]:
         if gap["unscored"] or gap["extra"]:
             console.say(
-                f"coverage   {gap['name']}: {gap['unscored']:,} candidates without a score, "
-                f"{gap['extra']:,} scored that are not in the first teacher's lists"
+                f"coverage   {gap['name']}: {counted(gap['unscored'], 'candidate')} without a "
+                f"score, {gap['extra']:,} scored that are not in the first teacher's lists"
             )
     outside = manifest["positives_outside"]
     if outside["judged"]:
@@ -126,8 +128,8 @@ def show_distilled(done: Outcome) -> None:
 
 def _counted(counts: dict[str, Any]) -> str:
     return (
-        f"{counts['queries']:,} queries, {counts['positives']:,} positives, "
-        f"{counts['negatives']:,} negatives"
+        f"{counted(counts['queries'], 'query')}, {counted(counts['positives'], 'positive')}, "
+        f"{counted(counts['negatives'], 'negative')}"
     )
 
 

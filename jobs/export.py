@@ -20,6 +20,7 @@ from pipeline.distillation.sets.exports import Exported, export_set
 from pipeline.errors import ConfigurationError
 from pipeline.execution.runs.run_export import export_run
 from pipeline.execution.runs.run_folder import find_run, holds_runs
+from pipeline.plurals import counted
 
 
 def export(
@@ -87,7 +88,7 @@ def _export_run(path: str, formats: list[str], output: str | None) -> None:
         )
     for name in formats:
         done = export_run(find_run(path), name, output=output)
-        console.say(f"export     {name}: {done.rows:,} rows")
+        console.say(f"export     {name}: {counted(done.rows, 'row')}")
         if done.left_out:
             console.say(f"left out   {done.left_out:,} {done.why}")
         console.say(f"output     {done.path}")

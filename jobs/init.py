@@ -19,6 +19,7 @@ from pipeline.config import JobConfig
 from pipeline.errors import InputContractError
 from pipeline.inspection.inspect import inspect, with_guessed_columns
 from pipeline.inspection.job_file import job_file
+from pipeline.plurals import counted
 from pipeline.resources import conf_path
 
 #: Candidates that are looked at: what they hold only goes into comments.
@@ -67,12 +68,12 @@ def _values(job: JobConfig, facts: dict[str, Any]) -> dict[str, Any]:
 def _about(facts: dict[str, Any], *, guessed: bool) -> Iterator[str]:
     """What the comment at the beginning says."""
     found = facts["input"]
-    files = f"{found['files']:,} file{'s' * (found['files'] != 1)}"
+    files, rows = counted(found["files"], "file"), counted(found["rows"], "row")
     layout = f"{found['format']}, {found['layout']}, {_ORDER[facts['order']['kind']]}"
-    yield f"{files}, {found['rows']:,} rows: {layout}"
+    yield f"{files}, {rows}: {layout}"
     counts = [
-        f"{'about ' * (facts[name]['source'] == 'sample')}{facts[name]['count']:,} {name}"
-        for name in ("queries", "candidates")
+        f"{'about ' * (facts[name]['source'] == 'sample')}{counted(facts[name]['count'], noun)}"
+        for name, noun in (("queries", "query"), ("candidates", "candidate"))
         if facts[name]["count"] is not None
     ]
     yield ", ".join(counts)
@@ -80,7 +81,8 @@ def _about(facts: dict[str, Any], *, guessed: bool) -> Iterator[str]:
         yield "input.columns was guessed from the names of the columns; see whether it is right"
     units = facts["units"]
     if units["documents"] is not None:
-        yield f"{units['units']:,} units of up to {units['documents']:,} documents"
+        most = counted(units["documents"], "document")
+        yield f"{counted(units['units'], 'unit')} of up to {most}"
     yield from facts["warnings"]
 
 

@@ -39,6 +39,7 @@ from pipeline.execution.preparation import Prepared
 from pipeline.execution.run import begin_imports
 from pipeline.execution.runs.garbage import Garbage
 from pipeline.execution.staged_input import NotStagedError
+from pipeline.plurals import counted
 from pipeline.refresh.asked import Night, Refreshed, Standing, Watcher
 from pipeline.refresh.changes.folder import Changes
 from pipeline.refresh.feeding import Fed
@@ -143,8 +144,8 @@ class Shown(Watcher):
         told = changes.manifest["statistics"]
         rows, lists = told["changes"]["rows"], told["changes"]["lists"]
         console.say(
-            f"changes    {rows['new']:,} rows new, {rows['changed']:,} changed, {rows['gone']:,} "
-            f"gone; in {sum(lists.values()):,} lists"
+            f"changes    {counted(rows['new'], 'row')} new, {rows['changed']:,} changed, "
+            f"{rows['gone']:,} gone; in {counted(sum(lists.values()), 'list')}"
         )
 
     def judged(self, results: Sequence[GateResult]) -> None:
@@ -172,7 +173,7 @@ class Shown(Watcher):
         """The night in a line."""
         manifest = done.outcome.manifest
         fresh = manifest["documents"] - done.outcome.reused - manifest["quarantined"]
-        fed = f", {len(done.fed)} feeds brought to it" if done.fed else ""
+        fed = f", {counted(len(done.fed), 'feed')} brought to it" if done.fed else ""
         console.say(
             f"done       {done.publication.date}: publication {done.publication.sequence} serves"
             f"{fed}; {fresh:,} of {manifest['documents']:,} documents scored, "

@@ -36,6 +36,7 @@ from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.run import begin_imports, execute
 from pipeline.execution.runs.state import told_of_special_tokens
 from pipeline.execution.staged_input import NotStagedError
+from pipeline.plurals import counted
 from pipeline.reports.forecast_table import entry
 from pipeline.staging.making import Staging
 
@@ -87,11 +88,10 @@ def _show_dry(job: JobConfig, consent: frozenset[str]) -> None:
 def show_staging(staging: Staging) -> None:
     """Say how a copy will be made that is not there yet."""
     for source in staging.sources.all:
-        rows = "" if source.rows is None else f", {source.rows:,} rows"
-        files = len(source.files)
+        rows = "" if source.rows is None else f", {counted(source.rows, 'row')}"
         console.say(
-            f"{source.role:<10} {files} file{'s' * (files != 1)}{rows}, {source.format}, about "
-            f"{source.size_bytes / 2**20:,.1f} MiB in memory"
+            f"{source.role:<10} {counted(len(source.files), 'file')}{rows}, {source.format}, "
+            f"about {source.size_bytes / 2**20:,.1f} MiB in memory"
         )
     look = staging.look
     if look is None:
@@ -105,7 +105,6 @@ def show_staging(staging: Staging) -> None:
 def show_plan(prepared: Prepared) -> None:
     """Say in a few lines what a run reads, scores and writes."""
     plan, model = prepared.plan, prepared.model
-    files = len(prepared.source.files)
     licence = f", licence {model.licence}" if model.licence else ""
     console.say(
         f"model      {model.name} ({model.family}, {model.dtype}, {model.score_scale}{licence})"
@@ -120,11 +119,13 @@ def show_plan(prepared: Prepared) -> None:
             f"{prepared.staged.size_bytes / 2**20:,.1f} MiB, {when}"
         )
     console.say(
-        f"input      {files} file{'s' * (files != 1)}, {prepared.source.rows:,} rows, "
-        f"{prepared.source.columns.layout} layout"
+        f"input      {counted(len(prepared.source.files), 'file')}, "
+        f"{counted(prepared.source.rows, 'row')}, {prepared.source.columns.layout} layout"
     )
-    console.say(f"plan       {len(plan.units)} units, about {plan.documents:,} documents")
-    console.say(f"units      up to {prepared.size.documents:,} documents: {prepared.size.reason}")
+    documents = counted(plan.documents, "document")
+    console.say(f"plan       {counted(len(plan.units), 'unit')}, about {documents}")
+    most = counted(prepared.size.documents, "document")
+    console.say(f"units      up to {most}: {prepared.size.reason}")
     for line in entry("replicas", str(prepared.placement)):
         console.say(line)
     for warning in prepared.placement.warnings:
@@ -136,15 +137,15 @@ def show_outcome(outcome: Outcome) -> None:
     """Say what a run did."""
     manifest = outcome.manifest
     counts = (
-        f"{manifest['queries']:,} queries, {manifest['documents']:,} documents, "
+        f"{counted(manifest['queries'], 'query')}, {counted(manifest['documents'], 'document')}, "
         f"{manifest['quarantined']:,} quarantined"
     )
     if manifest.get("reused") is not None:
-        counts += f", {outcome.reused:,} scores of an earlier run"
+        counts += f", {counted(outcome.reused, 'score')} of an earlier run"
     if outcome.already_finished:
         console.say(f"finished   before; nothing to do ({counts})")
     elif outcome.repaired:
-        console.say(f"repaired   {outcome.units_run} units scored again ({counts})")
+        console.say(f"repaired   {counted(outcome.units_run, 'unit')} scored again ({counts})")
     elif outcome.units_run == 0:
         console.say(f"published  every unit was there already ({counts})")
     else:

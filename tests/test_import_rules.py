@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest first: a room may import itself and the rooms of the layers before its own.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("pipeline.plain_text",),
+    ("pipeline.plain_text", "pipeline.plurals"),
     ("pipeline.errors", "pipeline.failpoints"),
     (
         "pipeline.schema",

@@ -180,7 +180,7 @@ def open_input(
     linked = {file.path for file in listed} - {file.path for file in files_once}
     if linked:
         logger.warning(
-            "%d files of the input are links to others and are read once, e.g. %s",
+            "files of the input that are links to others, and are read once: %d, e.g. %s",
             len(linked),
             min(linked),
         )

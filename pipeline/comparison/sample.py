@@ -107,7 +107,7 @@ def draw(job: JobConfig, *, count: int, seed: int, qrels: Qrels | None) -> Sampl
     near = () if judged is None else judged.near()
     if not picks.picks:
         raise InputContractError(
-            f"{where}: none of its {picks.queries:,} queries "
+            f"{where}: none of its queries ({picks.queries:,}) "
             + ("has an id" if qrels is None else "is judged; expected query ids as in the "
                f"judgements (such as {min(qrels, default=None)!r}){hint(near)}")
         )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pipeline.comparison.orders import FIRST_STAGE
+from pipeline.plurals import agreeing, counted
 
 #: Queries below which intervals are wide whatever the models are: with differences that spread by
 #: 0.3 between queries, as nDCG's do, the interval of a mean of 50 is 0.17 wide.
@@ -46,25 +47,29 @@ def _on_judgements(report: Mapping[str, Any]) -> Iterator[str]:
     queries, sample = report["judged_queries"], report["input"]
     if queries < _FEW_QUERIES:
         yield (
-            f"only {queries} judged queries: look at the intervals, and take a larger --sample "
-            "where there are more"
+            f"only {counted(queries, 'judged query')}: look at the intervals, and take a larger "
+            "--sample where there are more"
         )
     if without := report["queries_without_relevant"]:
         yield (
             f"{without} of {queries} queries have no relevant document among "
             "their candidates: every order has 0 there, and only another first stage helps"
         )
-    if sample["unjudged_queries"]:
-        yield f"{sample['unjudged_queries']:,} queries of the input are not judged, and left out"
-    if sample["absent_queries"]:
+    if number := sample["unjudged_queries"]:
         yield (
-            f"{sample['absent_queries']:,} judged queries are not among those of the input; they "
-            "count nowhere here (`rerank evaluate` counts them as 0)"
+            f"{counted(number, 'query')} of the input {agreeing(number, 'are')} not judged, and "
+            "left out"
+        )
+    if number := sample["absent_queries"]:
+        yield (
+            f"{counted(number, 'judged query')} {agreeing(number, 'are')} not among those of the "
+            f"input, and {agreeing(number, 'count')} nowhere here (in `rerank evaluate` as 0)"
         )
     for near in sample["near_queries"]:
         yield (
-            f"{near['count']:,} of these differ from queries of the input by {near['forms']} "
-            f"alone, such as {' and '.join(map(repr, near['examples'][0]))}"
+            f"{near['count']:,} of these {agreeing(near['count'], 'differ')} from queries of the "
+            f"input by {near['forms']} alone, such as "
+            f"{' and '.join(map(repr, near['examples'][0]))}"
         )
     yield from report["unseen"]
     by_name = {model["name"]: model for model in report["models"]}

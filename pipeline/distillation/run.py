@@ -108,7 +108,7 @@ def _reporter(prepared: Prepared, verb: str) -> Callable[[int], None]:
         nonlocal last
         if time.monotonic() - last >= interval:
             last = time.monotonic()
-            logger.info("%s %d units of %d", verb, done, len(prepared.units))
+            logger.info("%s units: %d of %d", verb, done, len(prepared.units))
 
     return report
 

@@ -15,6 +15,7 @@ from pipeline.checkpoints.weights_cache import cache_root
 from pipeline.cluster.session_folder import temporary_base
 from pipeline.doctor.finding import Finding, note, ok, problem
 from pipeline.errors import RerankError
+from pipeline.plurals import counted
 
 #: Versions of Python that are tested, as in pyproject.toml.
 _PYTHONS: Final = ((3, 11), (3, 13))
@@ -63,7 +64,7 @@ def python() -> list[Finding]:
 def resources() -> list[Finding]:
     """CPUs and memory that this process may use."""
     memory = machine.memory_bytes()
-    found = f"{machine.cpus()} CPUs and {_gib(memory)} of memory for this process"
+    found = f"{counted(machine.cpus(), 'CPU')} and {_gib(memory)} of memory for this process"
     if memory < _LEAST_MEMORY:
         return [
             note(

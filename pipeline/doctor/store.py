@@ -11,6 +11,7 @@ from typing import Final
 
 from pipeline.doctor.finding import Finding, note, ok, problem
 from pipeline.errors import RerankError, StorageError
+from pipeline.plurals import counted
 from pipeline.storage.probe import PREFIX, probe
 from pipeline.storage.store import (
     absolute,
@@ -93,7 +94,9 @@ def inputs(paths: tuple[str, ...]) -> list[Finding]:
         with open_input(file.path) as opened:
             opened.read(1)
     size = sum(file.size for file in files) / 2**30
-    return [ok("input", f"{len(files):,} files, {size:,.2f} GiB, the first one can be read")]
+    return [
+        ok("input", f"{counted(len(files), 'file')}, {size:,.2f} GiB, the first one can be read")
+    ]
 
 
 def _clock(place: str) -> Finding:

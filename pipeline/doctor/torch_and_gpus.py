@@ -17,6 +17,7 @@ from pipeline.doctor.cuda_builds import (
 from pipeline.doctor.finding import Finding, note, ok, problem
 from pipeline.doctor.torch_probe import TorchBuild
 from pipeline.machine import Gpu
+from pipeline.plurals import counted
 
 _ROOT: Final = Path("/")
 
@@ -186,8 +187,7 @@ def _how(build: Build | None) -> str:
 
 
 def _gpus(torch: TorchBuild) -> str:
-    number = len(torch.capabilities)
-    return f"{number} GPU{'s' if number != 1 else ''}"
+    return counted(len(torch.capabilities), "GPU")
 
 
 def _list(torch: TorchBuild) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipeline.errors import RunFailedError
 from pipeline.execution.units import rows
+from pipeline.plurals import counted
 
 #: A single query must fail this often to be called a culprit: once may be the machine's fault.
 _CONFIRMED: Final = 2
@@ -83,17 +84,18 @@ def isolate(
     culprits = find_culprits(range(count), survives, most=max(1, int(count * most_culprits)))
     if culprits is None:
         raise RunFailedError(
-            f"more than {most_culprits:.0%} of a unit's {count} queries crash their worker or make "
-            f"the model raise, each even alone; the run stops. Last words:\n{worker.stderr_tail}"
+            f"more than {most_culprits:.0%} of a unit's queries ({count}) crash their worker or "
+            f"make the model raise, each even alone; the run stops. Last words:\n"
+            f"{worker.stderr_tail}"
         )
     tried = worker.attempt(number, crashed=culprits, put=True, limit_s=limit_s)
     done = _survived(worker, tried)
     if done is None:
         _note(note, tried)
         raise RunFailedError(
-            f"a unit of {count} queries crashes its worker as a whole, though its queries pass in "
-            "parts; lower units.documents (memory), or raise units.time_limit_s (a hang?). Last "
-            f"words:\n{worker.stderr_tail}"
+            f"a unit of {counted(count, 'query')} crashes its worker as a whole, though its "
+            "queries pass in parts; lower units.documents (memory), or raise units.time_limit_s (a "
+            f"hang?). Last words:\n{worker.stderr_tail}"
         )
     return done
 

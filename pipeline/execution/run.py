@@ -25,6 +25,7 @@ from pipeline.execution.runs.verification import audit
 from pipeline.execution.scoring import score
 from pipeline.execution.session import Session, driven
 from pipeline.execution.units.isolated_workers import prepare_processes
+from pipeline.plurals import agreeing, counted
 
 logger = logging.getLogger("pipeline")
 
@@ -118,7 +119,8 @@ def _finish(session: Session, repair: bool, problems: list[Problem] | None) -> O
     units, damaged = check_units(folder, plan.run_id, names)
     if damaged:
         [(first, [why, *_]), *_] = damaged.items()
-        logger.warning("%d damaged units are scored again, e.g. %s: %s", len(damaged), first, why)
+        damage = f"{counted(len(damaged), 'damaged unit')} {agreeing(len(damaged), 'are')}"
+        logger.warning("%s scored again, e.g. %s: %s", damage, first, why)
         again = [unit for unit in plan.units if unit.name in damaged]
         score(session, again)
         session.monitor.phase(CHECK)

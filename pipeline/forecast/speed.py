@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
 
+from pipeline.plurals import counted
 from pipeline.pricing.devices import CPU
 from pipeline.pricing.rates import Known, Rate
 
@@ -185,7 +186,8 @@ def _origin(rates: Iterable[Known], basis: Basis) -> str:
     names = list(dict.fromkeys(known.rate.model for known in rates))
     [origin, *_] = [known.origin for known in rates]
     threads = next((known.rate.threads for known in rates), None)
-    told = {"scaled": f" with {threads} threads", "guess": ", other networks"}.get(basis, "")
+    scaled = f" with {counted(threads or 0, 'thread')}"
+    told = {"scaled": scaled, "guess": ", other networks"}.get(basis, "")
     return f"{origin}: {', '.join(names)}{told}"
 
 

@@ -20,6 +20,7 @@ from pipeline.inspection.oddities import oddities
 from pipeline.inspection.queries import order_facts, query_facts
 from pipeline.inspection.sample import take_sample
 from pipeline.inspection.units import unit_facts
+from pipeline.plurals import counted
 from pipeline.sources.listing import files_of, resolved
 from pipeline.storage.parquet import read_footer
 
@@ -240,7 +241,8 @@ def _found_by(config: JobConfig, ours: str, own: str) -> str:
 def _links(files: Files) -> list[str]:
     if not files.links:
         return []
-    return [f"{len(files.links):,} files are links to others and are read once: {files.links[0]}"]
+    number = len(files.links)
+    return [f"{counted(number, 'link')} to other files, each read once: {files.links[0]}"]
 
 
 def _settings(config: JobConfig, facts: dict[str, Any]) -> dict[str, Any]:

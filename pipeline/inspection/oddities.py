@@ -9,6 +9,7 @@ from typing import Any, Final
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import JobConfig
 from pipeline.inspection.contents import distinct_values
+from pipeline.plurals import agreeing, counted
 
 #: Ids of a sample that are compared with each other; more differ by what these do.
 _MOST_COMPARED: Final = 200_000
@@ -66,7 +67,10 @@ def _of_lists(facts: dict[str, Any]) -> Iterator[str]:
         return
     single = sum(n for low, high, n in per_query["histogram"] if low <= 1 and high <= 1)
     if single > _NOTABLE * per_query["count"]:
-        yield f"{single:,} queries have at most one candidate, so there is nothing to rank in them"
+        yield (
+            f"{counted(single, 'query')} {agreeing(single, 'have')} at most one candidate, so "
+            "there is nothing to rank there"
+        )
 
 
 def _of_contents(facts: dict[str, Any], config: JobConfig) -> Iterator[str]:
@@ -85,8 +89,8 @@ def _of_contents(facts: dict[str, Any], config: JobConfig) -> Iterator[str]:
             f"{texts['identical']:,} of {read:,} documents have the text of an earlier one in the "
             "same list, under another doc_id"
         )
-    if contents["query_texts"]["empty"]:
-        yield f"{contents['query_texts']['empty']:,} queries of the sample are empty or blank"
+    if number := contents["query_texts"]["empty"]:
+        yield f"{counted(number, 'query')} of the sample {agreeing(number, 'are')} empty or blank"
     if contents["images"] is not None or contents["query_images"] is not None:
         yield "there are images; only multimodal models read them (docs/models.md)"
 

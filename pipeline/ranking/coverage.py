@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 
 from pipeline.errors import InputContractError
+from pipeline.plurals import agreeing, counted
 from pipeline.ranking.id_forms import NearIds, matched, near_ids
 from pipeline.ranking.others import Others, Qrels
 from pipeline.ranking.qrels import shown
@@ -90,8 +91,8 @@ class Coverage:
     def _no_query(self) -> str:
         example = {name: _example(value) for name, value in self.examples.items()}
         return (
-            f"run '{self.run}': none of its {self.others:,} queries is judged; expected query ids "
-            f"as in the judgements (such as {example['judged_query']}), found such as "
+            f"run '{self.run}': none of its queries ({self.others:,}) is judged; expected query "
+            f"ids as in the judgements (such as {example['judged_query']}), found such as "
             f"{example['query']}{hint(self.near_queries)}"
         )
 
@@ -180,7 +181,8 @@ def hint(near: Sequence[NearIds]) -> str:
     """What ids differ by, in brackets, as the end of a message; nothing where none do."""
     if not near:
         return ""
-    return f" ({sum(each.count for each in near):,} differ {_told(near)})"
+    number = sum(each.count for each in near)
+    return f" ({number:,} {agreeing(number, 'differ')} {_told(near)})"
 
 
 def _told(near: Sequence[NearIds]) -> str:
@@ -191,11 +193,13 @@ def warnings(found: Coverage) -> Iterator[str]:
     """What an evaluation of this run does not see, a sentence each."""
     if found.absent:
         yield (
-            f"{len(found.absent):,} of {found.queries:,} judged queries are not in it and count as "
-            f"0, such as {_some(found.absent)}"
+            f"{len(found.absent):,} of {counted(found.queries, 'judged query')} "
+            f"{agreeing(len(found.absent), 'are')} not in it and "
+            f"{agreeing(len(found.absent), 'count')} as 0, such as {_some(found.absent)}"
         )
     for each in found.near_queries:
-        yield f"{each.count:,} of these differ from its ids {_told([each])}"
+        some = f"{each.count:,} of these {agreeing(each.count, 'differ')}"
+        yield f"{some} from its ids {_told([each])}"
     if found.blank:
         most = (
             ""
@@ -203,13 +207,15 @@ def warnings(found: Coverage) -> Iterator[str]:
             else ("; that is most of them: are these the judgements of this collection?")
         )
         yield (
-            f"{len(found.blank):,} lists hold no judged document, such as those of "
-            f"{_some(found.blank)}{most}"
+            f"{counted(len(found.blank), 'list')} {agreeing(len(found.blank), 'hold')} no judged "
+            f"document, such as those of {_some(found.blank)}{most}"
         )
     for each in found.near_documents:
-        yield f"{each.count:,} judged documents differ from ids in their lists {_told([each])}"
+        documents = f"{counted(each.count, 'judged document')} {agreeing(each.count, 'differ')}"
+        yield f"{documents} from ids in their lists {_told([each])}"
     if found.others:
-        yield f"{found.others:,} queries without judgements are left out"
+        queries = counted(found.others, "query")
+        yield f"{queries} without judgements {agreeing(found.others, 'are')} left out"
 
 
 def _example(name: str | None) -> str:

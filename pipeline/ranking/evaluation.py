@@ -72,8 +72,8 @@ def evaluate(
     judged = sorted(held & qrels.keys())
     if not judged:
         raise InputContractError(
-            f"run '{run.name}': none of its {len(held)} queries is judged; expected query ids as "
-            f"in the judgements (such as {min(qrels, default=None)!r}), found such as "
+            f"run '{run.name}': none of its queries ({len(held):,}) is judged; expected query ids "
+            f"as in the judgements (such as {min(qrels, default=None)!r}), found such as "
             f"{min(held, default=None)!r}"
         )
     per_query = {repr(measure): dict.fromkeys(sorted(qrels), 0.0) for measure in parsed}

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.plain_text import visible
+from pipeline.plurals import counted
 
 Result = Mapping[str, Any]
 
@@ -72,11 +73,11 @@ def subject_text(result: Result) -> Text:
     """What was scored, with which network."""
     work, model = result["workload"], result["model"]
     lines = [
-        f"{work['name']} {work['size']}: {work['documents']:,} candidates in {work['lists']:,} "
-        f"lists, {work['distinct_documents']:,} distinct (reuse {work['reuse']}), "
-        f"{work['tokens']:,} tokens, digest {work['digest']}",
+        f"{work['name']} {work['size']}: {counted(work['documents'], 'candidate')} in "
+        f"{counted(work['lists'], 'list')}, {work['distinct_documents']:,} distinct "
+        f"(reuse {work['reuse']}), {counted(work['tokens'], 'token')}, digest {work['digest']}",
         f"{model['name']} ({model['family']}), {model['weights']} weights, {model['dtype']} on "
-        f"{result['device']}, {result['rounds']} rounds",
+        f"{result['device']}, {counted(result['rounds'], 'round')}",
     ]
     if model["scale"] == "tiny":
         lines.append("tiny network: this proves that everything runs and says nothing about speed")
@@ -119,7 +120,7 @@ def end_to_end_text(found: Mapping[str, Any]) -> Text:
     )
     if "first_file_s" in found:
         told += (
-            f"\n{found['documents']:,} documents in {found['files']} units of "
+            f"\n{counted(found['documents'], 'document')} in {counted(found['files'], 'unit')} of "
             f"{found['unit_documents']:,} at most; first unit after {found['first_file_s']:.1f} s "
             f"of {found['run_s']:.1f} s"
         )
@@ -137,8 +138,9 @@ def machine_text(result: Result) -> Text:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return Text(
         visible(
-            f"{machine['cpu']}, {machine['logical_cpus']} CPUs, {machine['torch_threads']} torch "
-            f"threads{gpu}; {peak}load {load['before'][0]} before, {load['after'][0]} after"
+            f"{machine['cpu']}, {counted(machine['logical_cpus'], 'CPU')}, "
+            f"{counted(machine['torch_threads'], 'torch thread')}{gpu}; {peak}"
+            f"load {load['before'][0]} before, {load['after'][0]} after"
         )
         + f"\n{visible(versions)}"
     )

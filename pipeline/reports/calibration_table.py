@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.plurals import counted
 from pipeline.ranking.calibration import Calibration
 
 
@@ -23,7 +24,7 @@ def calibration_table(
         queries: that were measured on, none of which was fitted to.
     """
     table = Table(
-        title=f"Probabilities of relevance, {queries} judged queries that were not fitted to",
+        title=f"Probabilities of relevance, {counted(queries, 'judged query')} not fitted to",
         title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0),
     )  # fmt: skip
     table.add_column("probability", no_wrap=True)
@@ -32,7 +33,7 @@ def calibration_table(
     for name, values in measured.items():
         table.add_row(name, *(f"{values[key]:.4f}" for key in ("log_loss", "brier", "ece")))
     fitted = (
-        f"{calibration.method} fitted to {calibration.pairs:,} judged pairs, "
+        f"{calibration.method} fitted to {counted(calibration.pairs, 'judged pair')}, "
         f"{calibration.positives:,} of them relevant (grade {calibration.relevant} or more); the "
         "less, the better"
     )

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.plain_text import visible
+from pipeline.plurals import counted
 
 _KINDS = ("new", "changed", "gone")
 
@@ -79,7 +80,7 @@ def _lines(statistics: Mapping[str, Any], columns: Mapping[str, Any]) -> list[st
     if scores["mean_abs_difference"] is not None:
         drift = "" if scores["drift"] is None else f", {scores['drift']:.3f} standard deviations"
         lines.append(
-            f"scores of {scores['common']:,} rows in both differ by "
+            f"scores of {counted(scores['common'], 'row')} in both differ by "
             f"{scores['mean_abs_difference']:.4g} on average{drift}"
         )
     for depth, one in statistics["overlap"].items():
@@ -101,7 +102,9 @@ def _lines(statistics: Mapping[str, Any], columns: Mapping[str, Any]) -> list[st
             )
     for side, count in statistics["left_out"].items():
         if count:
-            lines.append(f"left out {side}: {count:,} rows without an id, or twice in a list")
+            lines.append(
+                f"left out {side}: {counted(count, 'row')} without an id, or twice in a list"
+            )
     return lines
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.plain_text import visible
+from pipeline.plurals import counted
 from pipeline.reports.bench_table import percent, speed, table_of
 
 Report = Mapping[str, Any]
@@ -35,7 +36,7 @@ def _sample_text(report: Report) -> Text:
     sample = report["input"]
     return _lines(
         f"{sample['sampled_queries']:,} of {sample['queries']:,} queries (seed {sample['seed']}), "
-        f"{sample['documents']:,} documents, of {', '.join(sample['path'])}"
+        f"{counted(sample['documents'], 'document')}, of {', '.join(sample['path'])}"
     )
 
 
@@ -109,9 +110,9 @@ def _notes(report: Report) -> Text:
     lines = []
     if report["measures"]:
         lines.append(
-            f"Means over {report['judged_queries']} judged queries. p: paired randomization test, "
-            "two-sided; p Holm: corrected for all pairs of a measure. Differences of pairs are the "
-            "second order less the first."
+            f"Means over {counted(report['judged_queries'], 'judged query')}. p: paired "
+            "randomization test, two-sided; p Holm: corrected for all pairs of a measure. "
+            "Differences of pairs are the second order less the first."
         )
     else:
         lines.append("No --qrels: nothing here says which of the models ranks better.")

@@ -9,6 +9,8 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.plurals import counted
+
 _COLOURS: Final = {"ok": "green", "note": "yellow", "problem": "bold red", "skipped": "dim"}
 
 _NOTHING: Final = "nothing"
@@ -42,6 +44,5 @@ def doctor_summary(findings: Sequence[Mapping[str, Any]]) -> str:
 def _parts(counts: Counter[str]) -> Iterator[str]:
     for state in ("problem", "note", "ok", "skipped"):
         number = counts[state]
-        plural = "s" if number != 1 and state in ("problem", "note") else ""
         if number or state == "problem":
-            yield f"{number} {state}{plural}"
+            yield counted(number, state) if state in ("problem", "note") else f"{number} {state}"

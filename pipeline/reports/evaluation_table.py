@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.plain_text import visible
+from pipeline.plurals import counted
 from pipeline.ranking.comparison import Comparison, MeasureComparison, bootstrap_interval
 from pipeline.ranking.evaluation import Evaluation
 from pipeline.ranking.fusion_tuning import Tuning
@@ -72,7 +73,9 @@ def comparison_table(
             _p(row.p_t_test),
             _p(row.p_randomization),
         )
-    return Group(table, Text(f"{comparison.queries} judged queries; p two-sided, paired by query"))
+    return Group(
+        table, Text(f"{counted(comparison.queries, 'judged query')}; p two-sided, paired by query")
+    )
 
 
 def _with_interval(evaluation: Evaluation, measure: str) -> str:
@@ -99,7 +102,7 @@ def changes_table(row: MeasureComparison) -> Table:
 
 def tuning_table(tuning: Tuning, measure: str, *, most: int = 8) -> Group:
     """The best of what was tried, with the mean over the queries that were tuned on."""
-    table = _table(f"Fusions by {measure} on {tuning.tuned_on} judged queries")
+    table = _table(f"Fusions by {measure} on {counted(tuning.tuned_on, 'judged query')}")
     table.add_column("order", no_wrap=True)
     table.add_column("mean", justify="right", overflow="fold")
     for name, mean in tuning.tried[:most]:
@@ -167,7 +170,7 @@ def _measure_json(row: MeasureComparison) -> dict[str, Any]:
 
 
 def _coverage(evaluations: Sequence[Evaluation], joined: Iterable[str] | None) -> Text:
-    lines = [f"mean over {evaluations[0].queries:,} judged queries"]
+    lines = [f"mean over {counted(evaluations[0].queries, 'judged query')}"]
     for each in evaluations:
         lines += _unseen(each) if joined is None else ()
         lines.append(f"{each.run}: {each.judged_at_10:.1%} of the first ten documents are judged")
@@ -176,11 +179,11 @@ def _coverage(evaluations: Sequence[Evaluation], joined: Iterable[str] | None) -
 
 def _unseen(each: Evaluation) -> Iterator[str]:
     if each.missing:
-        yield f"{each.run}: {len(each.missing):,} judged queries not in it, counted as 0"
+        yield f"{each.run}: {counted(len(each.missing), 'judged query')} not in it, counted as 0"
     if each.unjudged:
-        yield f"{each.run}: {each.unjudged:,} queries without judgements left out"
+        yield f"{each.run}: {counted(each.unjudged, 'query')} without judgements left out"
     if each.blank:
-        yield f"{each.run}: {each.blank:,} lists without any judged document"
+        yield f"{each.run}: {counted(each.blank, 'list')} without any judged document"
 
 
 def _short(name: str) -> str:

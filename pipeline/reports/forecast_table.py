@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.plain_text import visible
+from pipeline.plurals import counted
 
 Facts = Mapping[str, Any]
 
@@ -46,8 +47,8 @@ def forecast_lines(facts: Facts) -> Iterator[str]:
         yield from entry("cut", f"{_share(cut)} of the documents are longer than the model reads")
     yield from entry(
         "output",
-        f"about {_size(facts['output_bytes']['value'])} in {facts['units']:,} units; about "
-        f"{facts['queries']['value']:,.0f} queries",
+        f"about {_size(facts['output_bytes']['value'])} in {counted(facts['units'], 'unit')}; "
+        f"about {counted(round(facts['queries']['value']), 'query')}",
     )
 
 
@@ -93,11 +94,10 @@ def _shown(devices: Sequence[Facts]) -> list[Facts]:
 
 
 def _row(device: Facts) -> tuple[str, ...]:
-    count = device["count"]
     of = "GPU" if device["kind"] == "cuda" else "replica"
     return (
         _MARKS[device["basis"]] + device["device"] + ("*" if device["here"] else ""),
-        f"{count:,} {of}{'s' * (count != 1)}",
+        counted(device["count"], of),
         _range(device["documents_per_s"], _speed),
         _range(device["hours"], _hours),
         _range(device["seconds"], duration),
@@ -111,10 +111,10 @@ def _tokens(facts: Facts) -> Iterator[str]:
     if sample["documents"] >= facts["documents"]:
         of = "every document was read"
     else:
-        pieces = "whole units" if sample["whole_units"] else "places"
+        piece = "whole unit" if sample["whole_units"] else "place"
         of = (
             f"{sample['confidence']:.0%} interval of a sample of {sample['documents']:,} documents "
-            f"in {sample['pieces']:,} {pieces}"
+            f"in {counted(sample['pieces'], piece)}"
         )
     yield from entry("tokens", f"{tokens['value']:,.0f}{margin}, {each['value']:,.1f} a document")
     yield from entry("", of)

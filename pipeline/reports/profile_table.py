@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.table import Table
 
 from pipeline.plain_text import visible
+from pipeline.plurals import counted
 from pipeline.reports.bench_table import percent, table_of
 
 #: Characters of a kernel's name; those of templates are hundreds long.
@@ -30,9 +31,10 @@ def profile_table(found: Mapping[str, Any]) -> Table:
             f"{row['count']:,}",
         )
     lines = [
-        f"{found['documents']:,} documents, units {found['units']:,}, {found['tokens']:,} "
-        f"tokens: {1e3 * found['kernel_s']:,.1f} ms of {1e3 * found['wall_s']:,.1f} ms by the "
-        f"clock ({1e3 * found['profiled_wall_s']:,.1f} ms with the profiler)"
+        f"{counted(found['documents'], 'document')}, units {found['units']:,}, "
+        f"{counted(found['tokens'], 'token')}: {1e3 * found['kernel_s']:,.1f} ms of "
+        f"{1e3 * found['wall_s']:,.1f} ms by the clock "
+        f"({1e3 * found['profiled_wall_s']:,.1f} ms with the profiler)"
     ]
     if device:
         lines.append(

@@ -51,8 +51,8 @@ def files_of(role: Role, patterns: Sequence[str]) -> list[FileIdentity]:
     linked = {file.path for file in listed} - {file.path for file in once}
     if linked:
         logger.warning(
-            "%d files of the %s are links to others and are read once, e.g. %s",
-            len(linked), role, min(linked),
+            "files of the %s that are links to others, and are read once: %d, e.g. %s",
+            role, len(linked), min(linked),
         )  # fmt: skip
     return once
 

@@ -151,7 +151,7 @@ def make(staging: Staging, place: Callable[[], Place]) -> dict[str, Any]:
         )
     staging.folder.finish(plan, records)
     logger.info(
-        "staged copy: %d of %d parts made, %d MiB, in %.1f s", made, len(records),
+        "staged copy: parts made: %d of %d, %d MiB, in %.1f s", made, len(records),
         sum(record["bytes"] for record in records.values()) >> 20, time.monotonic() - begun,
     )  # fmt: skip
     manifest = staging.folder.manifest()
@@ -199,13 +199,13 @@ def _elsewhere(staging: Staging, place: Place) -> tuple[dict[str, Any], dict[int
     records = staging.folder.records(plan["parts"])
     todo = [number for number in range(plan["parts"]) if number not in records]
     if todo:
-        logger.info("staged copy: %d of %d parts to make", len(todo), plan["parts"])
+        logger.info("staged copy: parts to make: %d of %d", len(todo), plan["parts"])
         said = time.monotonic()
         for record in place.records(work, todo):
             records[record["number"]] = record
             if time.monotonic() - said >= _SAID_S:
                 said = time.monotonic()
-                logger.info("staged copy: %d of %d parts", len(records), plan["parts"])
+                logger.info("staged copy: parts made: %d of %d", len(records), plan["parts"])
     return plan, records, len(todo)
 
 

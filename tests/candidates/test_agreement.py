@@ -222,7 +222,7 @@ def test_a_file_that_links_lead_to_twice_is_read_once(
     assert [file.identity.path.removeprefix(str(tmp_path)) for file in source.files] == [
         "/in/day-1/a.parquet", "/in/more/b.parquet",
     ]  # fmt: skip
-    assert "1 files of the input are links to others" in caplog.text
+    assert "files of the input that are links to others, and are read once: 1" in caplog.text
 
 
 @pytest.mark.slow

@@ -71,6 +71,6 @@ def test_a_store_that_does_not_answer_is_given_up_soon(
 def test_an_input_that_is_there_and_one_that_is_not(tmp_path: Path) -> None:
     path = write(tmp_path / "in.parquet", long_table())
     [found] = store.inputs((str(path),))
-    assert (found.state, found.found.partition(",")[0]) == ("ok", "1 files")
+    assert (found.state, found.found.partition(",")[0]) == ("ok", "1 file")
     with pytest.raises(NotFoundError):
         store.inputs((str(tmp_path / "absent.parquet"),))

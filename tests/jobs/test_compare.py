@@ -81,7 +81,7 @@ def test_warnings_say_what_the_figures_are_worth(report: dict[str, Any]) -> None
     text = "\n".join(report["warnings"])
     assert "only 15 judged queries" in text
     assert "5 queries of the input are not judged" in text
-    assert "1 judged queries are not among those of the input" in text
+    assert "1 judged query is not among those of the input" in text
     assert "max_length=8: " in text
     assert "documents were cut to fit" in text
     assert "its speed is of" in text
@@ -183,7 +183,7 @@ def test_a_table_for_people(collection: Path) -> None:
         (["--model", "lexical", "--set", "model.sha256=0"], 2, "write --model NAME,KEY=VALUE"),
         (["--model", "lexical", "--qrels", "Q", "--baseline", "bm25"], 2, "expected first_stage"),
         (["--model", "lexical", "--qrels", "Q", "--measure", "F1"], 2, "measure 'F1' is unknown"),
-        (["--model", "lexical", "--qrels", "OTHER_QUERIES"], 3, "none of its 20 queries is judged"),
+        (["--model", "lexical", "--qrels", "OTHER_QUERIES"], 3, "its queries (20) is judged"),
         (["--model", "lexical", "--qrels", "OTHER_DOCUMENTS"], 3, "such as 'D1'), found such as"),
         (["--model", "lexical", "--set", "input.path=nowhere"], 4, "nowhere: no file found"),
     ],

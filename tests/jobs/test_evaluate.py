@@ -46,8 +46,8 @@ def test_what_was_not_seen_is_said(folder: Path) -> None:
     told = evaluate(folder, "run.txt", "qrels").splitlines()
     assert "run.txt: holds lists of 3 of 4 judged queries" in told
     assert "run.txt: in them 12 of 12 judged documents, 8 of 8 relevant ones" in told
-    assert "run.txt: 1 of 4 judged queries are not in it and count as 0, such as 'q000'" in told
-    assert "run.txt: 1 queries without judgements are left out" in told
+    assert "run.txt: 1 of 4 judged queries is not in it and counts as 0, such as 'q000'" in told
+    assert "run.txt: 1 query without judgements is left out" in told
 
 
 def test_parquet_gives_what_text_gives(folder: Path) -> None:
@@ -62,12 +62,12 @@ def test_parquet_gives_what_text_gives(folder: Path) -> None:
 
 def test_ids_of_another_case_are_refused(folder: Path) -> None:
     told = evaluate(folder, "run.txt", "upper", code=3)
-    assert "none of its 4 queries is judged" in told
+    assert "none of its queries (4) is judged" in told
     assert "3 differ by letter case alone, such as 'Q001' in the judgements and 'q001'" in told
     run = folder / "run.txt"
     (folder / "upper-run").write_text(run.read_text().replace("q0", "Q0"))
     told = evaluate(folder, "run.txt", "qrels", "--baseline", str(folder / "upper-run"), code=3)
-    assert "run 'upper-run': none of its 4 queries is judged" in told
+    assert "run 'upper-run': none of its queries (4) is judged" in told
 
 
 def test_of_a_run_of_ours_the_lists_of_judged_queries_are_read(

@@ -155,7 +155,7 @@ def test_other_queries_are_refused(run: Path, tmp_path: Path) -> None:
     qrels.write_text("elsewhere 0 d1 1\n")
     done = CliRunner().invoke(app, ["report", str(run), "--qrels", str(qrels)])
     assert done.exit_code == 3
-    assert "none of its 30 queries is judged" in done.stderr
+    assert "none of its queries (30) is judged" in done.stderr
     table = long_table(queries=2)
     ids = pa.array([f"other-{value}" for value in table.column("query_id").to_pylist()])
     other = ran(tmp_path, table.set_column(0, "query_id", ids))

@@ -47,7 +47,7 @@ def test_a_collection_is_explained_ranked_and_found_again(
     assert "made before" in again
     assert "finished before; nothing to do" in again
     assert "units up to" in said("plan", *words)
-    assert "staged copy in_memory, 1 files" in said("status", tmp_path / "out")
+    assert "staged copy in_memory, 1 file" in said("status", tmp_path / "out")
 
 
 @pytest.mark.usefixtures("believed_store")

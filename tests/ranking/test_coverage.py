@@ -26,11 +26,11 @@ def test_what_lists_and_judgements_have_in_common() -> None:
     assert found.wrong() is None
     assert list(warnings(found)) == [
         "2 of 5 judged queries are not in it and count as 0, such as 'Q4', 'q6'",
-        "1 of these differ from its ids by letter case alone, such as 'Q4' in the judgements and "
+        "1 of these differs from its ids by letter case alone, such as 'Q4' in the judgements and "
         "'q4' in the run",
         "2 lists hold no judged document, such as those of 'q2', 'q3'; that is most of them: are "
         "these the judgements of this collection?",
-        "1 judged documents differ from ids in their lists by white space and letter case alone, "
+        "1 judged document differs from ids in their lists by white space and letter case alone, "
         "such as 'D ' in the judgements and 'd' in the run",
         "2 queries without judgements are left out",
     ]
@@ -63,9 +63,9 @@ def test_of_a_trec_run_the_documents_of_judged_queries_alone_are_kept() -> None:
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ({"1": ["a"]}, r"none of its 1 queries is judged.*'1\.0'.*'1' \(1 differ by type alone"),
-        ({"x": ["a"]}, r"none of its 1 queries is judged; .*'1\.0'\), found such as 'x'$"),
-        ({"1.0": ["1"], "2.0": ["x"]}, r"nothing to measure.*'01'.*'1' \(1 differ by type alone"),
+        ({"1": ["a"]}, r"its queries \(1\) is judged.*'1\.0'.*'1' \(1 differs by type alone"),
+        ({"x": ["a"]}, r"none of its queries \(1\) is judged; .*'1\.0'\), found such as 'x'$"),
+        ({"1.0": ["1"], "2.0": ["x"]}, r"nothing to measure.*'01'.*'1' \(1 differs by type alone"),
         ({"1.0": ["01"], "2": ["a"], "3": ["b"]}, r"2 judged queries differ .* and 1 alone are"),
         ({"2.0": ["a", "B", "C"]}, r"2 judged documents differ .* letter case .* and 1 alone are"),
     ],

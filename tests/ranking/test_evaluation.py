@@ -117,7 +117,7 @@ def test_how_much_of_what_is_ranked_first_is_judged() -> None:
 
 
 def test_ids_that_never_match_are_an_error() -> None:
-    with pytest.raises(InputContractError, match=r"none of its 1 queries is judged.*'q1'.*'1'"):
+    with pytest.raises(InputContractError, match=r"none of its queries \(1\) is judged.*'q1'.*'1'"):
         evaluate(Run("x", {"1": ["a"]}), {"q1": {"a": 1}}, ["RR"])
 
 

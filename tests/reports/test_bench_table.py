@@ -49,7 +49,7 @@ def test_speed_network_and_memory_are_told_and_fit_80_columns() -> None:
 
 def test_what_it_was_taken_on_is_told() -> None:
     text = " ".join(shown(alone()).split())
-    assert "A processor, 2 CPUs, 1 torch threads; load 0.1 before, 1.0 after" in text
+    assert "A processor, 2 CPUs, 1 torch thread; load 0.1 before, 1.0 after" in text
     assert "digest 0123456789abcdef" in text
     assert "encode 0.200, carry 0.010" in text
     assert "464 bytes per document" in text

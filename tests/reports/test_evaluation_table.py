@@ -45,8 +45,8 @@ def test_evaluations_side_by_side(evaluations: tuple[Evaluation, Evaluation]) ->
     assert "RR@10 0.5000 0.6250" in printed
     assert "R@100 0.7500 0.7500" in printed
     assert "mean over 4 judged queries" in printed
-    assert "mini[lm]: 1 judged queries not in it, counted as 0" in printed
-    assert "BM25: 1 queries without judgements left out" in printed
+    assert "mini[lm]: 1 judged query not in it, counted as 0" in printed
+    assert "BM25: 1 query without judgements left out" in printed
     assert "BM25: 50.0% of the first ten documents are judged" in printed
     assert "0.125 - 0.875 0.250 - 1.000" in printed
     assert not any("without any judged" in line for line in printed)
@@ -55,7 +55,7 @@ def test_evaluations_side_by_side(evaluations: tuple[Evaluation, Evaluation]) ->
 def test_lists_that_nobody_judged_are_told() -> None:
     run = Run("x", {"q1": ["a", "b"], "q3": ["b"]})
     printed = printed_lines(evaluation_table([evaluate(run, QRELS, ["RR@10"])]))
-    assert "x: 1 lists without any judged document" in printed
+    assert "x: 1 list without any judged document" in printed
 
 
 def test_comparison(comparison: Comparison) -> None:

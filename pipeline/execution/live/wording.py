@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.execution.live import snapshot as live
 from pipeline.execution.live.snapshot import Snapshot
+from pipeline.plurals import counted
 
 #: What a person is told for each phase of a driver.
 _WAITS: dict[str, str] = {
@@ -97,7 +98,7 @@ def _replicas(now: Snapshot) -> str:
     if starting:
         text += f", {starting} starting"
     if now.nodes:
-        text += f", on {now.nodes} node{'s' * (now.nodes != 1)}"
+        text += f", on {counted(now.nodes, 'node')}"
     return text
 
 

@@ -15,10 +15,10 @@ from pipeline.cluster.nodes import Nodes
 from pipeline.config import JobConfig, ReplicasConfig
 from pipeline.errors import ConfigurationError
 from pipeline.execution.placement import Place, place_of
-from pipeline.execution.replicas.counts import counted
 from pipeline.execution.replicas.on_cpus import on_cpus
 from pipeline.execution.replicas.on_gpus import missing, on_gpus
 from pipeline.execution.unit_size import UnitSize
+from pipeline.plurals import counted
 
 
 @dataclass(frozen=True, kw_only=True)

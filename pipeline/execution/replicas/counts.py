@@ -57,8 +57,3 @@ class Counts:
 def unseen(nodes: Nodes) -> bool:
     """Whether nothing is known of a cluster that replicas could be counted by."""
     return nodes.cluster and not nodes.nodes
-
-
-def counted(number: float, name: str) -> str:
-    """``1 GPU``, ``8 GPUs``, ``0.5 GPUs``."""
-    return f"{number:g} {name}{'s' * (number != 1)}"

@@ -13,8 +13,9 @@ from typing import Final
 from pipeline.cluster.nodes import Nodes
 from pipeline.config import JobConfig, ReplicasConfig
 from pipeline.execution.placement import Place
-from pipeline.execution.replicas.counts import ALONE, AS_SET, UNSEEN, Counts, counted, unseen
+from pipeline.execution.replicas.counts import ALONE, AS_SET, UNSEEN, Counts, unseen
 from pipeline.execution.replicas.memory import fitting
+from pipeline.plurals import counted
 
 #: Of so many CPUs of a joined cluster, replicas leave one to the tasks that read, encode and
 #: commit for them: these take up to a tenth of the time of scoring, with the smallest networks.
@@ -103,7 +104,8 @@ def _most(
     fits = sum(one or 0 for one in room) if room and None not in room else most
     if each is not None and fits < most:
         memory = sum(node.memory_bytes or 0 for node in nodes.nodes)
-        bound = f"{memory / 2**30:,.1f} GiB hold up to {fits} replicas of {each / 2**30:,.1f} GiB"
+        upto = f"up to {counted(fits, 'replica')} of {each / 2**30:,.1f} GiB"
+        bound = f"{memory / 2**30:,.1f} GiB hold {upto}"
         # As many as keep all CPUs at work with the same number of threads each.
         most = fits if threads is not None else max(1, int(cores // math.ceil(cores / fits)))
     if units < most:

@@ -7,7 +7,8 @@ import math
 from pipeline.cluster.nodes import Nodes
 from pipeline.config import ReplicasConfig
 from pipeline.execution.placement import Place
-from pipeline.execution.replicas.counts import ALONE, AS_SET, UNSEEN, Counts, counted, unseen
+from pipeline.execution.replicas.counts import ALONE, AS_SET, UNSEEN, Counts, unseen
+from pipeline.plurals import counted
 
 
 def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Counts:

@@ -66,8 +66,8 @@ def comparison_of(
     both = set(wanted) & set(pc.unique(there.column(schema.QUERY_ID)).to_pylist())
     if not both:
         raise InputContractError(
-            f"--compare {other.path}: none of the {len(wanted):,} lists of {folder.path} that were "
-            "looked at is in it; compare runs of the same queries"
+            f"--compare {other.path}: none of the lists of {folder.path} that were looked at "
+            f"({len(wanted):,}) is in it; compare runs of the same queries"
         )
     described = other.describe()
     joined = _joined(_only(here, both), _only(there, both))

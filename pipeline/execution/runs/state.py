@@ -12,6 +12,7 @@ from pipeline.execution.runs.listing import Entries, Problem
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.state_counts import BY_DRIVER, BY_FILES, BY_MANIFEST, counts_of
 from pipeline.execution.runs.verification import formats_of
+from pipeline.plurals import counted
 from pipeline.storage.store import list_entries
 
 
@@ -85,7 +86,7 @@ def lines(state: dict[str, Any], live: Iterable[tuple[str, str]] = ()) -> Iterat
     )
     yield "documents", f"{state['documents']:,} of about {state['planned']:,}"
     if state["reused"] is not None:
-        yield "reused", f"{state['reused']:,} scores of an earlier run"
+        yield "reused", f"{counted(state['reused'], 'score')} of an earlier run"
     if state["counted_by"] != BY_FILES:
         yield "counted", f"{_counted(state)}; --check looks at the units' files"
     yield from (row for row in live if row[0] not in _KNOWN)
@@ -116,9 +117,8 @@ def told_of_special_tokens(found: dict[str, int]) -> str:
     """A sentence about candidates and queries that hold special tokens."""
     documents, queries = found.get("documents", 0), found.get("queries", 0)
     return (
-        f"{documents:,} document{'s' * (documents != 1)} and {queries:,} "
-        f"{'query' if queries == 1 else 'queries'} hold special tokens that act as such "
-        "(model.settings.special_tokens)"
+        f"{counted(documents, 'document')} and {counted(queries, 'query')} hold special tokens "
+        "that act as such (model.settings.special_tokens)"
     )
 
 
@@ -126,15 +126,15 @@ def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     seconds = report["unit_seconds"]
     yield (
         "session",
-        f"{report['state']}; {report['units_done_now']} units in {report['seconds']:,.1f} s, "
-        f"{report['documents_per_s']:,.0f} documents/s{_reused(report)}; "
-        f"p50 {seconds['p50']:.1f} s, p95 {seconds['p95']:.1f} s a unit",
+        f"{report['state']}; {counted(report['units_done_now'], 'unit')} in "
+        f"{report['seconds']:,.1f} s, {report['documents_per_s']:,.0f} documents/s"
+        f"{_reused(report)}; p50 {seconds['p50']:.1f} s, p95 {seconds['p95']:.1f} s a unit",
     )
     if report.get("staging"):
         staging = report["staging"]
         yield (
             "staged copy",
-            f"{staging['strategy']}, {staging['parts']} files, "
+            f"{staging['strategy']}, {counted(staging['parts'], 'file')}, "
             f"{staging['bytes'] / 2**20:,.1f} MiB, "
             + (f"made in {staging['seconds']:,.1f} s" if staging["seconds"] else "made before"),
         )
@@ -158,8 +158,9 @@ def _report_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield (
             "agreement",
             f"of quantised scores with the reference's, worst of all replicas, on "
-            f"{agreement['documents']:,g} documents: largest difference {agreement['most']:.2g}, "
-            f"overlap of the best {agreement['overlap']:.3f}, Kendall's tau {agreement['tau']:.3f}",
+            f"{counted(agreement['documents'], 'document')}: largest difference "
+            f"{agreement['most']:.2g}, overlap of the best {agreement['overlap']:.3f}, Kendall's "
+            f"tau {agreement['tau']:.3f}",
         )
     if report["single_driver"]:
         yield "WARNING", "single-driver mode: this store kept no lease"

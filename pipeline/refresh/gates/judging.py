@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.config.gates import GatesConfig
+from pipeline.plurals import counted
 from pipeline.ranking.evaluation import Evaluation
 
 #: How many queries a gate names.
@@ -120,7 +121,7 @@ def _row_change(run: Mapping[str, Any], before: Mapping[str, Any] | None) -> _Me
     were, are = 0 if before is None else before["documents"], run["documents"]
     return _Measured(
         value=abs(are - were) / were if were else None,
-        what=f"{were:,} candidates became {are:,}",
+        what=f"{counted(were, 'candidate')} became {are:,}",
     )
 
 
@@ -131,8 +132,8 @@ def _drift(statistics: Mapping[str, Any]) -> _Measured:
         return _Measured(value=None, what="no candidate has a score on both sides")
     return _Measured(
         value=scores["drift"],
-        what=f"scores of {scores['common']:,} candidates differ by {apart:.4g} on average, where "
-        f"the standard deviation was {spread:.4g}",
+        what=f"scores of {counted(scores['common'], 'candidate')} differ by {apart:.4g} on "
+        f"average, where the standard deviation was {spread:.4g}",
         unbounded=True,
     )
 
@@ -141,7 +142,8 @@ def _overlap(statistics: Mapping[str, Any], depth: int) -> _Measured:
     found = statistics["overlap"][str(depth)]
     return _Measured(
         value=found["mean"],
-        what=f"mean rank-biased overlap at {depth} of {statistics['queries']['common']:,} queries",
+        what=f"mean rank-biased overlap at {depth} of "
+        f"{counted(statistics['queries']['common'], 'query')}",
         examples=tuple(
             f"{one['query_id']}: {one['overlap']:.3f}" for one in found["lowest"][:_NAMED]
         ),
@@ -157,6 +159,6 @@ def _ndcg(evaluation: Evaluation | None, depth: int) -> _Measured:
     missing = f", {len(evaluation.missing):,} of them not in the run" if evaluation.missing else ""
     return _Measured(
         value=mean,
-        what=f"mean nDCG@{depth} of {evaluation.queries:,} judged queries{missing}",
+        what=f"mean nDCG@{depth} of {counted(evaluation.queries, 'judged query')}{missing}",
         examples=tuple(f"{query}: {values[query]:.3f}" for query in lowest),
     )

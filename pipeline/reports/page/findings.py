@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
+from pipeline.plurals import agreeing, counted
 from pipeline.reports.page.words import count, share
 
 BAD: Final = "bad"
@@ -50,7 +51,8 @@ def _of_units(report: Mapping[str, Any]) -> Iterator[Finding]:
     if rescored:
         yield (
             NOTE,
-            f"{count(rescored)} sequences came out as no number and were scored again in float32.",
+            f"{counted(rescored, 'sequence')} came out as no number and "
+            f"{agreeing(rescored, 'were')} scored again in float32.",
         )
 
 
@@ -58,7 +60,9 @@ def _of_results(data: Mapping[str, Any]) -> Iterator[Finding]:
     totals, truncation = data["totals"], data["truncation"]
     if totals["quarantined"]:
         part = share(totals["quarantined"] / totals["documents"])
-        yield NOTE, f"{count(totals['quarantined'])} documents ({part}) have no score; see below."
+        number = totals["quarantined"]
+        has = f"({part}) {agreeing(number, 'have')} no score"
+        yield NOTE, f"{counted(number, 'document')} {has}; see below."
     if truncation and truncation["truncated"] > _TRUNCATED * truncation["documents"]:
         part = share(truncation["truncated"] / truncation["documents"])
         yield (
@@ -94,7 +98,7 @@ def _of_results(data: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _units(named: Collection[str]) -> str:
-    return "1 unit" if len(named) == 1 else f"{count(len(named))} units"
+    return counted(len(named), "unit")
 
 
 def _of_the_machine(data: Mapping[str, Any]) -> Iterator[Finding]:
@@ -110,4 +114,5 @@ def _of_the_machine(data: Mapping[str, Any]) -> Iterator[Finding]:
         )
     halved = (report.get("engine") or {}).get("halved") or 0
     if halved:
-        yield NOTE, f"{count(halved)} batches did not fit in memory and were cut in two."
+        cut = f"{agreeing(halved, 'were')} cut in two"
+        yield NOTE, f"{counted(halved, 'batch')} did not fit in memory and {cut}."
