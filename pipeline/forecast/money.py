@@ -41,11 +41,6 @@ class DeviceForecast:
     cost: tuple[float, float] | None
     cpu_seconds: float | None = None
 
-    @property
-    def likely_s(self) -> float:
-        """The middle of the clock's range, by factors."""
-        return math.sqrt(self.seconds[0] * self.seconds[1])
-
 
 def device_forecast(
     speed: Speed,

@@ -1,4 +1,4 @@
-"""What changed between two runs, and what the gates say of it, as terminal tables."""
+"""What changed between two runs, as terminal tables."""
 
 from __future__ import annotations
 
@@ -27,21 +27,6 @@ def changes_table(statistics: Mapping[str, Any], columns: Mapping[str, Any]) -> 
     if statistics["movers"]:
         shown.append(_movers(statistics["movers"]))
     return Group(*shown, Text("\n".join(map(visible, _lines(statistics, columns)))))
-
-
-def gates_table(gates: Mapping[str, Mapping[str, Any]], accepted: Sequence[str] = ()) -> Table:
-    """One row per gate: what was measured, its limit, and whether it passed.
-
-    Args:
-        gates: value, limit and passed by name, as a publication has them.
-        accepted: names of those that failed and were accepted.
-    """
-    table = _table("Gates", "gate", "value", "limit", "")
-    for name, gate in gates.items():
-        sign = ">=" if name.startswith("min_") else "<="
-        state = "passed" if gate["passed"] else "accepted" if name in accepted else "FAILED"
-        table.add_row(Text(name), _number(gate["value"]), f"{sign} {_number(gate['limit'])}", state)
-    return table
 
 
 def _counts(statistics: Mapping[str, Any]) -> Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.pricing import cost, load_prices, tariff_of
+from pipeline.pricing import load_prices
 from pipeline.pricing.devices import nearest_type
 from pipeline.pricing.prices import Prices
 
@@ -100,15 +100,6 @@ def test_a_file_that_is_named_and_missing_is_said(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("RERANK_PRICES", "gone.yaml")
     with pytest.raises(ConfigurationError, match=r"RERANK_PRICES: gone.yaml is no file"):
         load_prices()
-
-
-def test_replicas_cost_their_share_of_gpus_or_their_cpus() -> None:
-    prices = load_prices()
-    half = tariff_of("NVIDIA L4", num_gpus=0.5, num_cpus=4, prices=prices)
-    assert half is not None
-    assert half.cost(7200) == pytest.approx((0.4, 1.1))
-    assert cost("", 3600, num_gpus=0, num_cpus=4, prices=prices) == pytest.approx((0.04, 0.24))
-    assert cost("NVIDIA Zeta", 3600, num_gpus=1, num_cpus=4, prices=prices) is None
 
 
 def _price(prices: Prices, device: str) -> tuple[float, float]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.reports.changes_table import changes_table, gates_table
+from pipeline.reports.changes_table import changes_table
 from tests.reports.test_evaluation_table import printed_lines
 
 ONE = {
@@ -53,15 +53,3 @@ def test_nothing_in_common_is_shown_as_nothing() -> None:
     given = statistics(movers=[], scores=scores, overlap={"p": 0.9, "10": NOTHING})
     printed = printed_lines(changes_table(given, {"only_before": [], "only_after": []}))
     assert not any("Largest" in line or line.startswith("scores") for line in printed)
-
-
-def test_gates_stand_beside_their_limits() -> None:
-    gates = {
-        "min_overlap": {"value": 0.61234, "limit": 0.7, "passed": False},
-        "max_row_change": {"value": 0.5, "limit": 0.2, "passed": False},
-        "min_ndcg": {"value": None, "limit": 0.4, "passed": True},
-    }
-    printed = printed_lines(gates_table(gates, ["max_row_change"]))
-    assert "min_overlap 0.6123 >= 0.7 FAILED" in printed
-    assert "max_row_change 0.5 <= 0.2 accepted" in printed
-    assert "min_ndcg – >= 0.4 passed" in printed

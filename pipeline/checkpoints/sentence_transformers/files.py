@@ -10,8 +10,6 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.checkpoints.sentence_transformers.module_chain import MODULES as MODULES
-from pipeline.checkpoints.sentence_transformers.module_chain import modules
 from pipeline.errors import ModelError
 
 if TYPE_CHECKING:
@@ -49,23 +47,6 @@ _HOW_TO_LOAD: Final = frozenset(
 
 #: Tokens that a text has with its special ones and some of its own.
 _SHORTEST: Final = 4
-
-
-def module_kinds(checkpoint: Checkpoint) -> dict[str, str]:
-    """Class name to folder of every module, in order, where no class is there twice.
-
-    Raises:
-        ModelError: as :func:`pipeline.checkpoints.sentence_transformers.module_chain.modules`
-            does; no modules, a class twice.
-    """
-    where = checkpoint.folder / MODULES
-    found = modules(checkpoint)
-    kinds = {module.kind: module.folder for module in found}
-    if len(kinds) < len(found):
-        raise ModelError(f"{where}: a class twice; expected every module once")
-    if not found:
-        checkpoint.json(MODULES, required=True)
-    return kinds
 
 
 def transformer_file(checkpoint: Checkpoint) -> tuple[dict[str, Any], Path]:
