@@ -104,7 +104,7 @@ OWNERS = {
         "pipeline.cluster.nodes",
         "pipeline.cluster.ray_start",
         "pipeline.cluster.ray_tasks",
-        "pipeline.cluster.ray_watch",
+        "pipeline.cluster.ray_looks",
         "pipeline.distillation.sets.part_tasks",
         "pipeline.execution.graph",
         "pipeline.execution.live.ray_metrics",

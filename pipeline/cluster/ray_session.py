@@ -18,6 +18,7 @@ from pipeline.cluster.ray_address import (
     found_cluster,
     setting_of,
 )
+from pipeline.cluster.ray_looks import JoinedLook, LocalLook, head_silent_s
 from pipeline.cluster.ray_start import (
     BELOW_BASE,
     RayJob,
@@ -28,7 +29,7 @@ from pipeline.cluster.ray_start import (
     start,
     stderr_held_back,
 )
-from pipeline.cluster.ray_watch import JoinedLook, LocalLook, RayWatch, head_silent_s
+from pipeline.cluster.ray_watch import RayWatch
 from pipeline.cluster.session_folder import (
     CleanupProcess,
     SessionFolder,
