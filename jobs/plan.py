@@ -36,7 +36,8 @@ from pipeline.execution.forecasting import forecast_of
 from pipeline.execution.preparation import Prepared, prepare
 from pipeline.execution.staged_input import NotStagedError
 from pipeline.forecast.forecast import Asked, replaced_rates
-from pipeline.forecast.sample import DOCUMENTS
+from pipeline.forecast.plain import plain
+from pipeline.forecast.sampling import DOCUMENTS
 from pipeline.plain_text import redacted
 from pipeline.refresh.asked import Night
 from pipeline.refresh.night import plan_night
@@ -91,7 +92,7 @@ def plan(
                 show_staging(missing.staging)
                 console.say("tokens     not estimated before the copy is there; see rerank inspect")
             return
-        facts = forecast_of(prepared, asked).plain()
+        facts = plain(forecast_of(prepared, asked))
         if qrels is not None:
             facts["order"] = earlier_order(prepared, qrels)
             facts["warnings"] += filter(None, [warning_of(facts["order"])])

@@ -6,7 +6,7 @@ text on top; units are read one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -67,20 +67,13 @@ def decide(
             is not one, or not what it was.
     """
     surveys = Surveys.read(config, folder, units, given)
-    statistics = surveys.statistics
     moments = [Moments.merged([Moments(**part) for part in parts]) for parts in surveys.moments]
     scales = _scales(config, teachers, moments, surveys)
     groups = Groups.of(config, surveys, given)
     left_out = surveys.reasons | groups.matches
     free = np.ones(len(surveys.keys), dtype=bool)
     free[list(left_out)] = False
-    dev = np.zeros(len(free), dtype=bool)
-    dev[free] = choose_dev(
-        groups.cluster_of[free],
-        surveys.keys[free],
-        fraction=config.split.dev_fraction,
-        seed=config.seed,
-    )
+    dev = _dev(config, groups, surveys, free)
     texts = find_texts(given.corpus, surveys.outside)
     matches, used = _write_units(folder, surveys, left_out, dev, texts)
     left_out_bytes = to_bytes(match_table(matches))
@@ -96,17 +89,8 @@ def decide(
     sizes = np.unique(groups.cluster_of[free], return_counts=True)[1]
     summary = {
         "queries": len(free),
-        "candidates": statistics["candidates"],
-        "coverage": {
-            "by_teachers": statistics["by_teachers"],
-            "not_finite": statistics["not_finite"],
-            "teachers": [
-                {"name": teacher.name, "unscored": unscored, "extra": extra}
-                for teacher, unscored, extra in zip(
-                    teachers, statistics["unscored"], statistics["extra"], strict=True
-                )
-            ],
-        },
+        "candidates": surveys.statistics["candidates"],
+        "coverage": _coverage(surveys.statistics, teachers),
         "teachers": [part.described() for part in moments],
         "scales": [asdict(scale) for scale in scales],
         "edges": edges.tolist(),
@@ -121,6 +105,33 @@ def decide(
         "positives_outside": {"judged": surveys.outside_pairs, "with_text": used},
     }
     folder.put_json(folder.work(SUMMARY), summary)
+
+
+def _dev(
+    config: DistillConfig, groups: Groups, surveys: Surveys, free: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """bool [queries]: those of dev, of the ones that are ``free`` to go into a split."""
+    dev = np.zeros(len(free), dtype=bool)
+    dev[free] = choose_dev(
+        groups.cluster_of[free],
+        surveys.keys[free],
+        fraction=config.split.dev_fraction,
+        seed=config.seed,
+    )
+    return dev
+
+
+def _coverage(statistics: Mapping[str, Any], teachers: Sequence[Teacher]) -> dict[str, Any]:
+    """How much of the candidates each teacher has scored."""
+    counts = zip(teachers, statistics["unscored"], statistics["extra"], strict=True)
+    return {
+        "by_teachers": statistics["by_teachers"],
+        "not_finite": statistics["not_finite"],
+        "teachers": [
+            {"name": teacher.name, "unscored": unscored, "extra": extra}
+            for teacher, unscored, extra in counts
+        ],
+    }
 
 
 def _scales(

@@ -17,7 +17,7 @@ from pipeline.doctor.cuda_builds import (
 from pipeline.doctor.finding import Finding, note, ok, problem
 from pipeline.doctor.torch_probe import TorchBuild
 from pipeline.machine import Gpu
-from pipeline.plurals import counted
+from pipeline.plurals import agreeing, counted
 
 _ROOT: Final = Path("/")
 
@@ -199,4 +199,4 @@ def _named(gpus: Sequence[Gpu]) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s are' if number != 1 else ' is'}"
+    return f"{counted(number, what)} {agreeing(number, 'are')}"

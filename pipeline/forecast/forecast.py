@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
-from typing import Any, Final
+from dataclasses import dataclass, field
 
 from pipeline.engine import processor
 from pipeline.engine.device import dtype_name
 from pipeline.errors import ConfigurationError, RerankError
-from pipeline.forecast.estimates import CONFIDENCE, Estimate
+from pipeline.forecast.estimates import Estimate
 from pipeline.forecast.money import DeviceForecast, device_forecast, replicas_on_gpus
 from pipeline.forecast.remarks import remarks
-from pipeline.forecast.sample import DOCUMENTS, Sample, take_sample
+from pipeline.forecast.sample import Sample
+from pipeline.forecast.sampling import DOCUMENTS, take_sample
 from pipeline.forecast.speed import Speed, Wanted, given, speeds
 from pipeline.forecast.subject import Subject
 from pipeline.machine import cpus, gpus
@@ -23,12 +22,8 @@ from pipeline.pricing.devices import nearest_type
 from pipeline.pricing.prices import Prices, load_prices
 from pipeline.pricing.rates import load_rates
 from pipeline.rerankers.base import WeightedReranker
-from pipeline.sequences.lengths import LengthHistogram
 
 logger = logging.getLogger("pipeline")
-
-#: Longest sequence of each row of the table of lengths.
-_ROWS: Final = (0, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 2**14, 2**16, 2**20)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +67,6 @@ class Forecast:
         kind = "cuda" if self.subject.config.replicas.num_gpus else "cpu"
         fitting = tuple(one for one in self.devices if one.speed.kind == kind)
         return tuple(one for one in fitting if one.here) or fitting
-
-    def plain(self) -> dict[str, Any]:
-        """The same as JSON has it; ``docs/cost.md`` names the keys."""
-        subject = self.subject
-        found: dict[str, Any] = {
-            "documents": subject.plan.documents,
-            "documents_to_score": round(subject.documents_left),
-            "reuse_share": subject.reused,
-            "currency": self.prices.currency,
-            "prices": list(self.prices.origins),
-            "devices": [_plain(one) for one in self.devices],
-            "warnings": list(self.warnings),
-        }
-        if self.sample is None:
-            return found | {"sample": None, "why": self.why}
-        return found | sampled(self.sample, subject)
 
 
 def forecast(subject: Subject, asked: Asked | None = None) -> Forecast:
@@ -193,60 +172,6 @@ def _is_here(speed: Speed) -> bool:
     if speed.kind == "cpu":
         return speed.device in (processor.name(), "cpu")
     return any(nearest_type(gpu.name, [speed.device]) is not None for gpu in gpus())
-
-
-def sampled(sample: Sample, subject: Subject) -> dict[str, Any]:
-    """What a sample tells, as plain data."""
-    planned, units = subject.plan.documents, len(subject.plan.units)
-    per_document = sample.per_document(lambda piece: piece.tokens)
-    histogram = LengthHistogram.of(sample.lengths)
-    known_cuts = all(piece.truncated is not None for piece in sample.pieces)
-    return {
-        "sample": {
-            "documents": sample.documents,
-            "pieces": len(sample.pieces),
-            "whole_units": sample.whole_units,
-            "confidence": CONFIDENCE,
-        },
-        "units": units,
-        "queries": _of(sample.per_document(lambda piece: piece.queries).times(planned)),
-        "tokens_per_document": _of(per_document),
-        "tokens": _of(per_document.times(planned)),
-        "tokens_to_score": _of(per_document.times(subject.documents_left)),
-        "truncated_share": _of(sample.per_document(lambda piece: piece.truncated or 0))
-        if known_cuts
-        else None,
-        "duplicate_share": _of(sample.per_document(lambda piece: piece.duplicates)),
-        "repeated_share": sample.repeated,
-        "lengths": {
-            "quantiles": {f"{q:g}": sample.quantile(q) for q in (0.5, 0.9, 0.99, 1.0)},
-            "shares": [
-                {"above": above, "upto": upto, **_of(sample.share_of_sequences(above, upto))}
-                for above, upto in pairwise(_ROWS)
-                if sample.share_of_sequences(above, upto).value
-            ],
-            "tail_share": sample.tail_share,
-            "histogram": histogram.as_dict(),
-        },
-        "output_bytes": _of(sample.output_bytes(units)),
-    }
-
-
-def _of(estimate: Estimate) -> dict[str, float | None]:
-    return {"value": estimate.value, "margin": estimate.margin}
-
-
-def _plain(device: DeviceForecast) -> dict[str, Any]:
-    return {
-        **asdict(device.speed),
-        "count": device.count,
-        "here": device.here,
-        "documents_per_s": list(device.documents_per_s),
-        "hours": list(device.hours),
-        "seconds": list(device.seconds),
-        "cost": None if device.cost is None else list(device.cost),
-        "cpu_seconds": device.cpu_seconds,
-    }
 
 
 def replaced_rates(texts: Sequence[str]) -> dict[str, float]:

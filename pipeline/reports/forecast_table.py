@@ -29,7 +29,7 @@ def forecast_lines(facts: Facts) -> Iterator[str]:
     """Everything but the table of devices, line by line.
 
     Args:
-        facts: from :meth:`pipeline.forecast.forecast.Forecast.plain`.
+        facts: from :func:`pipeline.forecast.plain.plain`.
     """
     if facts["documents_to_score"] != facts["documents"]:
         yield from entry(

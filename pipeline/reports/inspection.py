@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from pipeline.plurals import counted
+
 _WIDTH: Final = 79
 _HEAD: Final = 12
 
@@ -92,7 +94,7 @@ def _input(found: dict[str, Any]) -> Iterator[str]:
     layout = known.get(found["layout"], found["layout"])
     yield from _entry("format", f"{found['format']}, {layout}")
     left = found["files"] - found["files_read"]
-    more = [_many(found["row_groups"], "row group")] if found["row_groups"] else []
+    more = [counted(found["row_groups"], "row group")] if found["row_groups"] else []
     more += [f"{found['files_without_rows']:,} without rows"] if found["files_without_rows"] else []
     more += [f"{left:,} left out, see below"] if left else []
     size = f"{found['bytes'] / 2**20:,.1f} MiB"
@@ -100,7 +102,7 @@ def _input(found: dict[str, Any]) -> Iterator[str]:
         yield from _entry("files", size)
         yield from _tables(found["tables"])
     else:
-        yield from _entry("files", ", ".join([_many(found["files"], "file"), size, *more]))
+        yield from _entry("files", ", ".join([counted(found["files"], "file"), size, *more]))
 
 
 def _referred(role: str, found: dict[str, Any] | None) -> Iterator[str]:
@@ -110,7 +112,9 @@ def _referred(role: str, found: dict[str, Any] | None) -> Iterator[str]:
     size = f"{found['bytes'] / 2**20:,.1f} MiB"
     part = "" if found["whole"] else " read, of more"
     again = f", {found['repeated']:,} of them again" if found["repeated"] else ""
-    yield from _entry("", f"{found['format']}, {size}, {_many(found['rows'], 'row')}{part}{again}")
+    yield from _entry(
+        "", f"{found['format']}, {size}, {counted(found['rows'], 'row')}{part}{again}"
+    )
     yield from _tables(found["tables"])
     if found["missing_references"] is not None:
         yield from _entry("", f"ids of candidates that it lacks: {found['missing_ids']:,}")
@@ -118,9 +122,9 @@ def _referred(role: str, found: dict[str, Any] | None) -> Iterator[str]:
 
 def _tables(tables: list[dict[str, Any]]) -> Iterator[str]:
     for table in tables:
-        told = f"version {table['version']} of {table['path']}: {_many(table['rows'], 'row')}"
+        told = f"version {table['version']} of {table['path']}: {counted(table['rows'], 'row')}"
         gone = f", {table['deleted_rows']:,} deleted" if table["deleted_rows"] else ""
-        yield from _entry("", f"{told}{gone}, in {_many(table['fragments'], 'fragment')}")
+        yield from _entry("", f"{told}{gone}, in {counted(table['fragments'], 'fragment')}")
 
 
 def _columns(facts: dict[str, Any]) -> Iterator[str]:
@@ -158,8 +162,8 @@ def _lists(facts: dict[str, Any]) -> Iterator[str]:
     which = "every row" if read["whole"] else "a sample from all over the input"
     yield from _entry(
         "read",
-        f"{which}: {_many(read['candidates'], 'candidate')} of "
-        f"{_many(read['queries'], 'query', 'queries')}, which the figures below are from",
+        f"{which}: {counted(read['candidates'], 'candidate')} of "
+        f"{counted(read['queries'], 'query')}, which the figures below are from",
     )
 
 
@@ -259,7 +263,3 @@ def _plain(value: Any) -> str:
 def _source(source: str) -> str:
     names = {"query ids": "all query ids", "sample": "a sample", "footers": "the footers"}
     return names.get(source, source)
-
-
-def _many(count: int, one: str, more: str = "") -> str:
-    return f"{count:,} {one if count == 1 else more or one + 's'}"

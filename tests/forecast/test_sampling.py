@@ -16,7 +16,8 @@ from pipeline.execution.forecasting import forecast_of, subject_of
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
 from pipeline.forecast.forecast import Asked
-from pipeline.forecast.sample import ranges_of, take_sample
+from pipeline.forecast.plain import plain
+from pipeline.forecast.sampling import ranges_of, take_sample
 from pipeline.reports.forecast_table import forecast_lines
 from tests.makers import long_table, nested_table, write
 
@@ -62,7 +63,7 @@ def test_a_sample_of_everything_counts_what_a_run_counts(
     table = long_table(queries=30, documents=9)
     path = write(tmp_path / "in.parquet", table if layout == "long" else nested_table(table))
     prepared = prepare(job(path, tmp_path, goldens / "ms-marco-minilm-tiny"))
-    facts = forecast_of(prepared).plain()
+    facts = plain(forecast_of(prepared))
     manifest = execute(prepared).manifest
     assert facts["tokens"] == {"value": pytest.approx(manifest["tokens"]), "margin": 0}
     assert facts["queries"]["value"] == pytest.approx(manifest["queries"])
@@ -77,13 +78,13 @@ def test_of_a_larger_input_a_sample_is_near_and_says_how_near(
 ) -> None:
     path = write(tmp_path / "in.parquet", long_table(queries=400, documents=9), row_group_size=100)
     prepared = prepare(job(path, tmp_path, goldens / "ms-marco-minilm-tiny", documents=20))
-    whole = forecast_of(prepared).plain()["tokens"]["value"]
-    facts = forecast_of(prepared, Asked(sample=500)).plain()
+    whole = plain(forecast_of(prepared))["tokens"]["value"]
+    facts = plain(forecast_of(prepared, Asked(sample=500)))
     assert facts["sample"]["documents"] < 700
     assert facts["sample"]["whole_units"]
     assert 0 < facts["tokens"]["margin"] < 0.2 * whole
     assert facts["tokens"]["value"] == pytest.approx(whole, rel=0.1)
-    few = forecast_of(prepared, Asked(sample=100)).plain()
+    few = plain(forecast_of(prepared, Asked(sample=100)))
     assert not few["sample"]["whole_units"]
     assert few["tokens"]["value"] == pytest.approx(whole, rel=0.3)
 
@@ -103,7 +104,7 @@ def test_texts_that_are_missing_are_no_copies_of_each_other(tmp_path: Path) -> N
     table = long_table(queries=10, documents=5)
     none = table.set_column(3, "text", pa.nulls(table.num_rows, pa.string()))
     forecast = forecast_of(prepare(job(write(tmp_path / "in.parquet", none), tmp_path, "lexical")))
-    facts = forecast.plain()
+    facts = plain(forecast)
     assert facts["duplicate_share"] == {"value": 0, "margin": 0}
     assert (facts["repeated_share"], facts["lengths"]["shares"]) == (0, [])
     assert facts["tokens"]["value"] == 0
@@ -123,6 +124,6 @@ def test_few_sequences_have_no_long_tail(tmp_path: Path) -> None:
 
 def test_a_family_without_a_network_has_no_time(tmp_path: Path) -> None:
     path = write(tmp_path / "in.parquet", long_table())
-    facts = forecast_of(prepare(job(path, tmp_path, "lexical"))).plain()
+    facts = plain(forecast_of(prepare(job(path, tmp_path, "lexical"))))
     assert facts["devices"] == []
     assert facts["documents"] > 0
