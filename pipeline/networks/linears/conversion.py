@@ -166,6 +166,29 @@ class Shared:
             self._rows = self._quantised = None
 
 
+def quantise(
+    network: nn.Module,
+    layer: Callable[..., nn.Module],
+    quantise_rows: Callable[[torch.Tensor], Quantised],
+    *,
+    multiple_of: int,
+) -> int:
+    """Replace the linear layers of a network in place; returns how many there were.
+
+    Args:
+        network: with its weights, where it will compute.
+        layer: makes one of a linear layer, ``gelu`` and ``quantise`` (:class:`Shared`).
+        quantise_rows: of what goes into it.
+        multiple_of: what both sizes of a weight must be multiples of; others stay as they are.
+    """
+    found = [place for place in places(network) if quantisable(place, multiple_of=multiple_of)]
+    for together in by_rows(found):
+        shared = Shared(quantise_rows)
+        for place in together:
+            place.replace(layer(place.linear, gelu=place.gelu, quantise=shared))
+    return len(found)
+
+
 def by_rows(found: list[Place]) -> Iterator[list[Place]]:
     """Layers of one parent that take rows of one size, together: they may take the same rows."""
     groups: dict[tuple[int, int], list[Place]] = {}

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from pipeline.networks.linears.conversion import Quantised, Shared, by_rows, places, quantisable
+from pipeline.networks.linears.conversion import Quantised, Shared, quantise
 
 #: The format; finite numbers only.
 CODES: Final = torch.float8_e4m3fn
@@ -83,9 +83,4 @@ def quantise_linears(network: nn.Module) -> int:
     Heads, layers with fewer than 16 outputs, and those of other sizes than the kernel takes, stay
     as they are.
     """
-    found = [place for place in places(network) if quantisable(place, multiple_of=MULTIPLE_OF)]
-    for together in by_rows(found):
-        quantise = Shared(quantise_rows)
-        for place in together:
-            place.replace(Float8Linear(place.linear, gelu=place.gelu, quantise=quantise))
-    return len(found)
+    return quantise(network, Float8Linear, quantise_rows, multiple_of=MULTIPLE_OF)

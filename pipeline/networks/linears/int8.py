@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from pipeline.networks.linears.conversion import Quantised, Shared, by_rows, places, quantisable
+from pipeline.networks.linears.conversion import Quantised, Shared, quantise
 
 #: The largest of a row, and of an output's weights.
 _MOST: Final = 127
@@ -96,9 +96,4 @@ def quantise_linears(network: nn.Module) -> int:
 
     Heads, and layers with fewer than 16 outputs, stay as they are.
     """
-    found = [place for place in places(network) if quantisable(place, multiple_of=1)]
-    for together in by_rows(found):
-        quantise = Shared(quantise_rows)
-        for place in together:
-            place.replace(Int8Linear(place.linear, gelu=place.gelu, quantise=quantise))
-    return len(found)
+    return quantise(network, Int8Linear, quantise_rows, multiple_of=1)
