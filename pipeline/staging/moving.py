@@ -91,7 +91,7 @@ def documents_attached(batch: pa.Table, work: Work) -> Iterator[pa.Table]:
     layout = moving_layout(work)
     lookup = _lookup(batch, corpus, _DOCUMENT)
     yield layout.empty_table()
-    candidates = _without(_of_kind(batch, _CANDIDATE), corpus, work)
+    candidates = _without(_of_kind(batch, _CANDIDATE), work)
     for piece in attached(candidates, corpus=lookup):
         yield conformed(piece, layout)
 
@@ -128,7 +128,7 @@ def _lookup(batch: pa.Table, source: Source, kind: int) -> Lookup:
     return lookup_of(source, [kept])
 
 
-def _without(rows: pa.Table, corpus: Source, work: Work) -> pa.Table:
+def _without(rows: pa.Table, work: Work) -> pa.Table:
     """Candidates without the columns that only the corpus has, which stand there as nulls."""
     own = {*work.sources.candidates.schema.names, schema.REASON, schema.MESSAGE, PART, _KIND}
     return rows.select([name for name in rows.column_names if name in own])

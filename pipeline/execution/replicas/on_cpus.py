@@ -11,7 +11,7 @@ import math
 from typing import Final
 
 from pipeline.cluster.nodes import Nodes
-from pipeline.config import JobConfig, ReplicasConfig
+from pipeline.config import JobConfig
 from pipeline.execution.placement import Place
 from pipeline.execution.replicas.counts import ALONE, AS_SET, UNSEEN, Counts, unseen
 from pipeline.execution.replicas.memory import fitting
@@ -37,7 +37,7 @@ def on_cpus(
     """
     asked, cores = config.replicas, _for_replicas(config, nodes)
     no_network: tuple[str, tuple[str, ...]] = ("this family has no network", ())
-    why, warnings = _why_no_gpu(asked, nodes) if network else no_network
+    why, warnings = _why_no_gpu(nodes) if network else no_network
     threads = None if asked.num_cpus == "auto" else asked.num_cpus
     if place in ALONE:
         least, most, bound = 1, 1, ALONE[place]
@@ -56,7 +56,7 @@ def on_cpus(
     )
 
 
-def _why_no_gpu(asked: ReplicasConfig, nodes: Nodes) -> tuple[str, tuple[str, ...]]:
+def _why_no_gpu(nodes: Nodes) -> tuple[str, tuple[str, ...]]:
     """Why replicas have no GPU, and what is worth a warning of that."""
     if nodes.gpus:
         found = counted(nodes.gpus, "GPU") + (f" ({nodes.gpu})" if nodes.gpu else "")
