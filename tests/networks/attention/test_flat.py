@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.networks.attention import flat, runs
+from pipeline.networks.attention import flat as attention
+from pipeline.networks.attention import runs as attention_runs
 from pipeline.networks.attention.flat import attend
 from pipeline.networks.attention.libraries import flash_2
 from pipeline.networks.attention.plan import Plan, Segments
@@ -68,7 +69,7 @@ def test_sequences_see_themselves(
 
 
 def test_a_window_wider_than_a_block_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_WINDOW_ROWS", 5)
+    monkeypatch.setattr(attention_runs, "_WINDOW_ROWS", 5)
     lengths = [23, 23, 4]
     edges = offsets(lengths)
     query, key, value = tensors(50, 50)
@@ -119,7 +120,7 @@ def test_sequences_see_their_beginning_too(
 def test_scores_are_made_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, sees = family_plan([(7, [5, 5, 3]), (2, [6])], [4])
     query, key, value = tensors(len(sees), len(sees))
-    monkeypatch.setattr(runs, "_SCORES", 60)
+    monkeypatch.setattr(attention_runs, "_SCORES", 60)
     out = attend(query, key, value, plan)
     torch.testing.assert_close(out, written_out(query, key, value, sees), atol=1e-5, rtol=0)
 
@@ -178,7 +179,7 @@ def test_a_kernel_that_refuses_its_input_is_replaced(
     def refusing(*_: object) -> tuple[torch.Tensor, None]:
         raise RuntimeError("head_size must be a multiple of 8")
 
-    monkeypatch.setattr(flat, "kernel_for", lambda *_: refusing)
+    monkeypatch.setattr(attention, "kernel_for", lambda *_: refusing)
     edges = offsets([5, 2])
     query, key, value = tensors(7, 7)
     out = attend(query, key, value, Plan(own=Segments(edges, edges)))
