@@ -17,8 +17,8 @@ from jobs.command import command, console, run_job
 from pipeline import schema
 from pipeline.errors import InputContractError
 from pipeline.execution.calibrated_scores import model_digest
+from pipeline.execution.runs.finding import find_run
 from pipeline.execution.runs.judged_orders import ORDER_COLUMNS, RERANKED, read_judged
-from pipeline.execution.runs.run_folder import find_run
 from pipeline.ranking.calibration import Calibration, as_data, calibrated, fitted, quality
 from pipeline.ranking.coverage import coverage
 from pipeline.ranking.judged_pairs import JudgedPairs, judged_pairs

@@ -15,7 +15,8 @@ import typer
 from jobs.command import Overrides, command, console, read_config, run_job
 from pipeline.config.diff import DiffConfig
 from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.execution.runs.run_folder import RunFolder, find_run
+from pipeline.execution.runs.finding import find_run
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.refresh.changes.joined import ids_that_differ
 from pipeline.refresh.changes.making import make_changes
 from pipeline.refresh.changes.places import RaySettings

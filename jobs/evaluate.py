@@ -18,6 +18,7 @@ from rich.console import Group
 from jobs.command import command, console, run_job
 from pipeline import schema
 from pipeline.errors import ConfigurationError
+from pipeline.execution.runs.finding import find_run
 from pipeline.execution.runs.judged_orders import (
     FUSED,
     ORDER_COLUMNS,
@@ -26,7 +27,6 @@ from pipeline.execution.runs.judged_orders import (
     judged_orders,
     read_judged,
 )
-from pipeline.execution.runs.run_folder import find_run
 from pipeline.ranking.chance import by_chance
 from pipeline.ranking.comparison import Comparison, compare
 from pipeline.ranking.coverage import coverage

@@ -18,8 +18,8 @@ from pipeline.distillation.sets.card_files import write_card
 from pipeline.distillation.sets.data_card import require_libraries
 from pipeline.distillation.sets.exports import Exported, export_set
 from pipeline.errors import ConfigurationError
+from pipeline.execution.runs.finding import find_run, holds_runs
 from pipeline.execution.runs.run_export import export_run
-from pipeline.execution.runs.run_folder import find_run, holds_runs
 from pipeline.plurals import counted
 
 

@@ -17,7 +17,8 @@ from pipeline.errors import ConfigurationError
 from pipeline.execution.report.contents import contents, gathered, state_of
 from pipeline.execution.report.examples_with_texts import with_examples
 from pipeline.execution.report.units import units_of
-from pipeline.execution.runs.run_folder import REPORT_PAGE, RunFolder, find_run
+from pipeline.execution.runs.finding import find_run
+from pipeline.execution.runs.run_folder import REPORT_PAGE, RunFolder
 
 
 def report(

@@ -16,7 +16,7 @@ from jobs.command import AllowCode, LogForm, LogFormat, Overrides, Repair, allow
 from jobs.rerank import show_outcome, show_plan
 from pipeline.execution.preparation import prepare_again
 from pipeline.execution.run import execute
-from pipeline.execution.runs.run_folder import find_run
+from pipeline.execution.runs.finding import find_run
 
 
 def resume(

@@ -18,8 +18,9 @@ from pipeline.errors import ExitCode
 from pipeline.execution.live.dashboard import listed
 from pipeline.execution.live.snapshot import Snapshot
 from pipeline.execution.live.wording import rows
+from pipeline.execution.runs.finding import find_run
 from pipeline.execution.runs.listing import advice
-from pipeline.execution.runs.run_folder import RunFolder, find_run
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.state import lines, run_state
 from pipeline.execution.runs.verification import audit
 from pipeline.storage.store import list_entries

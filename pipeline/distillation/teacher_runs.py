@@ -14,11 +14,12 @@ from pipeline.candidates.planning import Plan
 from pipeline.config import InputConfig
 from pipeline.distillation.rules.teachers import Teacher
 from pipeline.errors import InputContractError, NotFoundError
+from pipeline.execution.runs.finding import find_run
 from pipeline.execution.runs.listing import error_of, wrong_sizes
 from pipeline.execution.runs.ranked_reader import published_manifest
 from pipeline.execution.runs.records import damaged
 from pipeline.execution.runs.run_files import footer_metadata
-from pipeline.execution.runs.run_folder import MANIFEST, RANKED, RunFolder, find_run
+from pipeline.execution.runs.run_folder import MANIFEST, RANKED, RunFolder
 from pipeline.execution.runs.unit_counts import UnitCounts
 from pipeline.storage.store import join
 

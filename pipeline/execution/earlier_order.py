@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from pipeline.errors import InputContractError, NotFoundError
 from pipeline.execution.preparation import Prepared
+from pipeline.execution.runs.finding import find_run
 from pipeline.execution.runs.identity import score_fingerprint
 from pipeline.execution.runs.judged_orders import judged_orders
-from pipeline.execution.runs.run_folder import RunFolder, find_run
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.ranking.comparison import compare
 from pipeline.ranking.evaluation import evaluate
 from pipeline.ranking.qrels import read_qrels

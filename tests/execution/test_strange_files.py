@@ -21,9 +21,10 @@ from pipeline.execution.outcome import Outcome
 from pipeline.execution.preparation import prepare
 from pipeline.execution.run import execute
 from pipeline.execution.runs import records
+from pipeline.execution.runs.finding import find_run
 from pipeline.execution.runs.garbage import find_garbage
 from pipeline.execution.runs.ranked_reader import read_ranked
-from pipeline.execution.runs.run_folder import RunFolder, find_run
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.runs.state import run_state
 from pipeline.execution.runs.verification import audit
 from pipeline.outputs.sealed import sealed_bytes, sealed_json

@@ -15,8 +15,9 @@ from functools import partial
 
 from pipeline.errors import NotFoundError
 from pipeline.execution.runs import attempts
+from pipeline.execution.runs.finding import is_run
 from pipeline.execution.runs.holder import RELEASED, read_holder
-from pipeline.execution.runs.run_folder import RunFolder, is_run
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.staging.copy_folder import copies_below
 from pipeline.staging.needs import FOLDER as STAGED
 from pipeline.storage.files import FILE, FOLDER

@@ -19,10 +19,11 @@ from typing import Any
 from pipeline import failpoints
 from pipeline.errors import ConfigurationError
 from pipeline.execution.runs import records
+from pipeline.execution.runs.finding import is_run
 from pipeline.execution.runs.garbage import Garbage, collect
 from pipeline.execution.runs.holder import RELEASED, read_holder
 from pipeline.execution.runs.removal import remove_run
-from pipeline.execution.runs.run_folder import LATEST, RunFolder, is_run
+from pipeline.execution.runs.run_folder import LATEST, RunFolder
 from pipeline.refresh.publications.claims import (
     CLAIMS,
     MARKS,

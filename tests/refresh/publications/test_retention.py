@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from pipeline import failpoints
 from pipeline.errors import ConfigurationError, DamagedRunError, RunFailedError
 from pipeline.execution.runs import records
+from pipeline.execution.runs.finding import is_run
 from pipeline.execution.runs.holder import HELD, Holder
-from pipeline.execution.runs.run_folder import RunFolder, is_run
+from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.refresh.publications import retention
 from pipeline.refresh.publications.claims import CLAIMS, MARKS, announce, announced
 from pipeline.refresh.publications.publishing import create

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.execution.runs import records
-from pipeline.execution.runs.run_folder import LATEST, RUN, find_run
+from pipeline.execution.runs.finding import find_run
+from pipeline.execution.runs.run_folder import LATEST, RUN
 from pipeline.storage.store import create_if_absent, join, write_whole
 from tests.support.fault_proxy import FaultProxy
 
