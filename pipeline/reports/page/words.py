@@ -9,6 +9,7 @@ from typing import Any, Final
 from markupsafe import Markup, escape
 
 from pipeline.plain_text import redacted, visible
+from pipeline.plurals import agreeing, counted
 
 NOTHING: Final = "–"
 
@@ -134,6 +135,8 @@ FILTERS: Final[dict[str, Any]] = {
     "short": short,
     "block": block,
     "count": count,
+    "counted": counted,
+    "agreeing": agreeing,
     "brief": brief,
     "share": share,
     "duration": duration,

@@ -210,6 +210,16 @@ def test_a_page_of_everything_is_harmless(drawn: str) -> None:
     assert all(picture["role"] == "img" and picture["aria-label"] for picture in pictures)
 
 
+def test_one_of_a_thing_is_not_several(drawn: str) -> None:
+    said = " ".join("".join(Page(drawn).texts).split())
+    for words in (
+        "1 list holds no judged document", "1 query, each counted as 0",
+        "1 query, which counts nowhere", "1 earlier session", "1 batch did not fit", "1 unit had",
+    ):  # fmt: skip
+        assert words in said
+    assert not re.search(r"(?<![\d,.])1 (units|queries|lists|documents|files|sessions)\b", said)
+
+
 def test_marks_that_turn_text_are_shown_and_long_texts_are_cut(drawn: str) -> None:
     said = "".join(Page(drawn).texts).partition("Configuration")[0]  # which is folded, and whole
     assert "\\u202egnp.exe\\u2066\\u200b\\ufeff" in said
