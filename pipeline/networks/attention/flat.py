@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 
 from pipeline.networks.attention.kernels import kernel_for, refuse
-from pipeline.networks.attention.plan import Plan, Segments, Window
+from pipeline.networks.attention.plan import EVERYTHING, Call, Plan, Segments, Window
 from pipeline.networks.attention.runs import by_runs
 from pipeline.networks.fusing import fused
 
@@ -43,14 +43,20 @@ def attend(
     sides = _sides(plan, window)
     if plan.seen is not None:
         key, value = key[plan.seen], value[plan.seen]
-    tensors = query, key, value
+
+    def call(segments: Segments, sides: Window, sums: bool) -> Call:
+        return Call(
+            query=query, key=key, value=value,
+            segments=segments, window=sides, scale=scale, sums=sums,
+        )  # fmt: skip
+
     if plan.shared is None:
-        return _attended(*tensors, plan.own, sides, scale, False)[0]
+        return _attended(call(plan.own, sides, False))[0]
     if sides[0] >= 0:
         raise NotImplementedError("a window that reaches into a shared beginning")
-    out, own = _attended(*tensors, plan.own, sides, scale, True)
+    out, own = _attended(call(plan.own, sides, True))
     rows = plan.shared.query_rows
-    seen, other = _attended(*tensors, plan.shared, (-1, -1), scale, True)
+    seen, other = _attended(call(plan.shared, EVERYTHING, True))
     out[rows] = _joined(out[rows], seen, own[rows], other)
     return out
 
@@ -61,27 +67,18 @@ def _sides(plan: Plan, window: int | None) -> Window:
     return (window - 1, 0) if plan.causal else (window - 1, window - 1)
 
 
-def _attended(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    segments: Segments,
-    window: Window,
-    scale: float,
-    sums: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _attended(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     """What the kernel of choice gives; without ``sums`` the second tensor is empty."""
-    call = query, key, value, segments, window, scale, sums
-    kernel = kernel_for(*call)
+    kernel = kernel_for(call)
     try:
-        out, total = kernel(*call)
+        out, total = kernel(call)
     except Exception as error:
         if kernel is by_runs or isinstance(error, torch.OutOfMemoryError):
             raise
         # A library that refuses its input must not fail a run: exact attention takes anything.
-        refuse(kernel, query.shape[-1], error)
-        out, total = by_runs(*call)
-    return out, query.new_empty(0) if total is None else total
+        refuse(kernel, call.query.shape[-1], error)
+        out, total = by_runs(call)
+    return out, call.query.new_empty(0) if total is None else total
 
 
 @fused

@@ -17,14 +17,8 @@ from typing import Any, Final
 
 import torch
 
-from pipeline.networks.attention.libraries import (
-    EVERYTHING,
-    Kernel,
-    flash_2,
-    flash_4,
-    small_blocks,
-)
-from pipeline.networks.attention.plan import Segments, Window
+from pipeline.networks.attention.libraries import Kernel, flash_2, flash_4, small_blocks
+from pipeline.networks.attention.plan import EVERYTHING, Call, Window
 from pipeline.networks.attention.runs import by_runs
 
 logger = logging.getLogger("pipeline")
@@ -121,22 +115,14 @@ def chosen() -> dict[str, str]:
     return {str(kind): name for kind, name in _CHOSEN.items()}
 
 
-def kernel_for(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    segments: Segments,
-    window: Window,
-    scale: float,
-    sums: bool,
-) -> Kernel:
-    """The kernel for these tensors; the first call with many of a kind tries them out.
+def kernel_for(call: Call) -> Kernel:
+    """The kernel for a call; the first one of a kind that has many queries tries them out.
 
     Where kernels must give the same bits every time nothing is timed, and the first that fits runs.
     """
-    if not query.is_cuda or query.dtype not in _HALF:
+    if not call.query.is_cuda or call.query.dtype not in _HALF:
         return by_runs
-    kind = _kind(query, key, segments, window, sums)
+    kind = _kind(call)
     fitting = [each for each in CANDIDATES if each.fits(kind)]
     able = {
         each.name: kernel
@@ -147,12 +133,12 @@ def kernel_for(
         return next(iter(able.values()), by_runs)
     if _CHOSEN.get(kind) in able:
         return able[_CHOSEN[kind]]
-    if segments.query_rows.stop - segments.query_rows.start < _TRIAL:
+    if call.segments.query_rows.stop - call.segments.query_rows.start < _TRIAL:
         return next(iter(able.values()))
     seconds = {
         name: taken
         for name, kernel in able.items()
-        if (taken := _seconds(kernel, query, key, value, segments, window, scale, sums)) is not None
+        if (taken := _seconds(kernel, call)) is not None
     }
     if not seconds:
         return by_runs
@@ -168,31 +154,29 @@ def fastest(seconds: dict[str, float]) -> str:
     return best if seconds[best] < _CLEARLY * seconds[first] else first
 
 
-def _kind(
-    query: torch.Tensor, key: torch.Tensor, segments: Segments, window: Window, sums: bool
-) -> Kind:
-    queries, keys = segments.typical
+def _kind(call: Call) -> Kind:
+    queries, keys = call.segments.typical
     return Kind(
-        device=query.device,
-        dtype=query.dtype,
-        heads=query.shape[1],
-        key_heads=key.shape[1],
-        dim=query.shape[2],
-        window=window,
-        sums=sums,
+        device=call.query.device,
+        dtype=call.query.dtype,
+        heads=call.query.shape[1],
+        key_heads=call.key.shape[1],
+        dim=call.query.shape[2],
+        window=call.window,
+        sums=call.sums,
         queries=queries.bit_length() - 1,
         keys=keys.bit_length() - 1,
     )
 
 
-def _seconds(kernel: Kernel, *args: Any) -> float | None:
+def _seconds(kernel: Kernel, call: Call) -> float | None:
     """Of one call; None where the kernel refuses it."""
     try:
-        kernel(*args)
+        kernel(call)
         ends: list[Any] = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
         ends[0].record()
         for _ in range(_CALLS):
-            kernel(*args)
+            kernel(call)
         ends[1].record()
         ends[1].synchronize()
     except torch.OutOfMemoryError:

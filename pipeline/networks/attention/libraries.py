@@ -10,21 +10,16 @@ import importlib.util
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import torch
 
-from pipeline.networks.attention.plan import Attended, Segments, Window
+from pipeline.networks.attention.plan import EVERYTHING, Attended, Call
 
 logger = logging.getLogger("pipeline")
 
-#: What all sequences see in an encoder.
-EVERYTHING: Final = (-1, -1)
-
-#: Attention: query, key, value, segments, window, scale, and whether sums are asked for.
-Kernel = Callable[
-    [torch.Tensor, torch.Tensor, torch.Tensor, Segments, Window, float, bool], Attended
-]
+#: One kernel over the segments of a call.
+Kernel = Callable[[Call], Attended]
 
 
 @functools.cache
@@ -46,32 +41,22 @@ def flash_2() -> Kernel | None:
     # The kernel itself takes fewer key heads in every version; newer ones want to hear of it.
     grouped: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in parameters else {}
 
-    def run(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        segments: Segments,
-        window: Window,
-        scale: float,
-        sums: bool,
-    ) -> Attended:
-        queries, keys = segments.offsets(query.device)
+    def run(call: Call) -> Attended:
+        queries, keys = call.segments.offsets(call.query.device)
         result: Any = varlen_attn(
-            query[segments.query_rows],
-            key[segments.key_rows],
-            value[segments.key_rows],
+            *call.rows,
             queries,
             keys,
             # With 1 the kernel regroups heads, and its log-sum-exp is no longer that of the heads.
-            max(2, segments.longest_query),
-            segments.longest_key,
-            return_aux=AuxRequest(lse=True) if sums else None,
-            scale=scale,
-            window_size=window,
+            max(2, call.segments.longest_query),
+            call.segments.longest_key,
+            return_aux=AuxRequest(lse=True) if call.sums else None,
+            scale=call.scale,
+            window_size=call.window,
             **grouped,
         )
         # The log-sum-exp comes as [heads, Tq], whatever the documentation says.
-        return (result[0], result[1].transpose(0, 1)) if sums else (result, None)
+        return (result[0], result[1].transpose(0, 1)) if call.sums else (result, None)
 
     return run
 
@@ -97,32 +82,22 @@ def flash_4() -> Kernel | None:
         )
         return None
 
-    def run(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        segments: Segments,
-        window: Window,
-        scale: float,
-        sums: bool,
-    ) -> Attended:
-        queries, keys = segments.offsets(query.device)
-        causal = window == (-1, 0)
-        sides = (None, None) if causal or window == EVERYTHING else window
+    def run(call: Call) -> Attended:
+        queries, keys = call.segments.offsets(call.query.device)
+        causal = call.window == (-1, 0)
+        sides = (None, None) if causal or call.window == EVERYTHING else call.window
         out, total = flash_attn_varlen_func(
-            query[segments.query_rows],
-            key[segments.key_rows],
-            value[segments.key_rows],
+            *call.rows,
             cu_seqlens_q=queries,
             cu_seqlens_k=keys,
-            max_seqlen_q=segments.longest_query,
-            max_seqlen_k=segments.longest_key,
-            softmax_scale=scale,
+            max_seqlen_q=call.segments.longest_query,
+            max_seqlen_k=call.segments.longest_key,
+            softmax_scale=call.scale,
             causal=causal,
             window_size=sides,
-            return_lse=sums,
+            return_lse=call.sums,
         )
-        return (out, total.transpose(0, 1)) if sums else (out, None)
+        return (out, total.transpose(0, 1)) if call.sums else (out, None)
 
     return run
 
@@ -139,17 +114,7 @@ def small_blocks() -> Kernel | None:
         return None
     from pipeline.networks.attention.triton_kernel import encoder_attention
 
-    def run(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        segments: Segments,
-        window: Window,
-        scale: float,
-        sums: bool,
-    ) -> Attended:
-        rows, columns = segments.query_rows, segments.key_rows
-        tensors = query[rows], key[columns], value[columns]
-        return encoder_attention(*tensors, segments, scale=scale), None
+    def run(call: Call) -> Attended:
+        return encoder_attention(*call.rows, call.segments, scale=call.scale), None
 
     return run

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 #: How far a query sees to both sides, itself not counted; -1 is as far as there is.
 Window = tuple[int, int]
 
-#: [Tq, heads, dim], and the log-sum-exp of the scores float32 [Tq, heads] where it was asked for.
+#: What all sequences see in an encoder.
+EVERYTHING: Final[Window] = (-1, -1)
+
+#: [Tq, heads, dim] for the queries of the segments, and the log-sum-exp of their scores float32
+#: [Tq, heads] where it was asked for.
 Attended = tuple[torch.Tensor, torch.Tensor | None]
 
 
@@ -93,6 +97,35 @@ class Segments:
             both = to_device(host, device)
             self._device = both[: len(queries)], both[len(queries) :]
         return self._device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What a kernel is asked.
+
+    Attributes:
+        query: [Tq, heads, dim].
+        key: [Tk, key heads, dim]; fewer heads than queries have are shared by groups of them.
+        value: like ``key``.
+        segments: which queries see which keys.
+        window: how far, within a segment.
+        scale: of the dot products.
+        sums: whether the log-sum-exp of the scores is asked for, too.
+    """
+
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    segments: Segments
+    window: Window
+    scale: float
+    sums: bool = False
+
+    @property
+    def rows(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values of the segments alone."""
+        rows, columns = self.segments.query_rows, self.segments.key_rows
+        return self.query[rows], self.key[columns], self.value[columns]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch.nn import functional
 
-from pipeline.networks.attention.plan import Attended, Segments, Window
+from pipeline.networks.attention.plan import Attended, Call, Window
 
 #: Scores that exist at one time where attention is computed by rows; 256 MB of float32.
 _SCORES: Final = 2**26
@@ -19,35 +19,22 @@ _SCORES: Final = 2**26
 _WINDOW_ROWS: Final = 256
 
 
-def by_runs(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    segments: Segments,
-    window: Window,
-    scale: float,
-    lse: bool,
-) -> Attended:
-    """Attention of the segments, each run of equal lengths as one matrix, on any device.
-
-    Returns:
-        [Tq, heads, dim] for the queries of the segments, and their log-sum-exp float32
-        [Tq, heads] where ``lse`` asks for it.
-    """
+def by_runs(call: Call) -> Attended:
+    """Attention of the segments, each run of equal lengths as one matrix, on any device."""
     outs, sums = [], []
-    for run in segments.runs:
-        q = rows_of(query, run.query, run.count, run.queries)
-        k, v = (rows_of(t, run.key, run.count, run.keys) for t in (key, value))
+    for run in call.segments.runs:
+        q = rows_of(call.query, run.query, run.count, run.queries)
+        k, v = (rows_of(t, run.key, run.count, run.keys) for t in (call.key, call.value))
         if k.shape[1] < q.shape[1]:
             k, v = (t.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for t in (k, v))
-        if lse:
-            out, total = _with_sums(q, k, v, causal=window == (-1, 0), scale=scale)
+        if call.sums:
+            out, total = _with_sums(q, k, v, causal=call.window == (-1, 0), scale=call.scale)
             sums.append(total.transpose(1, 2).flatten(0, 1))
         else:
-            out = _matrix(q, k, v, window, scale)
+            out = _matrix(q, k, v, call.window, call.scale)
         outs.append(out.transpose(1, 2).flatten(0, 1))
     flat = outs[0] if len(outs) == 1 else torch.cat(outs)
-    return flat.contiguous(), torch.cat(sums) if lse else None
+    return flat.contiguous(), torch.cat(sums) if call.sums else None
 
 
 def rows_of(flat: torch.Tensor, start: int, count: int, length: int) -> torch.Tensor:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.networks.attention import flat as attention
-from pipeline.networks.attention import runs as attention_runs
+from pipeline.networks import attention, attention_runs
 from pipeline.networks.attention.flat import attend
 from pipeline.networks.attention.libraries import flash_2
-from pipeline.networks.attention.plan import Plan, Segments
+from pipeline.networks.attention.plan import Call, Plan, Segments
 from pipeline.networks.attention.runs import by_runs
 
 HEADS, DIM = 4, 8
@@ -204,8 +205,12 @@ def test_the_cuda_kernel_agrees(case: str, key_heads: int) -> None:
     query, key, value = (t.cuda().bfloat16() for t in tensor)
     segments = Segments(queries, keys)
     lse = case != "window"
-    ours = by_runs(query.float(), key.float(), value.float(), segments, window, DIM**-0.5, lse)
-    theirs = kernel(query, key, value, segments, window, DIM**-0.5, lse)
+    call = Call(
+        query=query, key=key, value=value,
+        segments=segments, window=window, scale=DIM**-0.5, sums=lse,
+    )  # fmt: skip
+    wide = {name: getattr(call, name).float() for name in ("query", "key", "value")}
+    ours, theirs = by_runs(replace(call, **wide)), kernel(call)
     torch.testing.assert_close(theirs[0].float(), ours[0], atol=2e-2, rtol=2e-2)
     if lse:
         torch.testing.assert_close(theirs[1], ours[1], atol=1e-2, rtol=1e-2)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.networks.attention.kernels import CANDIDATES, Kind, fastest, kernel_for
-from pipeline.networks.attention.plan import Segments
+from pipeline.networks.attention.plan import EVERYTHING, Call, Segments
 from pipeline.networks.attention.runs import by_runs
 
 KIND = Kind(
@@ -57,7 +57,8 @@ def test_another_kernel_must_be_clearly_faster_than_the_first() -> None:
 def test_everywhere_else_torchs_own_matrices_run() -> None:
     rows = torch.zeros(4, 2, 8)
     segments = Segments(*(torch.tensor([0, 4]).numpy() for _ in range(2)))
-    assert kernel_for(rows, rows, rows, segments, (-1, -1), 1.0, False) is by_runs
+    call = Call(query=rows, key=rows, value=rows, segments=segments, window=EVERYTHING, scale=1.0)
+    assert kernel_for(call) is by_runs
 
 
 def test_a_kind_reads_as_words() -> None:

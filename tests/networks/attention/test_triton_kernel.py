@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from pipeline.networks.alibi import PackedAlibi, TritonAlibi, slopes
-from pipeline.networks.attention.plan import Segments
+from pipeline.networks.attention.plan import EVERYTHING, Call, Segments
 from pipeline.networks.attention.runs import by_runs
-from pipeline.networks.attention.triton_kernel import encoder_attention
 from pipeline.networks.packed import pack
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
@@ -25,6 +24,13 @@ def tensors(queries: int, keys: int, *, heads: int, key_heads: int, dim: int) ->
     return [query[:queries], key[:keys], value[:keys]]
 
 
+def plain(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, segments: Segments, *,
+          scale: float) -> torch.Tensor:  # fmt: skip
+    return by_runs(
+        Call(query=query, key=key, value=value, segments=segments, window=EVERYTHING, scale=scale)
+    )[0]
+
+
 @pytest.mark.parametrize("heads, key_heads, dim", [(2, 2, 32), (3, 1, 26), (2, 2, 64), (1, 1, 8)])
 @pytest.mark.parametrize("lengths", [[5, 17, 1, 64], [140, 3], [1]])
 def test_every_sequence_sees_itself(
@@ -33,7 +39,7 @@ def test_every_sequence_sees_itself(
     edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
     segments = Segments(edges, edges)
     parts = tensors(sum(lengths), sum(lengths), heads=heads, key_heads=key_heads, dim=dim)
-    wanted, _ = by_runs(*parts, segments, (-1, -1), 0.3, False)
+    wanted = plain(*parts, segments, scale=0.3)
     got = encoder_attention(*parts, segments, scale=0.3)
     torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
     assert got.is_contiguous()
@@ -43,7 +49,7 @@ def test_half_precision_sums_in_float32() -> None:
     edges = np.array([0, 90, 200], dtype=np.int64)
     segments = Segments(edges, edges)
     parts = tensors(200, 200, heads=2, key_heads=2, dim=32)
-    exact, _ = by_runs(*parts, segments, (-1, -1), 0.2, False)
+    exact = plain(*parts, segments, scale=0.2)
     got = encoder_attention(*(part.half() for part in parts), segments, scale=0.2)
     assert got.dtype == torch.float16
     torch.testing.assert_close(got.float(), exact, atol=4e-3, rtol=4e-3)
