@@ -17,6 +17,7 @@ from torch.nn import functional
 from pipeline.networks.attention.plan import Plan
 from pipeline.networks.attention.runs import rows_of
 from pipeline.networks.packed import Packed
+from pipeline.networks.refusals import unless_refused
 
 #: Elements of the bias that exist at one time; more rows than fit are done in blocks.
 _BIAS_ELEMENTS: Final = 2**26
@@ -146,6 +147,7 @@ class TritonAlibi(Alibi):
     def __init__(self, packed: Packed, slopes: torch.Tensor) -> None:
         self.packed = packed
         self.slopes = slopes
+        self._plain: PackedAlibi | None = None
 
     def first(self, hidden: torch.Tensor) -> torch.Tensor:
         """[b, hidden]."""
@@ -153,10 +155,20 @@ class TritonAlibi(Alibi):
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """[Tq, heads, dim]."""
-        from pipeline.networks.attention.triton_kernel import encoder_attention
 
-        segments = _plan_for(len(query), self.packed).own
-        return encoder_attention(query, key, value, segments, slopes=self.slopes)
+        def kernel() -> torch.Tensor:
+            from pipeline.networks.attention.triton_kernel import encoder_attention
+
+            segments = _plan_for(len(query), self.packed).own
+            return encoder_attention(query, key, value, segments, slopes=self.slopes)
+
+        def plain() -> torch.Tensor:
+            if self._plain is None:
+                self._plain = PackedAlibi(self.packed, self.slopes, dtype=query.dtype)
+            return self._plain.attend(query, key, value)
+
+        what = f"the Triton kernel for ALiBi with heads of {query.shape[2]}"
+        return unless_refused(what, kernel, plain, instead="torch's own matrices run")
 
 
 def _plan_for(queries: int, packed: Packed) -> Plan:

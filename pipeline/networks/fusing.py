@@ -9,17 +9,21 @@ that reads and writes all rows; ``torch.compile`` makes one kernel of each funct
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from types import FunctionType
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 import torch
 
-logger = logging.getLogger("pipeline")
+from pipeline.networks.refusals import out_of_memory, refused
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: Graphs of one kind of call. Two are expected: torch makes another one where numbers of elements
+#: need 64 bits. More would mean that each batch compiles anew, which takes a second or two each.
+_MOST_GRAPHS: Final = 4
 
 
 def fused(function: Callable[P, R]) -> Callable[P, R]:
@@ -33,23 +37,86 @@ def fused(function: Callable[P, R]) -> Callable[P, R]:
         function: whose first argument is a tensor of rows. Its result must not depend on how its
             arguments lie in memory.
     """
-    compiled = functools.cache(
-        lambda: torch.compile(function, dynamic=False)  # numbers of rows are marked below
-    )
-    known: set[tuple[Any, ...]] = set()
+    kinds: dict[tuple[Any, ...], _Kind] = {}
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         rows: Any = args[0]
         if not applies(rows):
             return function(*args, **kwargs)
-        kind = tuple(_kind(value) for value in (*args, *kwargs.values()))
-        if kind not in known:  # what follows compiles once more
-            _mark_rows(args)
-            known.add(kind)
-        return compiled()(*args, **kwargs)
+        laid = tuple(_row_by_row(value) for value in args)
+        asked = tuple(_kind(value) for value in (*laid, *kwargs.values()))
+        if asked not in kinds:
+            kinds[asked] = _Kind(function, _told(function, rows))
+        result: R = kinds[asked](*laid, **kwargs)
+        return result
 
     return run
+
+
+class _Kind:
+    """A function for calls that one graph serves."""
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self.function = function
+        self.name = name
+        self.graphs = 0
+        # Torch counts graphs by code object, and from the ninth on runs it step by step without a
+        # word: so each kind has a code object of its own.
+        self.compiled: Callable[..., Any] | None = torch.compile(_copy(function), dynamic=False)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.compiled is None:
+            return self.function(*args, **kwargs)
+        _mark_rows(args)  # in each call, since torch may compile again in any
+        before = compilations()
+        try:
+            result = self.compiled(*args, **kwargs)
+        except Exception as error:  # whatever torch, Triton or the compiler raise for their reasons
+            if out_of_memory(error):
+                raise
+            self._give_up(error)
+            return self.function(*args, **kwargs)
+        self.graphs += compilations() - before
+        if self.graphs > _MOST_GRAPHS:
+            self._give_up(f"torch compiled it {self.graphs} times")
+        return result
+
+    def _give_up(self, why: Exception | str) -> None:
+        self.compiled = None
+        refused(f"the compiled {self.name}", why, instead="it runs step by step")
+
+
+def _copy(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function with a code object of its own."""
+    plain = cast(FunctionType, function)
+    copy = FunctionType(
+        plain.__code__.replace(),
+        plain.__globals__,
+        plain.__name__,
+        plain.__defaults__,
+        plain.__closure__,
+    )
+    copy.__kwdefaults__ = plain.__kwdefaults__
+    return copy
+
+
+def _told(function: Callable[..., Any], rows: torch.Tensor) -> str:
+    sizes = " x ".join(map(str, rows.shape[1:]))
+    return f"{function.__name__} of {str(rows.dtype).removeprefix('torch.')} rows of {sizes}"
+
+
+def _row_by_row(value: Any) -> Any:
+    """A tensor whose rows lie one after the other.
+
+    Where others do, a stride is as large as there are rows, and each number of rows would get a
+    graph of its own.
+    """
+    if isinstance(value, torch.Tensor) and value.dim() > 1:
+        first, *others = value.stride()
+        if first < max(others):
+            return value.contiguous()
+    return value
 
 
 def _kind(value: Any) -> Any:
@@ -91,11 +158,11 @@ def _compiles() -> bool:
         rows = torch.ones(3, 8, device="cuda")
         torch.compile(_twice, dynamic=False)(rows)
     except Exception as error:  # whatever torch, Triton or the compiler raise for their reasons
-        logger.warning(
-            "torch.compile does not work here (%s: %s); pointwise functions run step by step, with "
-            "the same results and slower. Install a C compiler and the triton of this torch",
-            type(error).__name__,
-            str(error).strip().splitlines()[0] if str(error).strip() else "no message",
+        refused(
+            "torch.compile",
+            error,
+            instead="pointwise functions run step by step; a C compiler and the triton of this "
+            "torch are needed",
         )
         return False
     return True

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.networks.fusing import applies, fused
+from pipeline.networks.refusals import unless_refused
 
 
 @fused
@@ -85,13 +86,21 @@ def norm_rotate_heads(
         eps: added to the mean square.
         queries: how many of the heads are queries.
     """
-    if applies(heads):
+
+    def kernel() -> torch.Tensor:
         from pipeline.networks.triton_rotation import norm_rotate
 
         return norm_rotate(heads, cos, sin, query_norm, key_norm, eps, queries)
-    place = torch.arange(heads.shape[1], device=heads.device)[:, None]
-    weight = torch.where(place < queries, query_norm, key_norm)
-    return _rotated(_normed(heads, weight, eps), cos, sin)
+
+    def plain() -> torch.Tensor:
+        place = torch.arange(heads.shape[1], device=heads.device)[:, None]
+        weight = torch.where(place < queries, query_norm, key_norm)
+        return _rotated(_normed(heads, weight, eps), cos, sin)
+
+    if not applies(heads):
+        return plain()
+    what = f"the Triton kernel for norms and rotations of heads of {heads.shape[2]}"
+    return unless_refused(what, kernel, plain, instead="they go step by step")
 
 
 @fused

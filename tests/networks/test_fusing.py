@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 
-from pipeline.networks import encoder_pointwise, fusing
+from pipeline.networks import encoder_pointwise, fusing, refusals
 from pipeline.networks.fusing import compilations, fused
 
 
@@ -16,6 +18,86 @@ def test_elsewhere_than_on_cuda_the_function_itself_runs() -> None:
     rows = torch.randn(4, 6)
     assert torch.equal(encoder_pointwise.geglu(rows), encoder_pointwise.geglu.__wrapped__(rows))
     assert compilations() == before
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions are compiled as on CUDA, but for the code that a compiler makes in the end."""
+    monkeypatch.setattr(fusing, "applies", lambda rows: len(rows) > 1)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(refusals, "_REFUSED", {})
+
+
+def normed(function: Callable[..., torch.Tensor], rows: torch.Tensor, before: torch.Tensor) -> None:
+    weight, bias = torch.randn(rows.shape[1]), torch.randn(rows.shape[1])
+    wanted = encoder_pointwise.add_layer_norm.__wrapped__(rows, before, weight, bias, 1e-5)
+    torch.testing.assert_close(function(rows, before, weight, bias, 1e-5), wanted)
+
+
+@pytest.mark.usefixtures("traced")
+def test_many_networks_of_a_process_have_kernels_of_their_own() -> None:
+    """Torch counts graphs by code, and after eight runs a function as it is written, in silence."""
+    function = fused(encoder_pointwise.add_layer_norm.__wrapped__)
+    before = compilations()
+    with torch.inference_mode():
+        for width in range(8, 8 * 13, 8):
+            for count in (width, 3, 300):
+                normed(function, torch.randn(count, width), torch.randn(count, width))
+    assert compilations() == before + 12
+    assert refusals.refusals() == {}
+
+
+@pytest.mark.usefixtures("traced")
+def test_no_number_of_rows_is_compiled_for_whatever_else_changes() -> None:
+    """Neither where rows lie one beside the other, nor where torch itself is set in another way."""
+    function = fused(encoder_pointwise.add_layer_norm.__wrapped__)
+    counts = (5, 9, 13, 24, 77, 1_000, 1_001, 4_000)
+    before = compilations()
+    with torch.inference_mode():
+        for count in counts:
+            normed(function, torch.randn(count, 16), torch.randn(16, count).t())
+    assert compilations() == before + 1
+    with torch.no_grad():
+        for count in counts:
+            normed(function, torch.randn(count, 16), torch.randn(count, 16))
+    assert compilations() == before + 2
+    assert refusals.refusals() == {}
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_function_that_is_compiled_again_and_again_is_given_up_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    function = fused(_by_size)
+    for count in range(3, 60):
+        rows = torch.ones(count, 2)
+        assert torch.equal(function(rows), _by_size(rows))
+    ((what, why),) = refusals.refusals().items()
+    assert what == "the compiled _by_size of float32 rows of 2"
+    assert why == "torch compiled it 5 times"
+    assert caplog.text.count(what) == 1
+
+
+def _by_size(rows: torch.Tensor) -> torch.Tensor:
+    return rows + sum(len(rows) > size for size in range(0, 60, 6))
+
+
+@pytest.mark.usefixtures("traced")
+def test_what_cannot_be_compiled_runs_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object, **__: object) -> Callable[..., torch.Tensor]:
+        def call(*_: object) -> torch.Tensor:
+            raise NotImplementedError("no such card")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", refusing)
+    function = fused(encoder_pointwise.geglu.__wrapped__)
+    rows = torch.randn(4, 6)
+    for _ in range(2):
+        assert torch.equal(function(rows), encoder_pointwise.geglu.__wrapped__(rows))
+    assert refusals.refusals() == {
+        "the compiled geglu of float32 rows of 6": "NotImplementedError: no such card"
+    }
 
 
 @pytest.mark.slow

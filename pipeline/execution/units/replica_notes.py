@@ -31,8 +31,10 @@ def notes_of(engine: Engine, *, ready: float, load_s: float) -> rows.Statistics:
         # Elsewhere nothing is compiled and no kernel is chosen.
         from pipeline.networks.attention.kernels import chosen
         from pipeline.networks.fusing import compilations
+        from pipeline.networks.refusals import refusals
 
         notes[rows.REPLICA][rows.COMPILATIONS] = compilations()
+        notes[rows.REFUSALS] = {f"{what}: {why}": 1 for what, why in refusals().items()}
         notes[rows.KERNELS] = {f"{name}: {kind}": 1 for kind, name in chosen().items()}
     return notes
 
@@ -43,6 +45,7 @@ class ReplicaNotes:
     def __init__(self) -> None:
         self._budgets: Counter[int] = Counter()
         self._kernels: Counter[str] = Counter()
+        self._refusals: Counter[str] = Counter()
         self._load_s = 0.0
         self._compilations = 0
 
@@ -53,6 +56,7 @@ class ReplicaNotes:
             When the replica had its network, by :func:`time.time`; None where none scored the unit.
         """
         self._kernels.update(dict.fromkeys(stats.pop(rows.KERNELS, {}), 1))
+        self._refusals.update(dict.fromkeys(stats.pop(rows.REFUSALS, {}), 1))
         notes = stats.pop(rows.REPLICA, None)
         if notes is None:
             return None
@@ -62,10 +66,15 @@ class ReplicaNotes:
         return notes[rows.READY]
 
     def report(self) -> dict[str, Any]:
-        """For ``report.json``: the longest load, the most compilations, and units by choice."""
+        """For ``report.json``: the longest load, the most compilations, and units by choice.
+
+        ``units_by_refusal`` names what was to be fast on a GPU and ran in a slower way, with the
+        reason.
+        """
         return {
             "load_s": round(self._load_s, 2),
             "compilations": self._compilations,
             "units_by_token_budget": {str(n): units for n, units in self._budgets.items()},
             "units_by_attention": dict(sorted(self._kernels.items())),
+            "units_by_refusal": dict(sorted(self._refusals.items())),
         }

@@ -55,6 +55,7 @@ BUSY: Final = "busy"
 #: :mod:`.replica_notes`.
 REPLICA: Final = "replica"
 KERNELS: Final = "kernels"
+REFUSALS: Final = "refusals"
 READY: Final = "ready"
 LOAD_S: Final = "load_s"
 TOKEN_BUDGET: Final = "token_budget"

@@ -15,6 +15,7 @@ from pipeline.networks.attention.kernels import kernel_for, refuse
 from pipeline.networks.attention.plan import EVERYTHING, Call, Plan, Segments, Window
 from pipeline.networks.attention.runs import by_runs
 from pipeline.networks.fusing import fused
+from pipeline.networks.refusals import out_of_memory
 
 
 def attend(
@@ -72,12 +73,13 @@ def _attended(call: Call) -> tuple[torch.Tensor, torch.Tensor]:
     kernel = kernel_for(call)
     try:
         out, total = kernel(call)
-    except Exception as error:
-        if kernel is by_runs or isinstance(error, torch.OutOfMemoryError):
+    except Exception as error:  # a compiler's or a library's own classes
+        if kernel is by_runs or out_of_memory(error):
             raise
-        # A library that refuses its input must not fail a run: exact attention takes anything.
-        refuse(kernel, call.query.shape[-1], error)
-        out, total = by_runs(call)
+        # A library that refuses its input must not fail a run: the next kernel may take it, and
+        # exact attention takes anything.
+        refuse(kernel, call, error)
+        return _attended(call)
     return out, call.query.new_empty(0) if total is None else total
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -20,6 +20,7 @@ import torch
 from pipeline.networks.attention.libraries import Kernel, flash_2, flash_4, small_blocks
 from pipeline.networks.attention.plan import EVERYTHING, Call, Window
 from pipeline.networks.attention.runs import by_runs
+from pipeline.networks.refusals import out_of_memory, refused
 
 logger = logging.getLogger("pipeline")
 
@@ -68,13 +69,15 @@ class Kind:
     queries: int
     keys: int
 
-    def __str__(self) -> str:
-        sight = {(-1, -1): "whole", (-1, 0): "causal"}.get(self.window, "windowed")
+    @property
+    def shape(self) -> str:
+        """In words, but for lengths."""
+        sight = {EVERYTHING: "whole", (-1, 0): "causal"}.get(self.window, "windowed")
         precision = str(self.dtype).removeprefix("torch.")
-        return (
-            f"{precision} {self.heads}/{self.key_heads} heads of {self.dim}, {sight}, about "
-            f"{2**self.queries} to {2**self.keys} tokens"
-        )
+        return f"{precision} {self.heads}/{self.key_heads} heads of {self.dim}, {sight}"
+
+    def __str__(self) -> str:
+        return f"{self.shape}, about {2**self.queries} to {2**self.keys} tokens"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +98,18 @@ class Candidate:
 _CHOSEN: dict[Kind, str] = {}
 
 
-#: Kernels, by the width of heads that they refused.
-_REFUSED: set[tuple[Kernel, int]] = set()
+#: Kernels, by the calls that they refused, of whatever lengths.
+_REFUSED: set[tuple[Kernel, Kind]] = set()
 
 
-def refuse(kernel: Kernel, dim: int, error: Exception) -> None:
-    """Ask a kernel for heads of this width no more, and say why."""
-    _REFUSED.add((kernel, dim))
-    logger.warning(
-        "an attention kernel refused heads of %d (%s: %s); attention of such heads runs without it",
-        dim,
-        type(error).__name__,
+def refuse(kernel: Kernel, call: Call, error: Exception) -> None:
+    """Ask a kernel for calls like this one no more, and say why."""
+    kind = _any_length(_kind(call))
+    _REFUSED.add((kernel, kind))
+    refused(
+        f"{kernel.__name__} for attention of {kind.shape}",
         error,
+        instead="another kernel runs there",
     )
 
 
@@ -127,7 +130,7 @@ def kernel_for(call: Call) -> Kernel:
     able = {
         each.name: kernel
         for each in fitting
-        if (kernel := each.load()) is not None and (kernel, kind.dim) not in _REFUSED
+        if (kernel := each.load()) is not None and (kernel, _any_length(kind)) not in _REFUSED
     }
     if len(able) < 2 or torch.are_deterministic_algorithms_enabled():
         return next(iter(able.values()), by_runs)
@@ -169,20 +172,25 @@ def _kind(call: Call) -> Kind:
     )
 
 
+def _any_length(kind: Kind) -> Kind:
+    return replace(kind, queries=0, keys=0)
+
+
 def _seconds(kernel: Kernel, call: Call) -> float | None:
-    """Of one call; None where the kernel refuses it."""
+    """Of one call; None where the kernel refuses it, which is remembered."""
+    stream = torch.cuda.current_stream(call.query.device)
     try:
         kernel(call)
         ends: list[Any] = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
-        ends[0].record()
+        ends[0].record(stream)
         for _ in range(_CALLS):
             kernel(call)
-        ends[1].record()
+        ends[1].record(stream)
         ends[1].synchronize()
-    except torch.OutOfMemoryError:
-        raise
     except Exception as error:  # a compiler's or a library's own classes
-        logger.info("an attention kernel refused its input: %s: %s", type(error).__name__, error)
+        if out_of_memory(error):
+            raise
+        refuse(kernel, call, error)
         return None
     return float(ends[0].elapsed_time(ends[1])) / 1000 / _CALLS
 

@@ -41,7 +41,7 @@ def flash_2() -> Kernel | None:
     # The kernel itself takes fewer key heads in every version; newer ones want to hear of it.
     grouped: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in parameters else {}
 
-    def run(call: Call) -> Attended:
+    def by_flash_2(call: Call) -> Attended:
         queries, keys = call.segments.offsets(call.query.device)
         result: Any = varlen_attn(
             *call.rows,
@@ -56,9 +56,9 @@ def flash_2() -> Kernel | None:
             **grouped,
         )
         # The log-sum-exp comes as [heads, Tq], whatever the documentation says.
-        return (result[0], result[1].transpose(0, 1)) if call.sums else (result, None)
+        return (result[0], result[1].t().contiguous()) if call.sums else (result, None)
 
-    return run
+    return by_flash_2
 
 
 @functools.cache
@@ -82,7 +82,7 @@ def flash_4() -> Kernel | None:
         )
         return None
 
-    def run(call: Call) -> Attended:
+    def by_flash_4(call: Call) -> Attended:
         queries, keys = call.segments.offsets(call.query.device)
         causal = call.window == (-1, 0)
         sides = (None, None) if causal or call.window == EVERYTHING else call.window
@@ -97,9 +97,9 @@ def flash_4() -> Kernel | None:
             window_size=sides,
             return_lse=call.sums,
         )
-        return (out, total.transpose(0, 1)) if call.sums else (out, None)
+        return (out, total.t().contiguous()) if call.sums else (out, None)
 
-    return run
+    return by_flash_4
 
 
 def has_triton() -> bool:
@@ -114,7 +114,7 @@ def small_blocks() -> Kernel | None:
         return None
     from pipeline.networks.attention.triton_kernel import encoder_attention
 
-    def run(call: Call) -> Attended:
+    def by_triton(call: Call) -> Attended:
         return encoder_attention(*call.rows, call.segments, scale=call.scale), None
 
-    return run
+    return by_triton

@@ -15,7 +15,12 @@ def noted(budget: int, *, load_s: float, compilations: int, kernel: str) -> rows
         rows.TOKEN_BUDGET: budget,
         rows.COMPILATIONS: compilations,
     }
-    return {rows.REPLICA: replica, rows.KERNELS: {kernel: 1}, rows.ENGINE: {"tokens": 7.0}}
+    return {
+        rows.REPLICA: replica,
+        rows.KERNELS: {kernel: 1},
+        rows.REFUSALS: {} if compilations == 5 else {"flash-4 for heads of 128: RuntimeError": 1},
+        rows.ENGINE: {"tokens": 7.0},
+    }
 
 
 def test_the_report_says_what_each_unit_was_scored_with() -> None:
@@ -33,6 +38,7 @@ def test_the_report_says_what_each_unit_was_scored_with() -> None:
         "compilations": 6,
         "units_by_token_budget": {"16384": 2, "131072": 1},
         "units_by_attention": {"flash-2: 128 wide": 1, "flash-4: 128 wide": 2},
+        "units_by_refusal": {"flash-4 for heads of 128: RuntimeError": 2},
     }
 
 

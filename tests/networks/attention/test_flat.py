@@ -10,8 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.networks import attention, attention_runs
+from pipeline.networks import refusals
 from pipeline.networks.attention.flat import attend
+from pipeline.networks.attention.flat import flat as attention
+from pipeline.networks.attention.flat import kernels as attention_kernels
+from pipeline.networks.attention.flat import runs as attention_runs
 from pipeline.networks.attention.libraries import flash_2
 from pipeline.networks.attention.plan import Call, Plan, Segments
 from pipeline.networks.attention.runs import by_runs
@@ -177,17 +180,35 @@ def test_the_cuda_kernel_is_known_to_the_installed_torch() -> None:
 def test_a_kernel_that_refuses_its_input_is_replaced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refusing(*_: object) -> tuple[torch.Tensor, None]:
+    def refusing(_: Call) -> tuple[torch.Tensor, None]:
         raise RuntimeError("head_size must be a multiple of 8")
 
-    monkeypatch.setattr(attention, "kernel_for", lambda *_: refusing)
+    kernels = [by_runs, refusing, refusing]
+    monkeypatch.setattr(attention, "kernel_for", lambda _: kernels.pop())
+    monkeypatch.setattr(attention_kernels, "_REFUSED", set())
+    monkeypatch.setattr(refusals, "_REFUSED", {})
     edges = offsets([5, 2])
     query, key, value = tensors(7, 7)
     out = attend(query, key, value, Plan(own=Segments(edges, edges)))
     torch.testing.assert_close(
         out, written_out(query, key, value, visible([5, 2])), atol=1e-5, rtol=0
     )
-    assert "head_size must be a multiple of 8" in caplog.text
+    assert caplog.text.count("head_size must be a multiple of 8") == 1
+    ((what, why),) = refusals.refusals().items()
+    assert what == "refusing for attention of float32 4/4 heads of 8, whole"
+    assert why == "RuntimeError: head_size must be a multiple of 8"
+
+
+def test_memory_that_runs_out_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less of it is needed for half a batch, which the engine then tries."""
+
+    def hungry(_: Call) -> tuple[torch.Tensor, None]:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate")
+
+    monkeypatch.setattr(attention, "kernel_for", lambda _: hungry)
+    edges = offsets([5, 2])
+    with pytest.raises(RuntimeError, match="ALLOC_FAILED"):
+        attend(*tensors(7, 7), Plan(own=Segments(edges, edges)))
 
 
 @pytest.mark.gpu
