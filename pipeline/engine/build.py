@@ -14,6 +14,7 @@ from pipeline.engine.device import (
     AROUND,
     DEFAULT_TOKEN_BUDGET,
     check_precision,
+    current,
     dtype_name,
     kind_of_place,
     quantised,
@@ -139,7 +140,11 @@ def build_engine(
             f"engine.packing: the family of this model ({type(reranker).__name__}) cannot take "
             "sequences of different lengths without padding; use auto or padded"
         )
-    with _what_it_reads(type(reranker), checkpoint), products_in(products) as conversion:
+    with (
+        _what_it_reads(type(reranker), checkpoint),
+        products_in(products) as conversion,
+        current(device),
+    ):
         reranker.load(device=device, dtype=torch_dtype(dtype), packed=packed)
     if products is not None and not conversion.quantised:
         raise ConfigurationError(
@@ -191,4 +196,5 @@ def _token_budget(reranker: Reranker, config: EngineConfig, device: torch.device
         return config.token_budget
     if config.deterministic or not isinstance(reranker, WeightedReranker):
         return DEFAULT_TOKEN_BUDGET[device.type]
-    return token_budget(reranker, device, memory_fraction=config.memory_fraction)
+    with current(device):
+        return token_budget(reranker, device, memory_fraction=config.memory_fraction)

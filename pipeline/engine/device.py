@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.engine import processor
 from pipeline.errors import ConfigurationError
@@ -147,6 +148,18 @@ def torch_device(place: str) -> torch.device:
             f"device: '{place}' does not exist; torch sees {seen}, counted from cuda:0"
         )
     return torch.device(place)
+
+
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """While the body runs, a GPU with a number is torch's current one in this thread.
+
+    Kernels of Triton and of libraries are launched on the current one, wherever their tensors are.
+    """
+    import torch
+
+    if device.type != "cuda" or device.index is None:
+        return nullcontext()
+    return torch.cuda.device(device)
 
 
 def check_precision(name: str, device: torch.device) -> None:

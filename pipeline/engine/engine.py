@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.engine.batches import BatchesDone
+from pipeline.engine.device import current
 from pipeline.engine.packing import gather, packed_batches, padded_batches
 from pipeline.engine.rounds import (
     LaunchedRound,
@@ -28,6 +29,7 @@ from pipeline.engine.rounds import (
     to_host,
 )
 from pipeline.engine.statistics import Statistics, Stopwatch
+from pipeline.networks.refusals import out_of_memory
 from pipeline.rerankers.base import Reranker
 
 if TYPE_CHECKING:
@@ -38,9 +40,6 @@ if TYPE_CHECKING:
     from pipeline.sequences.arrays import Floats
     from pipeline.sequences.batch import Batch
     from pipeline.sequences.sequences import Sequences
-
-#: How an allocation failure of torch's CPU allocator reads; CUDA has a class of its own.
-_CPU_OUT_OF_MEMORY: Final = "DefaultCPUAllocator"
 
 #: Tokens of a round that are sent to the device before its turn comes: 70 MB there. The others
 #: follow while the device is busy with these.
@@ -173,7 +172,7 @@ class Engine:
         """
         import torch
 
-        with torch.inference_mode(), self._on_device:
+        with torch.inference_mode(), current(self.device), self._on_device:
             began = time.perf_counter()
             if self.token_budget < prepared.token_budget:  # another unit has learned meanwhile
                 prepared = self.prepare(prepared.sequences, Statistics())
@@ -224,7 +223,7 @@ class Engine:
         import torch
 
         batch = gather(sequences, np.array([leaf]), self.device)
-        with torch.inference_mode(), self._on_device:
+        with torch.inference_mode(), current(self.device), self._on_device:
             exact = self._in_float32()
             with Stopwatch(self.device) as watch:
                 values = exact._forward(batch, counted)
@@ -275,12 +274,12 @@ class Engine:
         While another unit fills the memory there may be none left even for this. It is then sent in
         its turn, and halved where it does not fit.
         """
-        import torch
-
         try:
             if self.reranker.packed:
                 batch.send()
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             return False
         return True
 
@@ -290,10 +289,8 @@ class Engine:
 
         try:
             values = self.reranker.forward(batch)
-        except torch.OutOfMemoryError:
-            self._make_room(batch, counted)
         except RuntimeError as error:
-            if _CPU_OUT_OF_MEMORY not in str(error):
+            if not out_of_memory(error):
                 raise
             self._make_room(batch, counted)
         else:

@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.engine.device import DEFAULT_TOKEN_BUDGET
 from pipeline.engine.packing import gather
+from pipeline.networks.refusals import out_of_memory
 from pipeline.sequences.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -83,9 +84,12 @@ def token_budget(reranker: Reranker, device: torch.device, *, memory_fraction: f
 
     try:
         peaks = [_peak(reranker, tokens, device) for tokens in _MEASURED]
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
         torch.cuda.empty_cache()
         return _MEASURED[0]
+    torch.cuda.empty_cache()  # what trials and earlier engines left behind is free
     free, whole = torch.cuda.mem_get_info(device)
     kept = whole - free  # weights, and whatever else lives on this device
     most = budget_for(peaks, room=int(whole * memory_fraction) - kept)
@@ -136,8 +140,6 @@ def settled(trials: Sequence[Trial]) -> bool:
 
 def _timed(reranker: Reranker, device: torch.device, *, most: int) -> list[Trial]:
     """Batches of rising size up to ``most`` tokens, until a larger one gains nothing."""
-    import torch
-
     trials: list[Trial] = []
     began = time.perf_counter()
     for tokens in _TIMED:
@@ -146,8 +148,10 @@ def _timed(reranker: Reranker, device: torch.device, *, most: int) -> list[Trial
         try:
             _seconds(reranker, tokens, device, batches=1)  # finds memory and kernels
             passes = [_seconds(reranker, tokens, device, batches=_BATCHES) for _ in range(2)]
-        except torch.OutOfMemoryError:  # somebody else on this device took what was free
-            break
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            break  # somebody else on this device took what was free
         trials.append(Trial(tokens, min(passes)))
     return trials
 
