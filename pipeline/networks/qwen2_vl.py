@@ -218,7 +218,7 @@ class QwenVLReranker(nn.Module):
         for group in groups([image.size // (3 * patch**2) for image in images], _PATCHES):
             chosen = [images[i] for i in group]
             grid = [(1, i.shape[0] // patch, i.shape[1] // patch) for i in chosen]
-            thw = torch.tensor(grid, device=self.device)
+            thw = self._put(np.array(grid))
             seen = {"plan": _each_alone(grid)} if self.packed else {}
             seen_of_it = self.model.visual(self._patches(chosen), grid_thw=thw, **seen)
             deep = getattr(seen_of_it, "deepstack_features", None) or ()
