@@ -39,7 +39,7 @@ class Hungry(Reranker):
         if len(batch.lengths) * batch.lengths.max() > self.room:
             if self.error == "cuda":
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+            raise RuntimeError(self.error)
         values = torch.from_numpy(batch.lengths.astype(np.float32)[:, None])
         return torch.where(values == 13, torch.nan, values)
 
@@ -62,7 +62,15 @@ def test_scores_come_back_in_input_order() -> None:
     assert calls == 2
 
 
-@pytest.mark.parametrize("error", ["cuda", "cpu"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        "cuda",
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
 def test_out_of_memory_halves_until_it_fits_and_loses_nothing(error: str) -> None:
     scores, codes, calls = run(20, [8, 7, 6, 5, 4, 3, 2, 1], error=error)
     assert scores.tolist() == [8, 7, 6, 5, 4, 3, 2, 1]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from pipeline.networks import refusals
+from pipeline.networks.attention.flat import kernels as attention_kernels
 from pipeline.networks.attention.kernels import CANDIDATES, Kind, fastest, kernel_for
-from pipeline.networks.attention.plan import EVERYTHING, Call, Segments
+from pipeline.networks.attention.plan import EVERYTHING, Call, Segments, Window
 from pipeline.networks.attention.runs import by_runs
 
 KIND = Kind(
@@ -46,6 +49,38 @@ def fitting(**changes: object) -> list[str]:
 )
 def test_a_kernel_is_asked_for_what_it_can_take(changes: dict, names: list[str]) -> None:
     assert fitting(**changes) == names
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("window", [EVERYTHING, (-1, 0), (31, 31)])
+@pytest.mark.parametrize("sums", [False, True])
+@pytest.mark.parametrize("dim", [26, 32, 64, 96, 128, 256])
+def test_every_kernel_that_may_be_taken_agrees(dim: int, sums: bool, window: Window) -> None:
+    """Of a batch that is large enough for a trial; and so does the one that is chosen."""
+    torch.manual_seed(3)
+    lengths = np.concatenate([np.arange(1, 260), np.full(20, 7)])
+    edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    parts = torch.randn(int(edges[-1]), 8, dim, device="cuda", dtype=torch.bfloat16)
+    query, key, value = parts.split([4, 2, 2], dim=1)
+    call = Call(
+        query=query, key=key, value=value, segments=Segments(edges, edges),
+        window=window, scale=dim**-0.5, sums=sums,
+    )  # fmt: skip
+    assert len(query) > attention_kernels._TRIAL
+    if sums and window not in (EVERYTHING, (-1, 0)):
+        pytest.skip("no network asks for sums within a window")
+    wide = {name: getattr(call, name).float() for name in ("query", "key", "value")}
+    wanted, wanted_sums = by_runs(replace(call, **wide))
+    kind = attention_kernels._kind(call)
+    able = [each for each in CANDIDATES if each.fits(kind) and each.load() is not None]
+    for kernel in [*(each.load() for each in able), kernel_for(call)]:
+        assert kernel is not None
+        out, found_sums = kernel(call)
+        torch.testing.assert_close(out.float(), wanted, atol=2e-2, rtol=2e-2)
+        if sums:
+            torch.testing.assert_close(found_sums, wanted_sums, atol=1e-2, rtol=1e-2)
+    assert not [what for what in refusals.refusals() if f"heads of {dim}," in what]
 
 
 def test_another_kernel_must_be_clearly_faster_than_the_first() -> None:
