@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,7 @@ from hypothesis import settings
 
 from pipeline import schema
 from pipeline.candidates.lists import CandidateLists
-
-# Without a GPU, kernels of our own run in Triton's interpreter; read when triton is imported.
-if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")
+from pipeline.machine.nvidia import gpus
 
 pytest_plugins = [
     "pytester",
@@ -48,6 +46,21 @@ _LONG = (
     "jobs/test_submit.py",
     "test_cli.py",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the tests have a GPU only where it is asked for, by ``-m gpu``.
+
+    The others are about a machine without one, whatever machine they run on: what ``load()`` and
+    replicas take by themselves, and tolerances of float32. Read by the driver when it is first
+    asked, and by whatever process a test starts.
+    """
+    asked = re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr"))
+    if not asked and gpus({}):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # Without a GPU, kernels of our own run in Triton's interpreter; read when triton is imported.
+    if not torch.cuda.is_available():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from pipeline.engine import processor
-from pipeline.engine.device import check_precision, dtype_name, torch_dtype
+from pipeline.engine.device import check_precision, current, dtype_name, torch_dtype
 from pipeline.errors import ConfigurationError
+from pipeline.machine.nvidia import gpus
 
 CPU = torch.device("cpu")
 
@@ -52,6 +55,22 @@ def test_bfloat16_without_instructions_is_slow_and_said_to_be(
         has(monkeypatch, "avx2")
         check_precision("bfloat16", CPU)
     assert "engine.dtype: bfloat16 on" in caplog.text
+
+
+def test_tests_that_are_not_for_a_gpu_see_none_on_any_machine() -> None:
+    """Nor do the processes that they start: see ``tests/conftest.py``."""
+    assert not torch.cuda.is_available()
+    if gpus({}):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_kernels_are_launched_on_the_gpu_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext(device))
+    with current(torch.device("cuda:1")) as entered:
+        assert entered == torch.device("cuda:1")
+    for other in ("cuda", "cpu"):  # the current one already
+        with current(torch.device(other)) as entered:
+            assert entered is None
 
 
 def test_float8_needs_a_young_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ import torch
 from pipeline.networks.pointwise import _normed, _rotated
 from pipeline.networks.triton_rotation import norm_rotate
 
+pytestmark = pytest.mark.gpu
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
-import redis
-
 from tests.support.daemons import die_with_parent
 
 _START_S = 60
@@ -38,6 +35,8 @@ def redis_server(folder: Path) -> Iterator[str]:
     Args:
         folder: an empty one with a short name.
     """
+    import redis  # machines that only measure have none
+
     socket = folder / "redis.sock"
     command = ["redis-server", "--port", "0", "--unixsocket", str(socket), "--dir", str(folder)]
     command += ["--save", "", "--appendonly", "no"]
@@ -56,6 +55,8 @@ def postgresql_server(folder: Path) -> Iterator[str]:
     Args:
         folder: an empty one with a short name.
     """
+    import psycopg
+
     programs = postgresql_programs()
     assert programs is not None
     user = "postgres" if os.getuid() == 0 else None

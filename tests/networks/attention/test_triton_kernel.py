@@ -13,6 +13,8 @@ from pipeline.networks.packed import pack
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 
+pytestmark = pytest.mark.gpu
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
