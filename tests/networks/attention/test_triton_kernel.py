@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.networks import refusals
 from pipeline.networks.alibi import PackedAlibi, TritonAlibi, slopes
+from pipeline.networks.attention.flat import triton_kernel as triton_attention
 from pipeline.networks.attention.plan import EVERYTHING, Call, Segments
 from pipeline.networks.attention.runs import by_runs
-from pipeline.networks.packed import pack
+from pipeline.networks.attention.triton_kernel import encoder_attention
+from pipeline.networks.packed import Packed, pack
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 
@@ -57,9 +60,7 @@ def test_half_precision_sums_in_float32() -> None:
     torch.testing.assert_close(got.float(), exact, atol=4e-3, rtol=4e-3)
 
 
-@pytest.mark.parametrize("lengths", [[140, 90, 90, 3, 1], [5], [33, 33]])
-def test_alibi_is_that_of_the_matrix(lengths: list[int]) -> None:
-    """Of all tokens, and of the first of each sequence, which alone the last layer asks."""
+def packed_of(lengths: list[int]) -> Packed:
     edges = np.append(0, np.cumsum(lengths)).astype(np.int64)
     unit = Sequences.one_readout_each(np.ones(edges[-1], dtype=np.int32), edges)
     batch = Batch(
@@ -72,7 +73,13 @@ def test_alibi_is_that_of_the_matrix(lengths: list[int]) -> None:
         sequences=unit,
         device=DEVICE,
     )
-    packed = pack(batch)
+    return pack(batch)
+
+
+@pytest.mark.parametrize("lengths", [[140, 90, 90, 3, 1], [5], [33, 33]])
+def test_alibi_is_that_of_the_matrix(lengths: list[int]) -> None:
+    """Of all tokens, and of the first of each sequence, which alone the last layer asks."""
+    packed = packed_of(lengths)
     costs = torch.tensor(slopes(3), device=DEVICE)
     query, key, value = tensors(sum(lengths), sum(lengths), heads=3, key_heads=3, dim=16)
     plain, ours = PackedAlibi(packed, costs, dtype=torch.float32), TritonAlibi(packed, costs)
@@ -83,3 +90,18 @@ def test_alibi_is_that_of_the_matrix(lengths: list[int]) -> None:
     torch.testing.assert_close(
         ours.attend(first, key, value), plain.attend(first, key, value), atol=1e-5, rtol=0
     )
+
+
+def test_without_the_kernel_alibi_is_that_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(triton_attention, "encoder_attention", refusing)
+    monkeypatch.setattr(refusals, "_REFUSED", {})
+    packed, costs = packed_of([9, 9, 4]), torch.tensor(slopes(3), device=DEVICE)
+    query, key, value = tensors(22, 22, heads=3, key_heads=3, dim=16)
+    plain, ours = PackedAlibi(packed, costs, dtype=torch.float32), TritonAlibi(packed, costs)
+    assert torch.equal(ours.attend(query, key, value), plain.attend(query, key, value))
+    assert refusals.refusals() == {
+        "the Triton kernel for ALiBi with heads of 16": "RuntimeError: no kernel image is available"
+    }
