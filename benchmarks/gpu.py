@@ -5,30 +5,28 @@
     benchmarks/gpu.sh --part 1                                           # on a machine with a GPU
     benchmarks/gpu.sh --device cpu --size s --shape tiny --rounds 1      # whether everything runs
 
-Each bench writes its JSON as soon as it is done. One that could not end in time is not begun.
+The benches of a part go one after the other in one process, :mod:`benchmarks.gpu_benches`, since
+importing torch and waking a GPU takes long. That process is watched here: a bench that takes too
+long is ended with it, one that ends it (a fault on the GPU leaves no process usable) is told, and
+in both cases another process goes on with the benches that are left. What was measured lies in a
+file by then.
 """
 
 from __future__ import annotations
 
-import gc
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
 import time
-import traceback
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-
-from benchmarks.harness.preparing import CompareOptions, prepare
-from benchmarks.harness.side_by_side import measure
-from benchmarks.harness.tables import comparison_tables
-from jobs.bench import write_result
-from pipeline.bench.run import profile_of
-from pipeline.checkpoints.weights_cache import cache_root
-from pipeline.engine.device import best_device_kind
-from pipeline.reports.profile_table import profile_table
-from pipeline.reports.terminal import Terminal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +138,14 @@ ENTRIES: Final = (
 )
 
 
+#: How much longer than expected a bench may take, and how long at least, before it is ended.
+_PATIENCE: Final = 2.0
+_LEAST_S: Final = 60.0
+
+#: Seconds between two looks at a process of benches.
+_LOOK_S: Final = 0.2
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("benchmarks/results"),
     part: Annotated[
@@ -154,27 +160,23 @@ def main(
     cache: Annotated[Path | None, typer.Option(help="Where checkpoints are kept.")] = None,
 ) -> None:
     """Run the set; exit 1 where a bench failed or was not begun."""
-    console = Terminal()
-    common = {
-        "cache": cache or cache_root() / "bench",
-        "device": device or best_device_kind(),
-        "scale": shape,
-        "rounds": rounds,
-    }
+    asked = {"out": out, "device": device, "size": size, "shape": shape, "rounds": rounds}
+    options = [
+        word
+        for name, value in (asked | {"cache": cache}).items()
+        if value is not None
+        for word in (f"--{name}", str(value))
+    ]
     out.mkdir(parents=True, exist_ok=True)
-    missed = []
+    missed: list[str] = []
     for number in [part] if part is not None else [1, 2]:
-        ends = time.monotonic() + seconds
-        for entry in entries(number, only):
-            left = ends - time.monotonic()
-            if left < entry.seconds:
-                console.say(f"{entry.name}: not begun, {left:.0f} of {seconds:.0f} s are left")
-                missed.append(entry.name)
-                continue
-            asked = {**common, **entry.options, **({} if size is None else {"size": size})}
-            if not _done(entry.name, CompareOptions(**_possible(asked, console)), out, console):
-                missed.append(entry.name)
+        part_entries = list(entries(number, only))
+        command = [sys.executable, "-m", "benchmarks.gpu_benches", *options]
+        # What is expected of a bench is of a GPU.
+        patience = math.inf if device == "cpu" else _PATIENCE
+        missed += run_part(command, part_entries, seconds=seconds, patience=patience)
     if missed:
+        print(f"failed or not begun: {', '.join(missed)}", flush=True)
         raise typer.Exit(1)
 
 
@@ -183,76 +185,84 @@ def entries(part: int, only: list[str] | None = None) -> Iterator[Entry]:
     return (entry for entry in ENTRIES if entry.part == part and (not only or entry.name in only))
 
 
-def _possible(asked: dict[str, Any], console: Terminal) -> dict[str, Any]:
-    """What of a bench this machine can do.
+def run_part(
+    command: Sequence[str], part: Sequence[Entry], *, seconds: float, patience: float = _PATIENCE
+) -> list[str]:
+    """Run some benches, in as many processes as it takes.
 
-    Without Ray no run goes through it, and of tiny networks it is a small one; without a GPU there
-    is no float8.
+    Args:
+        command: of a process; it is told with ``--only NAME`` what to run, with ``--seconds`` how
+            long it has, and with ``--progress FILE`` where to write, line by line, ``began NAME``
+            and ``done NAME``, ``failed NAME`` or ``left NAME``.
+        part: the benches, in order.
+        seconds: for all of them.
+        patience: how many times as long as expected a bench may take.
+
+    Returns:
+        Names of those that failed, or were not begun.
     """
-    if asked.get("dtype") == "float8" and asked["device"] == "cpu":
-        console.say("no GPU here: float8 is left out, and its bench is run in float32")
-        asked = {k: v for k, v in asked.items() if k != "dtype"}
-    if not asked.get("end_to_end"):
-        return asked
-    try:
-        import ray  # noqa: F401
-    except ImportError:
-        console.say("no ray here: the run through Ray is left out")
-        return {k: v for k, v in asked.items() if k not in ("end_to_end", "run_documents")}
-    return asked | {"run_documents": None} if asked["scale"] == "tiny" else asked
+    ends = time.monotonic() + seconds
+    left, missed = list(part), []
+    while left:
+        with tempfile.TemporaryDirectory() as folder:
+            progress = Path(folder, "progress")
+            progress.touch()
+            names = [word for entry in left for word in ("--only", entry.name)]
+            remaining = ends - time.monotonic()
+            process = subprocess.Popen(
+                [*command, *names, "--seconds", f"{remaining:.0f}", "--progress", str(progress)],
+                process_group=0,  # with what it starts, and in the session of whoever ends this one
+            )
+            limits = {entry.name: max(_LEAST_S, patience * entry.seconds) for entry in left}
+            try:
+                ended = _watched(process, progress, limits, ends)
+            finally:
+                _end(process)
+        missed += [name for name, how in ended.items() if how != "done"]
+        before, left = left, [entry for entry in left if entry.name not in ended]
+        if len(left) == len(before):  # it died before it began with anything
+            return missed + [entry.name for entry in left]
+    return missed
 
 
-def _done(name: str, options: CompareOptions, out: Path, console: Terminal) -> bool:
-    """Measure, write and print one bench; False where it failed, since the others may still run."""
-    started = time.monotonic()
-    path = out / f"{options.device}-{name}.json"
-    try:
-        prepared = prepare(options)
-        found = measure(prepared)
-        result = {"command": command_line(options), **found.plain()}
-        write_result(path, result)  # what is measured is kept, whatever the profile does
-        console.print(comparison_tables(result))
-        profile = profile_of(prepared.base, found.contenders[0].figures)
-        if profile is not None:
-            told = asdict(profile)
-            write_result(path, result | {"profile": told})
-            console.print(profile_table(told))
-    except Exception as error:  # whatever it is, the machine's time is for the other benches
-        traceback.print_exc()
-        console.say(f"{name}: failed: {error}")
-        return False
-    finally:
-        prepared = None  # type: ignore[assignment]
-        _free(options.device)
-    console.say(f"{name}: {time.monotonic() - started:.0f} s")
-    return True
+def _watched(
+    process: subprocess.Popen[bytes], progress: Path, limits: Mapping[str, float], ends: float
+) -> dict[str, str]:
+    """How each bench ended that this process came to."""
+    began: dict[str, float] = {}
+    while process.poll() is None:
+        running, _ = _state(progress)
+        if running is not None:
+            since = began.setdefault(running, time.monotonic())
+            late = time.monotonic() > min(since + limits[running], ends)
+            if late:
+                print(f"{running}: ended after {time.monotonic() - since:.0f} s", flush=True)
+                _end(process)
+        time.sleep(_LOOK_S)
+    running, ended = _state(progress)
+    if running is not None:
+        print(f"{running}: its process ended with {process.returncode}", flush=True)
+        ended[running] = "failed"
+    return ended
 
 
-def command_line(options: CompareOptions) -> str:
-    """The ``python -m benchmarks.compare`` that does the same."""
-    words = [f"python -m benchmarks.compare --workload {options.workload} --size {options.size}"]
-    if options.model is not None:
-        words.append(f"--model {options.model}")
-    if options.peers is not None:
-        words.append(f"--peers {','.join(options.peers) or 'none'}")
-    if options.reuse != 1:
-        words.append(f"--reuse {options.reuse}")
-    if options.end_to_end:
-        words.append("--end-to-end")
-    if options.run_documents is not None:
-        words.append(f"--run-documents {options.run_documents}")
-    if options.scale != "real":
-        words.append(f"--shape {options.scale}")
-    return " ".join([*words, f"--rounds {options.rounds}", f"--device {options.device}"])
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that still runs, with what it has started."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
-def _free(device: str) -> None:
-    """Give the memory of one bench's networks back before the next loads its own."""
-    gc.collect()
-    if device == "cuda":
-        import torch
-
-        torch.cuda.empty_cache()
+def _state(progress: Path) -> tuple[str | None, dict[str, str]]:
+    """The bench that runs, and how those before it ended."""
+    running, ended = None, {}
+    for line in progress.read_text(encoding="utf-8").splitlines():
+        word, _, name = line.partition(" ")
+        if word == "began":
+            running = name
+        else:
+            running, ended[name] = None, word
+    return running, ended
 
 
 if __name__ == "__main__":

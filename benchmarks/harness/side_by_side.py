@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import time
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Final
 
@@ -55,8 +56,17 @@ class _Record:
         return self.passes.scored[-1].scores
 
 
-def measure(prepared: PreparedComparison) -> ComparisonResult:
-    """Run the rounds and say what was found."""
+def measure(
+    prepared: PreparedComparison, *, until: float | None = None, runs: bool = True
+) -> ComparisonResult:
+    """Run the rounds and say what was found.
+
+    Args:
+        prepared: the comparison.
+        until: a time of :func:`time.monotonic` after which no further round begins; the first one
+            always does.
+        runs: whether the run through Ray, where it is asked for, is done as well.
+    """
     base, device = prepared.base, prepared.base.subject.device
     contenders: list[Contender] = [base.engine, *prepared.others]
     records = {each.name: _Record(contender=each) for each in contenders}
@@ -66,9 +76,12 @@ def measure(prepared: PreparedComparison) -> ComparisonResult:
     peaks: list[Peak] = []
     for number, name in turns(list(records), base.options.rounds):
         if len(peaks) == number:
+            if number and until is not None and time.monotonic() > until:
+                break
             peaks.append(matmul_peak(device))
         records[name].passes.add(records[name].contender, base.units, device)
-    return _result(prepared, records, Peak.median(peaks), before)
+    found = _result(prepared, records, Peak.median(peaks), before)
+    return replace(found, end_to_end=end_to_end(base)) if runs else found
 
 
 def _result(
@@ -86,12 +99,9 @@ def _result(
     }
     documents = base.work.documents
     return ComparisonResult(
-        facts=facts(
-            base,
-            counts,
-            own.scores,
-            before,
-            packages=_PACKAGES,
+        facts=replace(
+            facts(base, counts, own.scores, before, packages=_PACKAGES),
+            rounds=len(own.passes.costs),
         ),
         peak=PeakFacts(
             flop_per_s=peak.per_second,
@@ -108,7 +118,6 @@ def _result(
         tolerance=tolerance,
         not_compared=[name for name in records if name in apart],
         agreement=_agreements({name: each.scores for name, each in records.items()}, offsets),
-        end_to_end=end_to_end(base),
     )
 
 

@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.gpu import ENTRIES
+import pytest
+
+from benchmarks import gpu
+from benchmarks.gpu import ENTRIES, Entry
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +41,7 @@ def test_the_gpu_set_runs_without_the_packages_that_such_a_machine_lacks(
         timeout=540,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+    told = done.stdout + done.stderr
     found = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
     workloads = {result["workload"]["name"] for result in found.values()}
     assert len(found) == len(ENTRIES)
@@ -45,10 +49,59 @@ def test_the_gpu_set_runs_without_the_packages_that_such_a_machine_lacks(
     assert {result["workload"]["reuse"] for result in found.values()} == {1, 10, 50}
     assert all(result["not_compared"] == [] for result in found.values())
     assert all(result["profile"]["kernels"] for result in found.values())
-    assert "no ray here: the run through Ray is left out" in done.stdout + done.stderr
+    assert "no ray here: the run through Ray is left out (ray is not there)" in told
     assert all(
         result["command"].startswith("python -m benchmarks.compare ") for result in found.values()
     )
+
+
+BENCHES = """
+import os, sys, time
+words = sys.argv[1:]
+names = [words[i + 1] for i, word in enumerate(words) if word == "--only"]
+told = words[words.index("--progress") + 1]
+for name in names:
+    def tell(word):
+        with open(told, "a") as file:
+            file.write(f"{word} {name}\\n")
+    if name == "long":
+        tell("left")
+        continue
+    tell("began")
+    if name == "fault":
+        os.abort()
+    while name == "hang":
+        time.sleep(1)
+    tell("failed" if name == "error" else "done")
+"""
+
+
+def entry(name: str) -> Entry:
+    return Entry(part=1, name=name, options={}, seconds=0.1)
+
+
+def test_no_bench_takes_the_others_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not by failing, by ending its process, nor by never ending."""
+    monkeypatch.setattr(gpu, "_LEAST_S", 2.0)
+    script = tmp_path / "benches.py"
+    script.write_text(BENCHES)
+    names = ["first", "error", "fault", "second", "hang", "long", "third"]
+    missed = gpu.run_part(
+        [sys.executable, str(script)], [entry(name) for name in names], seconds=500
+    )
+    assert missed == ["error", "fault", "hang", "long"]
+    told = capfd.readouterr().out
+    assert "fault: its process ended with -6" in told
+    assert "hang: ended after" in told
+
+
+def test_benches_whose_process_never_begins_are_all_missed(tmp_path: Path) -> None:
+    script = tmp_path / "benches.py"
+    script.write_text("raise SystemExit(3)")
+    entries = [entry("first"), entry("second")]
+    assert gpu.run_part([sys.executable, str(script)], entries, seconds=500) == ["first", "second"]
 
 
 def test_each_part_is_expected_to_end_in_four_and_a_half_minutes() -> None:

@@ -164,3 +164,10 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=message):
         prepare(asked(cache, **options))  # type: ignore[arg-type]
+
+
+def test_rounds_end_in_time_and_the_first_is_always_whole(cache: Path) -> None:
+    prepared = prepare(asked(cache, peers=(), rounds=3))
+    found = measure(prepared, until=0.0, runs=False)
+    assert found.facts.rounds == 1
+    assert found.contenders[0].figures.wall_s.median > 0
