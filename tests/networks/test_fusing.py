@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
-from pipeline.networks import encoder_pointwise, fusing, refusals
+from pipeline.networks import encoder_pointwise, fusing, pointwise, refusals
+from pipeline.networks.attention.flat import flat as attention
 from pipeline.networks.fusing import compilations, fused
 
 
@@ -122,3 +124,72 @@ def test_one_kernel_serves_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -
             rows, residual = torch.randn(count, 8), torch.randn(count, 8)
             function(rows, residual, weight, bias, 1e-12)
     assert compilations() == before + 2
+
+
+def _drawn(*shape: int, device: str) -> torch.Tensor:
+    return torch.randn(shape, device=device).bfloat16()
+
+
+def _calls(rows: int, device: str) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+    """Every compiled function with what a small network gives it."""
+    wide, narrow = _drawn(rows, 64, device=device), _drawn(rows, 32, device=device)
+    vector, heads = _drawn(64, device=device), _drawn(rows, 6, 16, device=device)
+    tables = _drawn(rows, 8, device=device), _drawn(rows, 8, device=device)
+    sums = torch.randn(6, rows, device=device).t()
+    return {
+        "add_layer_norm": (encoder_pointwise.add_layer_norm, (wide, wide, vector, vector, 1e-5)),
+        "embedding_norm": (
+            encoder_pointwise.embedding_norm, (wide, wide, wide, vector, vector, 1e-5)
+        ),
+        "encoder geglu": (encoder_pointwise.geglu, (wide,)),
+        "reglu": (encoder_pointwise.reglu, (wide,)),
+        "rms_norm": (pointwise.rms_norm, (wide, vector, 1e-6)),
+        "add_rms_norm": (pointwise.add_rms_norm, (wide, wide, vector, 1e-6)),
+        "rotate_heads": (pointwise.rotate_heads, (heads[:, :4], *tables)),
+        "swiglu": (pointwise.swiglu, (narrow,)),
+        "geglu": (pointwise.geglu, (narrow,)),
+        "joined": (attention._joined, (heads, heads.flip(0), sums, sums.flip(0))),
+    }  # fmt: skip
+
+
+def assert_near(name: str, found: Any, wanted: Any) -> None:
+    torch.testing.assert_close(
+        found, wanted, atol=4e-2, rtol=2e-2, msg=lambda text: f"{name}: {text}"
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_on_a_gpu_every_function_is_one_graph_and_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is rounded once, at the end, is the nearer one; so numbers near 3 differ by 0.02."""
+    monkeypatch.setattr(refusals, "_REFUSED", {})
+    with torch.inference_mode():
+        for rows in (2, 64, 1_000, 70_000):
+            before = compilations()
+            for name, (function, given) in _calls(rows, "cuda").items():
+                plain = function.__wrapped__  # type: ignore[attr-defined]
+                assert_near(name, function(*given), plain(*given))
+            assert rows == 2 or compilations() == before
+    assert refusals.refusals() == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_on_a_gpu_more_numbers_than_32_bits_count_are_a_graph_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As of half a million tokens of a decoder."""
+    monkeypatch.setattr(refusals, "_REFUSED", {})
+    rows, width = 400_000, 6_144
+    if torch.cuda.mem_get_info()[0] < 24 << 30:
+        pytest.skip("needs 24 GiB")
+    with torch.inference_mode():
+        few = torch.randn(1_000, width, device="cuda").bfloat16()
+        many = few.repeat(rows // len(few), 1)
+        assert many.numel() > 2**31
+        for _ in range(2):
+            wanted, found = pointwise.swiglu(few), pointwise.swiglu(many)
+            assert_near("swiglu", found[-len(few) :], wanted)
+    assert refusals.refusals() == {}
