@@ -284,9 +284,11 @@ class VespaContainer(Engine):
     def _remove_where(self, method: str, query: dict[str, str]) -> Reply:
         """One document a visit, so that visits have to go on."""
         assert method == "DELETE" and query["cluster"] == "content"
-        found = re.fullmatch(r"ranked\.generation < (\d+)", query["selection"])
+        field = r"ranked\.generation"
+        found = re.fullmatch(rf"{field} < (\d+) or {field} > (\d+)", query["selection"])
         assert found
-        old = [k for k, d in self.documents.items() if d["generation"] < int(found[1])]
+        kept = range(int(found[1]), int(found[2]) + 1)
+        old = [k for k, d in self.documents.items() if d["generation"] not in kept]
         for name in old[:1]:
             del self.documents[name]
         return 200, {"pathId": "", **({"continuation": "A/A="} if len(old) > 1 else {})}
@@ -318,10 +320,11 @@ class SolrCore(Engine):
                     self.written.pop(name, None)
             else:
                 assert verb == "delete"
-                found = re.fullmatch(r"generation:\[\* TO (\d+)\]", about["query"])
+                bounds = r"generation:\[\* TO (\d+)\] OR generation:\[(\d+) TO \*\]"
+                found = re.fullmatch(bounds, about["query"])
                 assert found
-                kept = {k: d for k, d in self.written.items() if d["generation"] > int(found[1])}
-                self.written = kept
+                kept = range(int(found[1]) + 1, int(found[2]))
+                self.written = {k: d for k, d in self.written.items() if d["generation"] in kept}
         return 200, {"responseHeader": {"status": 0, "QTime": 1}}
 
     def _add(self, document: dict[str, Any]) -> None:

@@ -100,8 +100,11 @@ class Solr(FileFeed):
         commit = self._request({"commit": {}}, "everything is seen from here on")
         if not delivery.full:
             return [commit]
-        older = {"delete": {"query": f"{GENERATION}:[* TO {delivery.generation - 1}]"}}
-        return [self._request(older, "what the full load did not write"), commit]
+        # On both sides: another series of publications may have come further than this one.
+        before, after = delivery.generation - 1, delivery.generation + 1
+        others = f"{GENERATION}:[* TO {before}] OR {GENERATION}:[{after} TO *]"
+        removal = {"delete": {"query": others}}
+        return [self._request(removal, "what the full load did not write"), commit]
 
     def _update(self) -> str:
         return f"/{self.settings.collection}/update"

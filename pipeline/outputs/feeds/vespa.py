@@ -91,7 +91,9 @@ class Vespa(FileFeed):
         """After a full load, the removal of what it did not write."""
         if not delivery.full:
             return []
-        selection = f"{self.settings.document_type}.{GENERATION} < {delivery.generation}"
+        # On both sides: another series of publications may have come further than this one.
+        field, number = f"{self.settings.document_type}.{GENERATION}", delivery.generation
+        selection = f"{field} < {number} or {field} > {number}"
         path = (
             f"{self._place()}?cluster={self.settings.cluster}&selection={quote(selection, safe='')}"
         )

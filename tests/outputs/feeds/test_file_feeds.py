@@ -108,6 +108,20 @@ NIGHT_2: Night = {
 }
 
 
+@pytest.mark.parametrize("kind", ENGINES)
+def test_a_full_load_replaces_what_a_longer_series_of_publications_left(
+    kind: str, tmp_path: Path
+) -> None:
+    """Generations begin at 1 again in a new output folder, with the target as it was."""
+    engine = ENGINES[kind][0]()
+    with listening(engine) as url:
+        for folder, generation, night in (("old", 42, NIGHT_1), ("new", 3, NIGHT_2)):
+            feed = build(kind, str(tmp_path / folder), url)
+            deliver(feed, generation, None, {}, night).go_on(feed)
+            feed.close()
+            assert without_generation(engine.visible()) == table(night)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", DIFFERENT)
 @pytest.mark.parametrize("lost", ["request", "answer"])
