@@ -285,13 +285,25 @@ class VespaContainer(Engine):
         """One document a visit, so that visits have to go on."""
         assert method == "DELETE" and query["cluster"] == "content"
         field = r"ranked\.generation"
-        found = re.fullmatch(rf"{field} < (\d+) or {field} > (\d+)", query["selection"])
+        found = re.fullmatch(
+            rf"{field} == (?P<one>\d+)|{field} < (?P<low>\d+) or {field} > (?P<high>\d+)",
+            query["selection"],
+        )
         assert found
-        kept = range(int(found[1]), int(found[2]) + 1)
-        old = [k for k, d in self.documents.items() if d["generation"] not in kept]
+        old = [k for k, d in self.documents.items() if _selected(found, d["generation"])]
         for name in old[:1]:
             del self.documents[name]
         return 200, {"pathId": "", **({"continuation": "A/A="} if len(old) > 1 else {})}
+
+
+def _selected(query: re.Match[str], generation: int) -> bool:
+    """Whether a removal by generation, of either engine, is of a document."""
+    given = {name: int(value) for name, value in query.groupdict().items() if value is not None}
+    if "one" in given:
+        return generation == given["one"]
+    low = given["low"] - 1 if "low" in given else given["below"]
+    high = given["high"] + 1 if "high" in given else given["from"]
+    return generation <= low or generation >= high
 
 
 class SolrCore(Engine):
@@ -320,11 +332,15 @@ class SolrCore(Engine):
                     self.written.pop(name, None)
             else:
                 assert verb == "delete"
-                bounds = r"generation:\[\* TO (\d+)\] OR generation:\[(\d+) TO \*\]"
-                found = re.fullmatch(bounds, about["query"])
+                found = re.fullmatch(
+                    r"generation:(?P<one>\d+)|"
+                    r"generation:\[\* TO (?P<below>\d+)\] OR generation:\[(?P<from>\d+) TO \*\]",
+                    about["query"],
+                )
                 assert found
-                kept = range(int(found[1]) + 1, int(found[2]))
-                self.written = {k: d for k, d in self.written.items() if d["generation"] in kept}
+                self.written = {
+                    k: d for k, d in self.written.items() if not _selected(found, d["generation"])
+                }
         return 200, {"responseHeader": {"status": 0, "QTime": 1}}
 
     def _add(self, document: dict[str, Any]) -> None:

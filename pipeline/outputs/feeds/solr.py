@@ -95,6 +95,13 @@ class Solr(FileFeed):
         if status != 0:
             raise FeedError(f"feed '{self.name}': Solr answers an update with {answer.body!r}")
 
+    def opening(self, delivery: Delivery) -> list[Request]:
+        """Before a full load, the deletion of what another publication of its number wrote."""
+        if not delivery.full or not self.may_meet_others(delivery):
+            return []
+        others = {"delete": {"query": f"{GENERATION}:{delivery.generation}"}}
+        return [self._request(others, "what another series of publications left of this number")]
+
     def closing(self, delivery: Delivery) -> list[Request]:
         """After a full load the deletion of what it did not write; then the commit."""
         commit = self._request({"commit": {}}, "everything is seen from here on")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
@@ -87,30 +87,42 @@ class Vespa(FileFeed):
             for _ in pool.map(lambda line: self._send(client, line), data.splitlines()):
                 pass
 
+    def opening(self, delivery: Delivery) -> list[Request]:
+        """Before a full load, the removal of what another publication of its number wrote."""
+        if not delivery.full or not self.may_meet_others(delivery):
+            return []
+        why = "what another series of publications left of this number"
+        return [self._removal(f"{self._generation} == {delivery.generation}", why)]
+
     def closing(self, delivery: Delivery) -> list[Request]:
         """After a full load, the removal of what it did not write."""
         if not delivery.full:
             return []
         # On both sides: another series of publications may have come further than this one.
-        field, number = f"{self.settings.document_type}.{GENERATION}", delivery.generation
+        field, number = self._generation, delivery.generation
         selection = f"{field} < {number} or {field} > {number}"
+        return [self._removal(selection, "what the full load did not write")]
+
+    def ask(self, request: Request) -> None:
+        """Remove in as many visits as it takes."""
+        following = ""
+        while True:
+            answer = self.client.send(request.method, f"{request.path}{following}")
+            token = (answer.body or {}).get("continuation")
+            if not token:
+                return
+            following = f"&continuation={quote(token, safe='')}"
+
+    @property
+    def _generation(self) -> str:
+        return f"{self.settings.document_type}.{GENERATION}"
+
+    def _removal(self, selection: str, why: str) -> Request:
         path = (
             f"{self._place()}?cluster={self.settings.cluster}&selection={quote(selection, safe='')}"
         )
-        why = "what the full load did not write; again with &continuation=... until none is given"
-        return [Request(method="DELETE", path=path, why=why)]
-
-    def show(self, closing: Sequence[Request]) -> None:
-        """Remove in as many visits as it takes."""
-        for request in closing:
-            following = ""
-            while True:
-                path = f"{request.path}{following}"
-                answer = self.client.send(request.method, path)
-                token = (answer.body or {}).get("continuation")
-                if not token:
-                    break
-                following = f"&continuation={quote(token, safe='')}"
+        why = f"{why}; again with &continuation=... until none is given"
+        return Request(method="DELETE", path=path, why=why)
 
     def _place(self) -> str:
         return f"/document/v1/{self.settings.namespace}/{self.settings.document_type}/docid"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +110,21 @@ NIGHT_2: Night = {
 
 
 @pytest.mark.parametrize("kind", ENGINES)
-def test_a_full_load_replaces_what_a_longer_series_of_publications_left(
-    kind: str, tmp_path: Path
+@pytest.mark.parametrize("before", [42, 3, 2])
+@pytest.mark.parametrize("folder", ["one", "other"])
+def test_a_full_load_replaces_what_another_series_of_publications_left(
+    kind: str, before: int, folder: str, tmp_path: Path
 ) -> None:
     """Generations begin at 1 again in a new output folder, with the target as it was."""
     engine = ENGINES[kind][0]()
     with listening(engine) as url:
-        for folder, generation, night in (("old", 42, NIGHT_1), ("new", 3, NIGHT_2)):
-            feed = build(kind, str(tmp_path / folder), url)
-            deliver(feed, generation, None, {}, night).go_on(feed)
+        for where, run_id, generation, night in (
+            ("one", "a" * 16, before, NIGHT_1),
+            (folder, "b" * 16, 3, NIGHT_2),
+        ):
+            feed = build(kind, str(tmp_path / where), url)
+            driven = deliver(feed, generation, None, {}, night)
+            Driven(replace(driven.delivery, run_id=run_id), driven.parts).go_on(feed)
             feed.close()
             assert without_generation(engine.visible()) == table(night)
 

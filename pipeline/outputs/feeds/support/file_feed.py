@@ -110,7 +110,23 @@ class FileFeed(Feed):
         self.folder.write_opening(delivery.generation, kept)
         if self.sends:
             for request in opening:
-                self.client.ask(request)
+                self.ask(request)
+
+    def ask(self, request: Request) -> None:
+        """Ask the engine for something."""
+        self.client.ask(request)
+
+    def may_meet_others(self, delivery: Delivery) -> bool:
+        """Whether the engine may hold documents of this number that another publication wrote.
+
+        Numbers begin at 1 again in another output folder. Of the publication that was handed over
+        last, and of those before it, what a number stands for is known.
+        """
+        current = self.folder.current()
+        if current is None or current["generation"] > delivery.generation:
+            return True
+        same = current.get("run_id") == delivery.run_id
+        return bool(current["generation"] == delivery.generation) and not same
 
     def put(self, number: int, part: ChangePart, delivery: Delivery) -> None:
         """Write the files of a part, then send them."""
@@ -134,12 +150,12 @@ class FileFeed(Feed):
             self.show(closing)
         self.folder.finish(delivery.generation, self._manifest(delivery, closing))
         about = {"generation": delivery.generation, "base": delivery.base, "feed": self.name}
-        self.folder.hand_over({**about, **self.state(delivery)})
+        self.folder.hand_over({**about, "run_id": delivery.run_id, **self.state(delivery)})
 
     def show(self, closing: Sequence[Request]) -> None:
         """Ask the engine for what shows a generation."""
         for request in closing:
-            self.client.ask(request)
+            self.ask(request)
 
     def clean(self, delivery: Delivery) -> None:
         """Remove the files of earlier generations, once they were sent."""
