@@ -182,22 +182,29 @@ class _Target:
             full: whether a full load was asked for.
 
         Raises:
-            FeedError: the target is ahead of all publications.
+            FeedError: the target was brought to where it is from another folder.
         """
         begun = read_progress(self.folder)
         if full:
+            return _Step(None, goal.sequence)
+        if held is not None and (begun is None or held > goal.sequence):
+            why = (
+                "this folder has never fed it"
+                if begun is None
+                else f"the last publication is {goal.sequence}"
+            )
+            raise FeedError(
+                f"feed '{self.feed.name}': the target holds generation {held}, but in {self.root} "
+                f"{why}. Is it fed from another folder? `rerank feed --full` loads this one's in "
+                "its place"
+            )
+        if begun is not None and not self._is_of_these(begun):
             return _Step(None, goal.sequence)
         if begun is not None and not begun.finished and self._goes_on(begun, held, goal):
             switched = begun.base is not None and held == begun.generation
             return _Step(begun.base, begun.generation, switched)
         if held == goal.sequence:
             return None
-        if held is not None and held > goal.sequence:
-            raise FeedError(
-                f"feed '{self.feed.name}': the target holds generation {held}, and the last "
-                f"publication of {self.root} is {goal.sequence}. Is it fed from another folder? "
-                "`rerank feed --full` loads this one's in its place"
-            )
         return _Step(held if held and self._is_there(held) else None, goal.sequence)
 
     def deliver(self, step: _Step, lease: Lease | NoLease) -> None:
@@ -229,16 +236,28 @@ class _Target:
         else:
             progress = fresh
         if not step.switched:
-            progress = self._put(parts, delivery, progress)
+            progress = self._put(parts, delivery, progress, lease)
             lease.fence()
             self.feed.switch(delivery)
             failpoints.reached("feed.switched")
+        lease.fence()  # what is cleaned away may be what a later driver has put
         self.feed.clean(delivery)
         failpoints.reached("feed.cleaned")
         replace(progress, finished=True).write(self.folder)
 
-    def _put(self, parts: Sequence[ChangePart], delivery: Delivery, progress: Progress) -> Progress:
-        """Put the parts that are left, each on record when it is put."""
+    def _put(
+        self,
+        parts: Sequence[ChangePart],
+        delivery: Delivery,
+        progress: Progress,
+        lease: Lease | NoLease,
+    ) -> Progress:
+        """Put the parts that are left, each on record when it is put.
+
+        Raises:
+            FencedError: another driver has taken over; what it puts is not overwritten.
+        """
+        lease.fence()
         progress.write(self.folder)
         failpoints.reached("feed.recorded")
         self.feed.begin(delivery)
@@ -246,6 +265,7 @@ class _Target:
         for number in range(progress.done, len(parts)):
             self.feed.put(number, parts[number], delivery)
             failpoints.reached("feed.part_put")
+            lease.fence()
             progress = replace(progress, done=number + 1)
             progress.write(self.folder)
             failpoints.reached("feed.part_recorded")
@@ -269,6 +289,27 @@ class _Target:
         if held not in (begun.base, begun.generation):
             return False  # another target under the same name, or one that was set up anew
         return self._is_there(begun.base) and self._is_there(begun.generation)
+
+    def _is_of_these(self, begun: Progress) -> bool:
+        """Whether what is on record was one of these publications.
+
+        Numbers begin at 1 again where publications were removed, so the run decides.
+        """
+        try:
+            named = publication(self.root, begun.generation).run_id
+        except (NotFoundError, DamagedRunError):  # retired, or told of where it is needed
+            return True
+        if named == begun.run_id:
+            return True
+        logger.warning(
+            "feed '%s': generation %d was run %s when it was fed and is run %s now, so everything "
+            "is loaded",
+            self.feed.name,
+            begun.generation,
+            begun.run_id,
+            named,
+        )
+        return False
 
     def _is_there(self, generation: int) -> bool:
         """Whether the run of a publication can still be read."""

@@ -22,6 +22,7 @@ from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.outputs.feeds.support.finding import build
 from pipeline.refresh.changes.folder import Changes
 from pipeline.refresh.changes.making import make_changes
+from pipeline.refresh.feed_progress import read_progress
 from pipeline.refresh.feeding import Fed, feed_targets
 from pipeline.refresh.publications.publishing import publish
 from pipeline.refresh.publications.reading import current
@@ -180,8 +181,70 @@ def test_a_target_of_another_folder_is_refused(runs: list[RunFolder]) -> None:
         publish_next(runs, 1)
         feed(runs, ALIAS | {"url": url})
         Path(path_of(runs[0].path.rpartition("/")[0], 2)).unlink()
-        with pytest.raises(FeedError, match="holds generation 2, and the last publication"):
+        with pytest.raises(FeedError, match="holds generation 2, but in .* the last publication"):
             feed(runs, ALIAS | {"url": url})
+
+
+def test_a_target_that_this_folder_never_fed_is_loaded_on_request_alone(
+    runs: list[RunFolder], made: Path, tmp_path: Path
+) -> None:
+    """The same number in another output folder is another publication."""
+    vespa, before = VespaContainer(), tmp_path / "before"
+    shutil.copytree(made / "out", before / "out")
+    others = [RunFolder(f"{before}/out/{Path(run.path).name}") for run in runs]
+    with listening(vespa) as url:
+        target = VESPA | {"url": url, "path": str(tmp_path / "files")}
+        publish_next(others, 0)
+        feed(others, target)
+        publish_next(runs, 1)
+        with pytest.raises(FeedError, match="has never fed it.*--full"):
+            feed(runs, target)
+        assert holds(vespa, runs[0])
+        feed(runs, target, full=True)
+        assert holds(vespa, runs[1])
+
+
+def test_publications_that_begin_again_are_loaded_anew(
+    runs: list[RunFolder], tmp_path: Path
+) -> None:
+    vespa = VespaContainer()
+    with listening(vespa) as url:
+        publish_next(runs, 0)
+        feed(runs, VESPA | {"url": url})
+        shutil.rmtree(Path(path_of(runs[0].path.rpartition("/")[0], 1)).parent)
+        publish_next(runs, 1)
+        [fed] = feed(runs, VESPA | {"url": url})
+        assert (fed.before, fed.generation) == (1, 1)
+        assert holds(vespa, runs[1])
+
+
+def test_a_driver_that_was_overtaken_puts_no_further_part(
+    runs: list[RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a target that is changed in place its parts would go over those of the other driver."""
+    vespa, original = VespaContainer(), failpoints.reached
+    root = Path(runs[0].path).parent
+    with listening(vespa) as url:
+        target = VESPA | {"url": url}
+        publish_next(runs, 0)
+        feed(runs, target)
+        publish_next(runs, 1)
+
+        def overtaken(step: str) -> None:
+            original(step)
+            if step == "feed.part_put":
+                [lease] = root.glob("_feeds/*/lease.json")
+                lease.unlink()
+
+        monkeypatch.setattr(failpoints, "reached", overtaken)
+        with pytest.raises(FeedError, match="took this run over"):
+            feed(runs, target, max_rows=1)
+        monkeypatch.setattr(failpoints, "reached", original)
+        [folder] = root.glob("_feeds/*")
+        left = read_progress(str(folder))
+        assert left is not None and (left.generation, left.done) == (2, 0)
+        feed(runs, target)
+        assert holds(vespa, runs[1])
 
 
 def test_one_driver_at_a_time(runs: list[RunFolder]) -> None:
