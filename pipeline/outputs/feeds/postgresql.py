@@ -128,7 +128,13 @@ class PostgresqlFeed(Feed):
         rows = part.rows()
         table = all_rows(rows, delivery)
         with self._connection.transaction():
-            if number in self._state(lock=True).staged_parts:
+            state = self._state(lock=True)
+            if (state.staged, state.staged_base) != (delivery.generation, delivery.base):
+                raise FeedError(
+                    f"feed '{self.name}': {self._staging} is of another delivery by now; only one "
+                    "job may feed a table. Feed again"
+                )
+            if number in state.staged_parts:
                 self._do(f"DELETE FROM {self._staging} WHERE {_PART} = %s", number)
             names = ", ".join(map(self._quoted, table.column_names))
             into = f"COPY {self._staging} ({_PART}, {_GONE}, {names}) FROM STDIN"

@@ -140,6 +140,24 @@ def test_two_jobs_do_not_overtake_each_other(target: Target) -> None:
             slow.switch(delivery)
 
 
+def test_a_part_of_another_delivery_does_not_get_among_those_of_this_one(target: Target) -> None:
+    nights = Nights(0)
+    first, second = nights.tables(2)
+    job = Job(nights, target.make)
+    job.run([], 1, None)
+    late = nights.parts({}, first, 1)
+    parts = nights.parts({}, second, 1)
+    delivery = nights.delivery(3, 1, 1)
+    with closing(target.make()) as slow, closing(target.make()) as feed:
+        slow.begin(nights.delivery(2, 1, 1))
+        feed.begin(delivery)
+        feed.put(0, parts[0], delivery)
+        with pytest.raises(FeedError, match="is of another delivery by now"):
+            slow.put(0, late[0], nights.delivery(2, 1, 1))
+        feed.switch(delivery)
+    assert target.served({*first, *second}) == (3, target.table(second))
+
+
 def test_a_zero_byte_is_refused_and_nothing_changed(target: Target) -> None:
     nights = Nights(0)
     job = Job(nights, target.make)
