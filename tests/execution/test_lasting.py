@@ -115,6 +115,31 @@ def test_other_bytes_for_a_unit_raise_the_alarm_and_the_first_stand(
     assert files_below(output)[name] == other
 
 
+@pytest.mark.parametrize("kind", [".part-0001.", "/quarantine/"])
+def test_files_of_two_scorings_are_never_one_unit(
+    drivers: Drivers, tmp_path: Path, kind: str
+) -> None:
+    """A worker that was lost with its node has left a file; scored again, it has other bytes."""
+    texts = [None if row == 3 else text for row, text in enumerate(TABLE["text"].to_pylist())]
+    table = TABLE.set_column(TABLE.column_names.index("text"), "text", pa.array(texts))
+    path = write(tmp_path / "in.parquet", table, row_group_size=20)
+    clean, output = str(tmp_path / "clean"), str(tmp_path / "out")
+    assert drivers.run(lexical_job(path, clean)) == 0
+    before = files_below(clean)
+    name = min(name for name in before if kind in name)
+    driver = drivers.start(lexical_job(path, output), at="unit.ready:1=pause")
+    driver.wait_until_stopped()
+    left = pq.read_table(f"{clean}/{name}")
+    metadata = {k.decode(): v.decode() for k, v in left.schema.metadata.items()}
+    ids = pa.array([f"{one}?" for one in left["doc_id"].to_pylist()])
+    other = left.set_column(left.column_names.index("doc_id"), "doc_id", ids)
+    write_whole(f"{output}/{name}", sealed_bytes(other, metadata))
+    driver.send(signal.SIGCONT)
+    assert driver.wait() == 0, driver.errors
+    assert "of another scoring than the file that closes its unit" in driver.errors
+    assert not problems(output, table, kept(before))
+
+
 def test_a_full_disk_leaves_no_part_of_a_file(drivers: Drivers, path: Path, tmp_path: Path) -> None:
     clean, output = str(tmp_path / "clean"), str(tmp_path / "out")
     job = lexical_job(path, output, output={"path": output})

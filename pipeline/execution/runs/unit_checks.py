@@ -85,6 +85,9 @@ def _check(folder: RunFolder, run_id: str, unit: str) -> CheckedUnit | list[Prob
             if metadata.get("part") != part or "counts" in metadata:
                 why = "another file of the same unit"
                 raise _ProblemError(Problem(kind="damaged", path=path, why=why))
+            if counts.digests and counts.digests.get(entry["key"]) != entry["sha256"]:
+                why = "of another scoring than the file that closes its unit"
+                raise _ProblemError(Problem(kind="damaged", path=path, why=why))
             files.append(entry)
         except _ProblemError as error:
             wrong.append(error.problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,9 @@ _NO_HASHES: Final = np.zeros(0, np.uint64)
 #: Reasons, or special tokens, of a unit that has none: one object, which nobody writes to.
 NO_NUMBERS: Final[dict[str, int]] = {}
 _NO_FILES: Final[list[dict[str, Any]]] = []
+_NO_DIGESTS: Final[dict[str, str]] = {}
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 #: More than any number of a unit; sums of a million of them fit into 64 bits.
 _MOST: Final = 1 << 40
@@ -50,6 +54,8 @@ class UnitCounts:
         query_hashes: uint64 [queries], to see a query that two units hold.
         format_files: its files in other formats, as the manifest lists them, see
             :mod:`pipeline.execution.runs.format_files`.
+        digests: sha256 of its parts and of its quarantine by key, so that files of two scorings,
+            each whole, are not taken for one unit; nothing in the files of earlier versions.
     """
 
     unit: str
@@ -62,6 +68,7 @@ class UnitCounts:
     reused: int | None = None
     query_hashes: npt.NDArray[np.uint64] = field(default_factory=lambda: _NO_HASHES, repr=False)
     format_files: list[dict[str, Any]] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
 
     @property
     def quarantined(self) -> int:
@@ -80,6 +87,7 @@ class UnitCounts:
             reasons=self.reasons or NO_NUMBERS,
             query_hashes=_NO_HASHES,
             format_files=self.format_files or _NO_FILES,
+            digests=_NO_DIGESTS,
         )
 
     @classmethod
@@ -93,6 +101,8 @@ class UnitCounts:
         data = self.summary() | {"parts": self.parts, "query_hashes": hashes}
         if self.format_files:
             data["format_files"] = self.format_files
+        if self.digests:
+            data["digests"] = self.digests
         return json.dumps(data)
 
     def summary(self) -> dict[str, Any]:
@@ -130,6 +140,11 @@ class UnitCounts:
         ):
             raise ValueError("not the counts of a unit: a number is missing, negative or too large")
         checked_entries(counts.format_files, counts.unit)
+        if not isinstance(counts.digests, dict) or not all(
+            isinstance(digest, str) and _SHA256.fullmatch(digest)
+            for digest in counts.digests.values()
+        ):
+            raise ValueError("not the counts of a unit: a digest is no sha256")
         return counts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa
@@ -54,15 +55,21 @@ def unit_files(
     """
     parquet = Parquet()
     unit = counts.unit
+    digests: dict[str, str] = {}
+
+    def listed(path: str, data: bytes, step: str) -> tuple[str, bytes, str]:
+        digests[folder.key(path)] = hashlib.sha256(data).hexdigest()
+        return path, data, step
+
     if ranked.quarantine.num_rows:
         rejected = sealed_bytes(ranked.quarantine, metadata)
-        yield folder.quarantine(unit), rejected, "quarantine.written"
+        yield listed(folder.quarantine(unit), rejected, "quarantine.written")
     for number, table in enumerate(tables[:-1], start=1):
         described = {**metadata, "part": f"{number} of {len(tables)}"}
-        yield folder.part(unit, number), parquet.write(table, described), "part.written"
+        yield listed(folder.part(unit, number), parquet.write(table, described), "part.written")
     for other in others:
         yield folder.file(other.key), other.data, FORMAT_WRITTEN
-    closing = {**metadata, "counts": counts.to_metadata()}
+    closing = {**metadata, "counts": replace(counts, digests=digests).to_metadata()}
     yield folder.ranked(unit), parquet.write(tables[-1], closing), "unit.written"
 
 

@@ -114,7 +114,7 @@ def test_a_run_in_parquet_alone_is_what_it_was(made: Runs, tmp_path: Path) -> No
     closing = next(path for path in (made.plain / "ranked").iterdir() if ".part-" not in path.name)
     counts = json.loads(pq.read_metadata(closing).metadata[b"counts"])
     assert set(counts) == {
-        "unit", "queries", "documents", "tokens", "reasons", "parts", "query_hashes",
+        "unit", "queries", "documents", "tokens", "reasons", "parts", "query_hashes", "digests",
     }  # fmt: skip
     for name in ("ranked", "quarantine"):
         both = [pq.read_table(path) for path in sorted((made.both / name).iterdir())]
