@@ -181,7 +181,7 @@ def test_a_target_of_another_folder_is_refused(runs: list[RunFolder]) -> None:
         publish_next(runs, 1)
         feed(runs, ALIAS | {"url": url})
         Path(path_of(runs[0].path.rpartition("/")[0], 2)).unlink()
-        with pytest.raises(FeedError, match="holds generation 2, but in .* the last publication"):
+        with pytest.raises(FeedError, match=r"holds generation 2, but in .* the last publication"):
             feed(runs, ALIAS | {"url": url})
 
 
@@ -197,7 +197,7 @@ def test_a_target_that_this_folder_never_fed_is_loaded_on_request_alone(
         publish_next(others, 0)
         feed(others, target)
         publish_next(runs, 1)
-        with pytest.raises(FeedError, match="has never fed it.*--full"):
+        with pytest.raises(FeedError, match=r"has never fed it.*--full"):
             feed(runs, target)
         assert holds(vespa, runs[0])
         feed(runs, target, full=True)
