@@ -96,6 +96,10 @@ class _Arrived:
                 self._stop = first + int(answer["ContentLength"])
             refuse_size(self._path, self._stop, self._most_bytes)
             await watched(self._read(answer["Body"]), lambda: self._size)
+            if self._start + self._size != self._stop:
+                # A shorter body that says so itself is whole to the client.
+                wanted = self._stop - self._start
+                raise DamagedError(f"{self._size} bytes came, where {wanted} were asked for")
         finally:
             answer["Body"].close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, NoReturn
 
@@ -58,6 +59,10 @@ class DamagedError(Exception):
     """Bytes arrived that do not fit their checksum."""
 
 
+class MalformedError(Exception):
+    """An answer that says that all is well and lacks what every such answer has."""
+
+
 class ContradictionError(Exception):
     """The store denied a condition that, by its own account, holds."""
 
@@ -67,6 +72,33 @@ def answered(error: Exception) -> tuple[int, str]:
     answer = error.response if isinstance(error, boto.ClientError) else {}
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return int(status), str(answer.get("Error", {}).get("Code", ""))
+
+
+#: What every answer to an operation has: without it, an empty page of a proxy would be an empty
+#: folder, or its login page an object.
+_ALWAYS = {
+    "head_object": ("ETag", "ContentLength"),
+    "get_object": ("ETag", "ContentLength"),
+    "put_object": ("ETag",),
+    "list_objects_v2": ("IsTruncated",),
+    "list_multipart_uploads": ("IsTruncated",),
+}
+
+
+def refuse_malformed(operation: str, answer: Mapping[str, Any]) -> None:
+    """Compare an answer with what the protocol promises of it.
+
+    Raises:
+        MalformedError: something is missing, so it is not the store's.
+    """
+    missing = [name for name in _ALWAYS.get(operation, ()) if name not in answer]
+    if answer.get("IsTruncated") and operation == "list_objects_v2":
+        missing += [] if answer.get("NextContinuationToken") else ["NextContinuationToken"]
+    if missing:
+        raise MalformedError(
+            f"the answer to {operation} has no {' and no '.join(missing)}, so it is not that of an "
+            "object store; see what answers at the endpoint (AWS_ENDPOINT_URL), a proxy perhaps"
+        )
 
 
 def is_absent(error: Exception) -> bool:
@@ -83,6 +115,8 @@ def classify(error: Exception) -> Fault:
             return Fault.DAMAGED
         case ContradictionError():
             return Fault.CONFLICT
+        case MalformedError():
+            return Fault.SERVER
         case boto.ClientError():
             status, code = answered(error)
             other = Fault.SERVER if status >= 500 else Fault.OTHER

@@ -21,7 +21,14 @@ from fsspec.asyn import get_loop
 
 from pipeline.errors import ConfigurationError
 from pipeline.storage.policy import retry_policy
-from pipeline.storage.s3_faults import Attempts, StalledError, answered, is_absent
+from pipeline.storage.s3_faults import (
+    Attempts,
+    MalformedError,
+    StalledError,
+    answered,
+    is_absent,
+    refuse_malformed,
+)
 
 T = TypeVar("T")
 
@@ -110,7 +117,7 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
     async def send(
         self, attempts: Attempts, method: str, *options: dict[str, Any], **query: Any
     ) -> Any:
-        """One attempt; raises what the client raises, or :class:`StalledError`."""
+        """One attempt; raises what the client raises, or an error of :mod:`.s3_faults`."""
         async with self._connecting:
             refresh = self._s3 is not None and self._s3 is self._expired
             attempts.client = client = await self.set_session(refresh=refresh)
@@ -120,7 +127,14 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
         if "Body" in query:
             query["Body"] = body
         ask = _head(client, query) if method == "head_object" else operation(**query)
-        return await watched(ask, body.tell)
+        answer = await watched(ask, body.tell)
+        try:
+            refuse_malformed(method, answer)
+        except MalformedError:
+            if "Body" in answer:
+                answer["Body"].close()
+            raise
+        return answer
 
 
 def run(answer: Coroutine[Any, Any, T]) -> T:

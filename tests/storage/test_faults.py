@@ -38,6 +38,7 @@ from tests.support.fault_proxy import (
     FaultProxy,
     Hang,
     LoseAnswer,
+    Page,
     Reset,
     Rule,
     Sip,
@@ -260,6 +261,35 @@ def test_a_late_landing_of_our_own_write_is_ours(fault_proxy: FaultProxy, s3_fol
     fault_proxy.add(Rule(SLOW_DOWN, method="HEAD", nth=(1, 2)))
     new = store.replace_if_unchanged(path, b"two", version)
     assert store.read_versioned(path) == (b"two", new)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html><body>Please sign in.</body></html>"])
+@pytest.mark.parametrize("often", [1, None])
+def test_a_page_of_a_proxy_is_no_answer_of_the_store(
+    fault_proxy: FaultProxy, s3_folder: str, body: bytes, often: int | None
+) -> None:
+    """With status 200: no folder is empty because of it, and no object is there, or gone."""
+    path = store.join(s3_folder, "a.parquet")
+    store.write_whole(path, b"content")
+    set_retry_policy(StorageConfig(attempts=2, backoff_s=0.001))
+    version = store.identify(path).version
+    asked: list[tuple[Callable[[], Any], Any]] = [
+        (lambda: store.list_names(s3_folder), ["a.parquet"]),
+        (lambda: [file.path for file in store.list_files(s3_folder)], [path]),
+        (lambda: store.is_folder(s3_folder), True),
+        (lambda: store.read_bytes(path), b"content"),
+        (lambda: store.identify(path).version, version),
+        (lambda: store.create_if_absent(f"{path}-{often}", b"new"), True),
+        (lambda: store.replace_if_unchanged(path, b"content", version) is not None, True),
+    ]
+    for ask, answer in asked:
+        fault_proxy.clear()
+        fault_proxy.add(Rule(Page(body), most=often))
+        if often is None:
+            with pytest.raises(StorageError, match=r"has no .*AWS_ENDPOINT_URL"):
+                ask()
+        else:
+            assert ask() == answer
 
 
 def test_a_store_that_only_fails_is_given_up_with_a_reason(

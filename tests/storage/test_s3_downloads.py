@@ -10,7 +10,7 @@ from pipeline.config import StorageConfig
 from pipeline.errors import StorageError
 from pipeline.storage import store
 from pipeline.storage.policy import set_retry_policy
-from tests.support.fault_proxy import DropHeaders, FaultProxy, Rule
+from tests.support.fault_proxy import DropHeaders, FaultProxy, Rule, ShortRange
 
 MIB = 1 << 20
 
@@ -63,6 +63,24 @@ def test_a_store_that_ignores_ranges_is_not_believed(
         file.seek(MIB)
         with pytest.raises(StorageError, match=r"a\.bin: .*in 2 attempts.* another range"):
             file.read(10)
+
+
+def test_less_than_was_asked_for_is_never_taken_for_the_end(
+    fault_proxy: FaultProxy, s3_folder: str
+) -> None:
+    path, data = store.join(s3_folder, "a.jsonl"), bytes(range(256)) * 16
+    store.write_whole(path, data)
+    fault_proxy.add(Rule(ShortRange(), method="GET", most=1))
+    set_retry_policy(StorageConfig(attempts=2, backoff_s=0.001))
+    with store.open_input(path) as file:
+        assert file.read() == data
+    fault_proxy.clear()
+    fault_proxy.add(Rule(ShortRange(), method="GET"))
+    with (
+        store.open_input(path) as file,
+        pytest.raises(StorageError, match=r"a\.jsonl: .*4095 bytes came, where 4096 were asked"),
+    ):
+        file.read()
 
 
 def test_a_file_that_is_open_is_not_sent_to_another_process(s3_folder: str) -> None:

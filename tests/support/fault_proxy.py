@@ -269,6 +269,33 @@ class CorruptRequest(Action):
 
 
 @dataclass(frozen=True)
+class ShortRange(Action):
+    """The server is asked for all but the last byte of a range, and its answer says so."""
+
+    async def answer(self, request: Request, upstream: Upstream) -> bytes:
+        head = re.sub(
+            rb"(?i)(\r\nrange: bytes=\d+-)(\d+)",
+            lambda found: found[1] + str(int(found[2]) - 1).encode(),
+            request.head,
+        )
+        shorter = Request(method=request.method, target=request.target, head=head, body=b"")
+        return await upstream.answer(upstream.signed_again(shorter))
+
+
+@dataclass(frozen=True)
+class Page(Action):
+    """What a proxy answers in the server's place, with a status that says that all is well."""
+
+    body: bytes = b""
+
+    async def answer(self, request: Request, upstream: Upstream) -> bytes:
+        length = b"Content-Length: %d\r\n" % (0 if request.method == "HEAD" else len(self.body))
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n" + length
+        body = b"" if request.method == "HEAD" else self.body
+        return head + b"Connection: close\r\n\r\n" + body
+
+
+@dataclass(frozen=True)
 class DropHeaders(Action):
     """Headers that the server never sees; the request is signed again without them."""
 
