@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline.errors import NotFoundError
+from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.storage.files import Entry, FileIdentity, Temporary, Upload
 from pipeline.storage.finding import (
     distinct_files,
@@ -103,10 +103,15 @@ def read_bytes(path: str) -> bytes:
     """Whole content of a file that a user names, which may be a link.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is none; or it is a folder, a pipe or a device, which is not read.
     """
     store, name = place_of(path)
-    found = store.read(name)
+    try:
+        found = store.read(name)
+    except DamagedRunError:  # which says what to do about a file that a run made
+        raise NotFoundError(
+            f"{path}: is a folder, a pipe or a device; give the path of a regular file"
+        ) from None
     if found is None:
         raise NotFoundError(f"{path}: cannot be opened: no such file")
     return found[0]

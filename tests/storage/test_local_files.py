@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DamagedRunError
+from pipeline.errors import DamagedRunError, NotFoundError
 from pipeline.storage import store
 
 SECRET = b"of somebody else"
@@ -86,6 +86,13 @@ def test_a_link_in_the_place_of_a_folder_is_refused(
 def test_a_file_that_a_user_names_may_be_a_link(tmp_path: Path, victim: Path) -> None:
     (tmp_path / "qrels").symlink_to(victim)
     assert store.read_bytes(str(tmp_path / "qrels")) == SECRET
+
+
+def test_what_a_user_names_and_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path), str(tmp_path / "pipe"), os.devnull):
+        with pytest.raises(NotFoundError, match=rf"^{path}: is a folder, a pipe or a device; give"):
+            store.read_bytes(path)
 
 
 def test_a_second_name_of_a_file_is_no_hindrance(tmp_path: Path) -> None:
