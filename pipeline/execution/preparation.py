@@ -21,6 +21,7 @@ from pipeline.engine.build import build_reranker
 from pipeline.errors import ConfigurationError, InputContractError
 from pipeline.execution.calibrated_scores import FoundCalibration, found_calibration
 from pipeline.execution.live.slow import told_while_slow
+from pipeline.execution.own_output import refuse_own_output
 from pipeline.execution.replicas.choice import PlacementChoice, chosen
 from pipeline.execution.replicas.choice import settled as settled_replicas
 from pipeline.execution.replicas.memory import replica_bytes
@@ -151,6 +152,7 @@ def prepare(
     begun = time.time()
     set_retry_policy(config.storage)
     finding.find_all(config.output.formats)  # a wrong name is said before anything is opened
+    refuse_own_output(config)
     if reuse is not None:
         refuse_own_columns(config)
     config = config.model_copy(update={"model": settled(config.model)})
