@@ -30,12 +30,17 @@ def wait_until_settled(look: Callable[[], os.stat_result]) -> os.stat_result:
     """What ``look`` sees once the change time lies a tick of the clock back.
 
     A write within the tick of the one before it leaves the same time; so what is to be known by
-    its time may be read only after the tick.
+    its time may be read only after the tick. Where the clock of this machine lies behind that of
+    the file system, a whole tick is waited for.
     """
+    status = look()
     while True:
-        status = look()
         tick = _TICK_NS if status.st_ctime_ns % _SECOND_NS else _COARSE_TICK_NS
         age = time.time_ns() - status.st_ctime_ns
-        if not 0 <= age < tick:
+        if age >= tick:
             return status
-        time.sleep((tick - age) / _SECOND_NS)
+        time.sleep((tick - max(0, age)) / _SECOND_NS)
+        now = look()
+        if age < 0 and now.st_ctime_ns == status.st_ctime_ns:
+            return now
+        status = now
