@@ -16,7 +16,7 @@ _ENDINGS: Final = (".parquet", ".csv", ".tsv", ".jsonl", ".trec")
 
 
 def refuse_own_output(config: JobConfig) -> None:
-    """Refuse an output folder that a folder or glob of the input takes files of.
+    """Refuse an output folder, or one of staged copies, of which the input takes the files.
 
     The first run would be right. The same job again would find its files among the candidates, so
     it would be another run: one that cannot be read, or has candidates twice.
@@ -26,21 +26,22 @@ def refuse_own_output(config: JobConfig) -> None:
     """
     section = config.input
     named = {"path": section.path, "corpus": section.corpus, "queries": section.queries}
-    output = place_of(config.output.path)[1].rstrip("/")
-    for setting, paths in named.items():
-        for path in paths or ():
-            if _takes(path, output):
-                raise ConfigurationError(
-                    f"output.path: {config.output.path} lies within input.{setting}: {path}, so "
-                    "the same job again would read what it wrote. Choose a folder outside, or one "
-                    "whose name begins with _, which no input takes"
-                )
+    made = {"output.path": config.output.path, "input.staging": section.staging}
+    for setting, folder in made.items():
+        for role, paths in named.items():
+            for path in paths or ():
+                if folder is not None and _takes(path, folder):
+                    raise ConfigurationError(
+                        f"{setting}: {folder} lies within input.{role}: {path}, so the same job "
+                        "again would read what it wrote. Choose a folder outside, or one whose "
+                        "name begins with _, which no input takes"
+                    )
 
 
-def _takes(path: str, output: str) -> bool:
-    """Whether an input's path takes the files of a run in an output folder."""
-    place = place_of(path)[1].rstrip("/")
-    files = [join(output, "0" * 16, RANKED, f"unit{ending}") for ending in _ENDINGS]
+def _takes(path: str, folder: str) -> bool:
+    """Whether an input's path takes files of a run, or of a copy, in a folder."""
+    place, made = (place_of(one)[1].rstrip("/") for one in (path, folder))
+    files = [join(made, "0" * 16, RANKED, f"unit{ending}") for ending in _ENDINGS]
     if has_wildcards(place):
         pattern = PathPattern(place, _ENDINGS)
         return any(map(pattern.takes, files))

@@ -63,6 +63,12 @@ def test_corpus_and_queries_are_looked_at(tmp_path: Path) -> None:
             refuse_own_output(config("run.trec", "docs/out", **{name: "docs"}))
 
 
+def test_staged_copies_are_looked_at() -> None:
+    with pytest.raises(ConfigurationError, match=r"^input\.staging: data/copies lies within"):
+        refuse_own_output(config("data", "out", staging="data/copies"))
+    refuse_own_output(config("data", "out", staging="data/_copies"))
+
+
 def test_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "link").symlink_to("data")
