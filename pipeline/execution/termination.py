@@ -1,4 +1,7 @@
-"""SIGTERM: no further unit is begun, those in progress get a grace period, then the run stops."""
+"""SIGTERM: no further unit is begun, those in progress get a grace period, then the run stops.
+
+SIGHUP, which a closed terminal sends, is the same, unless `nohup` had it ignored.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from pipeline.errors import RerankError, TerminatedError
 
 logger = logging.getLogger("pipeline")
+
+#: Signals that ask this process to stop.
+_ASKS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Termination:
@@ -35,6 +41,7 @@ class Termination:
         self.on_exit = on_exit
         self._grace_s = grace_s
         self._on_request = on_request
+        self._signal = signal.SIGTERM
         self._error: RerankError | None = None
 
     def request(self, error: RerankError) -> None:
@@ -51,20 +58,21 @@ class Termination:
         """Stop now, if asked to.
 
         Raises:
-            TerminatedError: SIGTERM has come.
+            TerminatedError: SIGTERM or SIGHUP has come.
             RerankError: what :meth:`request` was given.
         """
         if self._error is not None:
             raise self._error
         if self.requested:
+            why = " (the terminal was closed)" if self._signal is signal.SIGHUP else ""
             raise TerminatedError(
-                "SIGTERM: the run was given up in order; finished units are kept, run the same "
-                "command again to resume"
+                f"{self._signal.name}{why}: the run was given up in order; finished units are "
+                "kept, run the same command again to resume"
             )
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Handle SIGTERM while the body runs; only possible in the main thread.
+        """Handle the signals while the body runs; only possible in the main thread.
 
         Starting Ray replaces the handler of SIGTERM, so :meth:`listen` again after that.
         """
@@ -72,7 +80,7 @@ class Termination:
             yield
             return
         previous: dict[int, Any] = {
-            number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGALRM)
+            number: signal.getsignal(number) for number in (*_ASKS, signal.SIGALRM)
         }
         self.listen()
         try:
@@ -85,12 +93,16 @@ class Termination:
     def listen(self) -> None:
         """Take the signals over."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._asked)
+            for number in _ASKS:
+                if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # by nohup
+                signal.signal(number, self._asked)
             signal.signal(signal.SIGALRM, self._too_late)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if not self.requested or self._error is not None:
             self.requested, self._error = True, None
+            self._signal = signal.Signals(number)
             self._on_request()
             # The body may be waiting for a unit that takes longer than the grace.
             signal.setitimer(signal.ITIMER_REAL, max(self._grace_s, 1e-3))

@@ -20,11 +20,17 @@ from tests.makers import long_table, write
 TERMINATED = 143
 
 
-def terminate_at(drivers: Drivers, job: dict[str, object], point: str) -> Driver:
-    """A driver that gets SIGTERM at a failpoint, and has ended."""
-    driver = drivers.start(job, at=f"{point}=pause")
+def terminate_at(
+    drivers: Drivers,
+    job: dict[str, object],
+    point: str,
+    number: signal.Signals = signal.SIGTERM,
+    hooks: tuple[str, ...] = (),
+) -> Driver:
+    """A driver that gets a signal at a failpoint, and has ended."""
+    driver = drivers.start(job, at=f"{point}=pause", hooks=hooks)
     driver.wait_until_stopped()
-    driver.send(signal.SIGTERM)
+    driver.send(number)
     driver.send(signal.SIGCONT)
     driver.wait()
     return driver
@@ -88,6 +94,25 @@ def test_before_anything_is_published_a_request_is_heard(drivers: Drivers, tmp_p
     driver = terminate_at(drivers, lexical_job(path, output), "units.verified:1")
     assert driver.process.exitcode == TERMINATED, driver.errors
     assert "LATEST.json" not in files_below(output)
+
+
+def hang_up_ignored() -> None:
+    """A hook: started by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def test_a_closed_terminal_is_the_same_unless_nohup_was_asked(
+    drivers: Drivers, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "in.parquet", long_table(queries=16), row_group_size=20)
+    job = lexical_job(path, str(tmp_path / "out"))
+    driver = terminate_at(drivers, job, "unit.scored:2", signal.SIGHUP)
+    assert driver.process.exitcode == TERMINATED, driver.errors
+    assert "SIGHUP (the terminal was closed)" in driver.errors
+    assert state_of_lease(str(tmp_path / "out")) == "released"
+    hook = f"{__name__}:{hang_up_ignored.__name__}"
+    driver = terminate_at(drivers, job, "unit.scored:1", signal.SIGHUP, (hook,))
+    assert driver.process.exitcode == 0, driver.errors
 
 
 def test_on_ray_the_command_exits_143_and_resumes(tmp_path: Path) -> None:
