@@ -209,7 +209,8 @@ class RedisFeed(Feed):
         self._client.srem(self._keys.begun, str(place))
 
     def _remove_epoch(self, epoch: int) -> None:
-        names = self._client.scan_iter(match=self._keys.of_epoch(epoch), count=_BATCH)
+        found = self._client.scan_iter(match=self._keys.of_epoch(epoch), count=_BATCH)
+        names = (name for name in found if self._keys.is_of_epoch(name, epoch))
         for batch in _batches(names):
             self._client.unlink(*batch)
 

@@ -67,6 +67,18 @@ def test_a_full_load_replaces_what_was_there(target: Target) -> None:
     assert not {name for name in target.names() if name.startswith("1:")}
 
 
+def test_another_feed_may_have_a_prefix_that_looks_like_an_epoch(target: Target) -> None:
+    nights = Nights(1)
+    first, second = nights.tables(2)
+    with closing(Target(target.url, f"{target.prefix}:1")) as other:
+        Job(nights, target.make).run(nights.parts({}, first, 2), 1, None)
+        Job(nights, other.make).run(nights.parts({}, second, 2), 1, None)
+        for generation in (2, 3):  # full loads, after which the first epoch is removed
+            Job(nights, target.make).run(nights.parts({}, first, 2), generation, None)
+        assert not any(name.startswith("1:q:") for name in target.names())
+        assert other.served(second) == (1, other.table(second))
+
+
 @pytest.mark.parametrize("full", [False, True], ids=["delta", "full"])
 def test_killed_anywhere(target: Target, full: bool) -> None:
     prefixes = (f"{target.prefix}-{number}" for number in range(100))

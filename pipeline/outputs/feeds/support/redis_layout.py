@@ -100,8 +100,16 @@ class Keys:
         return f"{self.prefix}:{place.epoch}:parts:{place.number}"
 
     def of_epoch(self, epoch: int) -> str:
-        """Pattern of all keys of an epoch, for ``SCAN``."""
+        """Pattern that all keys of an epoch match, for ``SCAN``; others may as well."""
         return f"{self.prefix}:{epoch}:*"
+
+    def is_of_epoch(self, name: bytes, epoch: int) -> bool:
+        """Whether a key that matches :meth:`of_epoch` is ours.
+
+        Another feed may have the prefix ``shop:2``, beside epoch 2 of ``shop``.
+        """
+        rest = name.removeprefix(f"{self.prefix}:{epoch}:".encode())
+        return rest.startswith((b"q:", b"touched:", b"parts:"))
 
 
 def switch_of(client: Any, keys: Keys) -> Switch:
