@@ -43,6 +43,7 @@ def run_process(body: Callable[[], object]) -> NoReturn:
     """
     code: object = int(ExitCode.FAILED)
     try:
+        _take_signals()
         guarded(body)
     except SystemExit as left:
         code = left.code
@@ -71,6 +72,25 @@ def guarded(body: Callable[[], object]) -> NoReturn:
         _flush(sys.stdout)
     _leave_quietly()
     sys.exit(code)
+
+
+def _take_signals() -> None:
+    """Have signals that end a process do so with a sentence, while nobody else takes them.
+
+    A run takes them over while it holds a lease (:mod:`pipeline.execution.termination`). Before
+    that, say while an input is hashed or staged, nothing has to be given back.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not ignored, as nohup has it
+            signal.signal(number, _ended_by)
+
+
+def _ended_by(number: int, frame: object) -> NoReturn:
+    with contextlib.suppress(BaseException):  # it may have come in the middle of a write
+        say(f"ended by {signal.Signals(number).name}; run the same command again to resume")
+    with contextlib.suppress(BaseException):
+        _flush(sys.stdout)
+    os._exit(int(ExitCode.TERMINATED))
 
 
 def told(error: BaseException) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -278,6 +279,21 @@ run_process(body)
     assert running.returncode == code
     assert out.endswith("waited for\ncleaned up\n")
     assert "Fatal Python error" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_with_a_sentence(number: signal.Signals) -> None:
+    program = (
+        "import time; from jobs.ending import run_process; "
+        "run_process(lambda: (print('ready', flush=True), time.sleep(600)))"
+    )
+    running = start(program=["-c", program], stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "ready\n"
+    running.send_signal(number)
+    _, said = running.communicate(timeout=60)
+    assert said == f"error: ended by {number.name}; run the same command again to resume\n"
+    assert running.returncode == ExitCode.TERMINATED
 
 
 def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
