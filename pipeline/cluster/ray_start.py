@@ -55,8 +55,9 @@ _HOOK: Final = "rerank_pipeline.names.keep_names"
 _SETUP: Final = "worker_process_setup_hook"
 _JOB: Final = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
-#: Replicas that die in a row before one of them starts (killed for memory, or with their node)
-#: before the run gives up. A model that cannot be loaded is reported at once, by its own message.
+#: Replicas in a row whose constructor raises before the run gives up. A model that cannot be loaded
+#: is reported at once, by its own message; those that are killed Ray starts again and again, and
+#: pipeline/execution/failing_starts.py counts them.
 _DEATHS_AT_START = 4
 
 

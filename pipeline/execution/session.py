@@ -12,6 +12,7 @@ from typing import Any, Final
 from pipeline import errors, failpoints
 from pipeline.errors import ConfigurationError, RerankError
 from pipeline.execution import startup
+from pipeline.execution.failing_starts import FailingStarts
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.live.display import displayed
 from pipeline.execution.live.metrics import Metric
@@ -104,6 +105,7 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
             grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=on_exit
         )
         monitor.add(Budget(config.limits, spending, termination).watch)
+        monitor.add(FailingStarts(measuring.replicas, termination).watch)
         session = Session(
             prepared=prepared,
             lease=lease,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pipeline.config import LimitsConfig, ReplicasConfig
 from pipeline.errors import DamagedRunError, LimitError
-from pipeline.execution.live.snapshot import Snapshot
+from pipeline.execution.live.snapshot import UP, Snapshot
 from pipeline.execution.runs.holder import read_holder
 from pipeline.execution.runs.run_folder import RunFolder
 from pipeline.execution.termination import Termination
@@ -140,7 +140,9 @@ class Budget:
         if why is not None and not self._termination.requested:
             logger.warning("%s; no further unit is begun", why)
             self._termination.request(
-                LimitError(f"{why}; finished units are kept: raise it and run again to resume")
+                LimitError(f"{why}; finished units are kept: raise it and run again to resume"),
+                # While replicas load the model no unit ends, at which the request would be heard.
+                now=not snapshot.units_in_flight and not snapshot.replicas.get(UP),
             )
 
 

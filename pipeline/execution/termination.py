@@ -42,17 +42,24 @@ class Termination:
         self._grace_s = grace_s
         self._on_request = on_request
         self._signal = signal.SIGTERM
+        self._listening = False
         self._error: RerankError | None = None
 
-    def request(self, error: RerankError) -> None:
+    def request(self, error: RerankError, *, now: bool = False) -> None:
         """Ask to stop once the units in progress are done, for another reason than SIGTERM.
 
         They get the time that they need; any thread may call this, and the first reason counts.
+
+        Args:
+            error: the reason.
+            now: there are none, and nothing else would wake the main thread up.
         """
         if not self.requested:
             self._error = error
             self.requested = True
             self._on_request()
+            if now and self._listening:
+                signal.setitimer(signal.ITIMER_REAL, 1e-3)
 
     def check(self) -> None:
         """Stop now, if asked to.
@@ -86,6 +93,7 @@ class Termination:
         try:
             yield
         finally:
+            self._listening = False
             signal.setitimer(signal.ITIMER_REAL, 0)
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -98,6 +106,7 @@ class Termination:
                     continue  # by nohup
                 signal.signal(number, self._asked)
             signal.signal(signal.SIGALRM, self._too_late)
+            self._listening = True
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if not self.requested or self._error is not None:

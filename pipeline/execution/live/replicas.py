@@ -58,7 +58,13 @@ class Replicas:
         self._current: dict[str, str] = {}  # process of each replica
         self._heard: dict[str, float] = {}  # when each replica was heard of
         self._in_flight: dict[str, int] = {}
-        self._died = 0
+        self._died = self._died_loading = 0
+
+    @property
+    def died_loading(self) -> int:
+        """Processes that were replaced before they had loaded the model, since one has."""
+        with self._lock:
+            return self._died_loading
 
     def take(self, report: ReplicaReport) -> None:
         """Take one report; one that a later one of its process overtook says nothing new."""
@@ -69,8 +75,12 @@ class Replicas:
                 return
             self._reports[report.process] = report
             if known is None:
-                self._died += replica in self._current
+                before = self._reports.get(self._current.get(replica, ""))
+                self._died += before is not None
+                self._died_loading += before is not None and not before.device
                 self._current[replica] = report.process
+            if report.device:
+                self._died_loading = 0
             if self._current[replica] != report.process:
                 return  # the last words of a process that has been replaced
             self._heard[replica] = self._clock()

@@ -70,6 +70,21 @@ def test_a_process_that_replaces_another_counts_as_a_death_and_scores_its_unit_a
     assert sum(total(replicas).states.values()) == 1
 
 
+def test_deaths_before_the_model_is_loaded_are_counted_until_one_has_loaded_it(
+    replicas: Replicas,
+) -> None:
+    loading = ReplicaReport(replica="r", process="p1", host="a")
+    for number in range(4):
+        replicas.take(replace(loading, process=f"p{number}"))
+    assert replicas.died_loading == 3
+    replicas.take(replace(UP, process="p3"))
+    assert replicas.died_loading == 0
+    replicas.take(replace(loading, process="p4"))
+    assert (replicas.died_loading, total(replicas).died) == (0, 4)  # p3 had come further
+    replicas.take(replace(loading, process="p5"))
+    assert replicas.died_loading == 1
+
+
 def test_units_are_in_flight_until_they_end(replicas: Replicas) -> None:
     replicas.take(replace(UP, units={"u": 30, "v": 2}))
     assert total(replicas).in_flight == {"u": 30, "v": 2}
