@@ -27,7 +27,13 @@ def explained(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
-                f"{path}: no space left ({error.strerror}); free some and run again: it resumes"
+                f"{path}: no space left ({error.strerror}); free some, or inodes where `df -i` "
+                "shows none free, and run again: it resumes"
+            ) from error
+        if error.errno == errno.EROFS:
+            raise StorageError(
+                f"{path}: {error.strerror}; mount it for writing and run again, which resumes, or "
+                "put the output elsewhere"
             ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise NotFoundError(f"{path}: {error.strerror}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -96,14 +97,21 @@ def test_a_file_system_without_hard_links_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, r"a: no space left .*inodes.* run again: it resumes"),
+        (errno.EROFS, r"a: Read-only file system; mount it for writing"),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_named_and_nothing_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
 ) -> None:
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def refused(_: int) -> None:
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(StorageError, match=r"a: no space left .* run again: it resumes"):
+    monkeypatch.setattr("os.fsync", refused)
+    with pytest.raises(StorageError, match=said):
         store.create_if_absent(str(tmp_path / "a"), b"x")
     assert list(tmp_path.iterdir()) == []
 
