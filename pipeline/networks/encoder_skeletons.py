@@ -80,7 +80,7 @@ def bert(config: Any, kind: str) -> nn.Module:
     narrow = config.embedding_size if kind == "electra" else width
     norm = {"eps": config.layer_norm_eps}
     rotates = kind == "jina_embeddings_v3"
-    body = _named(
+    body: Any = _named(
         embeddings=_named(
             word_embeddings=nn.Embedding(config.vocab_size, narrow),
             token_type_embeddings=nn.Embedding(config.type_vocab_size, narrow),
@@ -92,12 +92,11 @@ def bert(config: Any, kind: str) -> nn.Module:
     )
     if rotates:
         theta = config.rope_parameters["rope_theta"]
-        body.add_module("rotary_emb", Rotary({ROTATES: theta}, width // heads))
+        body.rotary_emb = Rotary({ROTATES: theta}, width // heads)
     else:
-        places = nn.Embedding(config.max_position_embeddings, narrow)
-        body.embeddings.add_module("position_embeddings", places)
+        body.embeddings.position_embeddings = nn.Embedding(config.max_position_embeddings, narrow)
     if narrow != width:
-        body.add_module("embeddings_project", nn.Linear(narrow, width))
+        body.embeddings_project = nn.Linear(narrow, width)
     return _described(body, config, kind)
 
 
@@ -144,7 +143,7 @@ def modernbert(config: Any) -> nn.Module:
     return _described(body, config, "modernbert")
 
 
-def _modernbert_layer(config: Any, number: int) -> nn.Module:
+def _modernbert_layer(config: Any, number: int) -> Any:
     width, inner = config.hidden_size, config.intermediate_size
     kind = config.layer_types[number]
     attention: Any = _named(

@@ -48,7 +48,7 @@ class PackedModernBert(nn.Module):
         tables = {
             kind: rotary_tables(self.rotary, rows, packed.position_ids, kind) for kind in kinds
         }
-        added = None
+        added: Any = None
         for layer in (*self.layers, self.last):
             added, rows = layer(added, rows, tables[layer.kind], packed)
         return add_and_norm(added, rows, *norm_of(self.norm))[0]
