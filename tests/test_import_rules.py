@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline.sources",),
     ("pipeline.tokenization",),
     ("pipeline.prompts",),
+    ("pipeline.networks.refusals", "pipeline.networks.unfilled"),
     ("pipeline.networks.fusing", "pipeline.networks.linears"),
     ("pipeline.networks.attention",),
     ("pipeline.networks",),
@@ -83,6 +84,8 @@ OWNERS = {
         "pipeline.networks.attention",
         "pipeline.networks.fusing",
         "pipeline.networks.linears",
+        "pipeline.networks.refusals",
+        "pipeline.networks.unfilled",
         "pipeline.prompts",
         "pipeline.rerankers",
         "pipeline.sequences.batch",  # the type of a device

@@ -67,7 +67,7 @@ def build_body(checkpoint: Checkpoint, config: Any, *, kind: str, dtype: torch.d
         ModelError: no network can be made of the configuration.
     """
     from pipeline.networks.encoder_skeletons import skeleton
-    from pipeline.networks.unfilled import build_own
+    from pipeline.networks.loading import build_own
 
     made = skeleton(config, kind=kind, classifies=False)
     if made is None:

@@ -41,16 +41,44 @@ def build(
     Raises:
         ModelError: transformers makes no network of the checkpoint's configuration.
     """
-    import torch
     from transformers.initialization import no_init_weights
+
+    with no_init_weights(), nothing_fetched():
+        return _constructed(network, dtype, checkpoint)
+
+
+def build_own(
+    network: Callable[[], Network], *, dtype: torch.dtype, checkpoint: Checkpoint
+) -> Network:
+    """As :func:`build`, for networks that need nothing of transformers.
+
+    That one imports transformers' networks, which takes longer than all else of a small model.
+
+    Args:
+        network: makes it.
+        dtype: of its parameters.
+        checkpoint: whose configuration it is made of, for messages.
+
+    Raises:
+        ModelError: no network can be made of the checkpoint's configuration.
+    """
+    from pipeline.networks.unfilled import unfilled
+
+    with unfilled():
+        return _constructed(network, dtype, checkpoint)
+
+
+def _constructed(
+    network: Callable[[], Network], dtype: torch.dtype, checkpoint: Checkpoint | None
+) -> Network:
+    import torch
 
     from pipeline.networks.network_config import not_a_network
 
     previous = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with no_init_weights(), nothing_fetched():
-            return network()
+        return network()
     except ModelError:
         raise
     except Exception as error:  # whatever a network's constructor raises for a value

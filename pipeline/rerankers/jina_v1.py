@@ -80,8 +80,7 @@ class JinaV1(WeightedReranker):
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build the network; pooler and classifier run in float32."""
         from pipeline.networks.jina_bert import JinaBertReranker, Shape
-        from pipeline.networks.loading import load_weights
-        from pipeline.networks.unfilled import build_own
+        from pipeline.networks.loading import build_own, load_weights
 
         shape = Shape.from_config(self.config)
         pad_id = int(self.config.get("pad_token_id") or 0)

@@ -13,7 +13,8 @@ from torch import nn
 
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ModelError
-from pipeline.networks.unfilled import build_own, unfilled
+from pipeline.networks.loading import build_own
+from pipeline.networks.unfilled import unfilled
 
 ROOT = Path(__file__).resolve().parents[2]
 
