@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.networks import encoder_pointwise, fusing, pointwise, refusals
-from pipeline.networks.attention.flat import flat as attention
+from pipeline.networks.attention import flat as attention
 from pipeline.networks.fusing import compilations, fused
 
 

@@ -18,7 +18,8 @@ import json, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from pipeline.networks import triton_attention as attention, triton_rotation as rotation
+from pipeline.networks import triton_rotation as rotation
+from pipeline.networks.attention import triton_kernel as attention
 
 def shared(kernel, types, constants, **options):
     names = kernel.arg_names

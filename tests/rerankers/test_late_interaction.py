@@ -90,7 +90,8 @@ def test_the_goldens_tell_the_two_skip_lists_apart() -> None:
 
 def test_rotary_base_is_the_checkpoints_and_not_the_classes(tmp_path: Path) -> None:
     reranker: Any = load().engine.reranker
-    assert reranker.network["body"].body.body.config.rope_parameters["rope_theta"] == 10_000.0
+    [*_, second, _] = paces = reranker.network["body"].body.rotary.full_attention_inv_freq.tolist()
+    assert second == pytest.approx(10_000.0 ** (-(len(paces) - 2) / len(paces)))
     case = BY_NAME["seed_documents"]
     other = load(copied(tmp_path, config={"rotary_emb_base": 20_000.0}))
     scores = other.score(case["query"], case["documents"])

@@ -403,13 +403,8 @@ def _guard() -> None:
 @contextmanager
 def simulated_gpu() -> Iterator[SimulatedGpu]:
     """While the body runs, this thread has a GPU."""
-    from pipeline.networks import (
-        attention_kernels,
-        fusing,
-        refusals,
-        triton_attention,
-        triton_rotation,
-    )
+    from pipeline.networks import fusing, refusals, triton_rotation
+    from pipeline.networks.attention import kernels, triton_kernel
 
     torch.backends.cuda.is_built() or _guard()
     gpu = SimulatedGpu()
@@ -425,10 +420,10 @@ def simulated_gpu() -> Iterator[SimulatedGpu]:
             torch, "inference_mode", torch.no_grad
         )  # views of such tensors lose their class
         patch.setattr(fusing, "_compiles", lambda: True)
-        patch.setattr(attention_kernels, "_CHOSEN", {})
-        patch.setattr(attention_kernels, "_REFUSED", set())
+        patch.setattr(kernels, "_CHOSEN", {})
+        patch.setattr(kernels, "_REFUSED", set())
         patch.setattr(refusals, "_REFUSED", {})
-        patch.setattr(triton_attention, "encoder_attention", encoder_attention)
+        patch.setattr(triton_kernel, "encoder_attention", encoder_attention)
         patch.setattr(triton_rotation, "norm_rotate", norm_rotate)
 
         def pin(tensor: torch.Tensor, *_: Any) -> torch.Tensor:

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.networks import refusals
+from pipeline.networks.attention import flat as attention
+from pipeline.networks.attention import kernels as attention_kernels
+from pipeline.networks.attention import runs as attention_runs
 from pipeline.networks.attention.flat import attend
-from pipeline.networks.attention.flat import flat as attention
-from pipeline.networks.attention.flat import kernels as attention_kernels
-from pipeline.networks.attention.flat import runs as attention_runs
 from pipeline.networks.attention.libraries import flash_2
 from pipeline.networks.attention.plan import Call, Plan, Segments
 from pipeline.networks.attention.runs import by_runs

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.networks import refusals
-from pipeline.networks.attention.flat import kernels as attention_kernels
+from pipeline.networks.attention import kernels as attention_kernels
 from pipeline.networks.attention.kernels import CANDIDATES, Kind, fastest, kernel_for
 from pipeline.networks.attention.plan import EVERYTHING, Call, Segments, Window
 from pipeline.networks.attention.runs import by_runs

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.networks import refusals
 from pipeline.networks.alibi import PackedAlibi, TritonAlibi, slopes
-from pipeline.networks.attention.flat import triton_kernel as triton_attention
+from pipeline.networks.attention import triton_kernel as triton_attention
 from pipeline.networks.attention.plan import EVERYTHING, Call, Segments
 from pipeline.networks.attention.runs import by_runs
 from pipeline.networks.attention.triton_kernel import encoder_attention
