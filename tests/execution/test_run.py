@@ -173,7 +173,9 @@ def test_layout_and_number_of_files_do_not_change_a_row(
     }
     workers = {"one": rerank_in_process, "forty": rerank, "nested": rerank_in_process}
     found = {
-        name: ranked(workers[name](path, output=name, model=model, units={"documents": 30}))
+        name: ranked(
+            workers[name](path, output=f"ranked-{name}", model=model, units={"documents": 30})
+        )
         for name, path in inputs.items()
     }
     reference = found.pop("one")

@@ -62,7 +62,7 @@ def test_a_tiny_network_says_that_it_means_nothing() -> None:
 
 def test_what_it_was_taken_on_is_told() -> None:
     text = " ".join(shown(bench_result()).split())
-    assert "A processor, 2 CPUs, 1 torch threads; peak 0.100 TFLOP/s" in text
+    assert "A processor, 2 CPUs, 1 torch thread; peak 0.100 TFLOP/s" in text
     assert "load 0.1 before, 1.0 after" in text
     assert "digest 0123456789abcdef" in text
 
