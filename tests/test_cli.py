@@ -145,7 +145,7 @@ def test_verify_prints_both_columns_and_fails_on_other_weights(goldens: Path) ->
 
 
 def test_evaluate_compares_first_stage_and_reranked(tmp_path: Path) -> None:
-    assert rerank("run", "-c", job(tmp_path)).returncode == 0
+    assert rerank("run", "-c", job(tmp_path, ray={"mode": "in_process"})).returncode == 0
     qrels = tmp_path / "qrels.tsv"
     qrels.write_text("".join(f"q{q:03d} 0 d0 {q % 3}\n" for q in range(30)))
     done = rerank("evaluate", tmp_path / "out", "--qrels", qrels)

@@ -96,6 +96,11 @@ def test_before_anything_is_published_a_request_is_heard(drivers: Drivers, tmp_p
     assert "LATEST.json" not in files_below(output)
 
 
+def hang_up_heard() -> None:
+    """A hook: whatever these tests were started by."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def hang_up_ignored() -> None:
     """A hook: started by nohup."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -106,7 +111,8 @@ def test_a_closed_terminal_is_the_same_unless_nohup_was_asked(
 ) -> None:
     path = write(tmp_path / "in.parquet", long_table(queries=16), row_group_size=20)
     job = lexical_job(path, str(tmp_path / "out"))
-    driver = terminate_at(drivers, job, "unit.scored:2", signal.SIGHUP)
+    hook = f"{__name__}:{hang_up_heard.__name__}"
+    driver = terminate_at(drivers, job, "unit.scored:2", signal.SIGHUP, (hook,))
     assert driver.process.exitcode == TERMINATED, driver.errors
     assert "SIGHUP (the terminal was closed)" in driver.errors
     assert state_of_lease(str(tmp_path / "out")) == "released"

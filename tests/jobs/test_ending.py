@@ -284,7 +284,9 @@ run_process(body)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_command_with_a_sentence(number: signal.Signals) -> None:
     program = (
-        "import time; from jobs.ending import run_process; "
+        "import signal, time; from jobs.ending import run_process; "
+        # Whatever these tests were started by: nohup ignores it, and so would this command.
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); "
         "run_process(lambda: (print('ready', flush=True), time.sleep(600)))"
     )
     running = start(program=["-c", program], stdout=subprocess.PIPE)
