@@ -60,8 +60,6 @@ def skeleton(config: Any, *, kind: str, classifies: bool) -> Callable[[], nn.Mod
 
 
 def _known(config: Any, kind: str, classifies: bool) -> bool:
-    if kind == "jina_embeddings_v3" and config.rope_parameters["rope_type"] != "default":
-        return False
     if kind != "modernbert":
         return config.hidden_act in _ACTIVATIONS
     gates = [config.hidden_activation, *([config.classifier_activation] if classifies else [])]
@@ -185,9 +183,7 @@ def classifier(body: nn.Module, kind: str) -> nn.Module:
     elif kind == "modernbert":
         dense = nn.Linear(width, width, bias=config.classifier_bias)
         activation = _ACTIVATIONS[config.classifier_activation]()
-        whole.add_module(
-            "head", Prediction(dense=dense, act=activation, norm=_modernbert_norm(config))
-        )
+        whole.add_module("head", InTurn(dense=dense, act=activation, norm=_modernbert_norm(config)))
         whole.add_module("classifier", nn.Linear(width, labels))
     else:
         dense, activation = nn.Linear(width, width), nn.GELU() if kind == "electra" else nn.Tanh()
@@ -213,10 +209,6 @@ class InTurn(nn.Module):
         for part in self.children():
             rows = part(rows)
         return rows
-
-
-class Prediction(InTurn):
-    """ModernBERT's prediction head."""
 
 
 class First(InTurn):
