@@ -31,7 +31,8 @@ def build(
 ) -> Network:
     """Construct a network in ``dtype`` without spending time on random initial weights.
 
-    Nothing is fetched while it is constructed, whatever its class would like to have.
+    Nothing is fetched while it is constructed, whatever its class would like to have. Threads take
+    turns.
 
     Args:
         network: makes it.
@@ -43,7 +44,9 @@ def build(
     """
     from transformers.initialization import no_init_weights
 
-    with no_init_weights(), nothing_fetched():
+    from pipeline.networks.unfilled import MAKING
+
+    with MAKING, no_init_weights(), nothing_fetched():
         return _constructed(network, dtype, checkpoint)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +16,7 @@ from torch import nn
 
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ModelError
-from pipeline.networks.loading import build_own
+from pipeline.networks.loading import build, build_own
 from pipeline.networks.unfilled import unfilled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +53,34 @@ def test_the_precision_is_that_asked_for_and_goes_back(goldens: Path) -> None:
     with pytest.raises(ModelError, match=r"config\.json.*'bert'.*ZeroDivisionError"):
         build_own(lambda: 1 // 0, dtype=torch.bfloat16, checkpoint=checkpoint)  # type: ignore[type-var]
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("make", [build, build_own])
+def test_threads_make_their_networks_one_after_the_other(
+    make: Callable[..., Any], goldens: Path
+) -> None:
+    """Else one of them would leave the process without initial weights, or in its precision."""
+    checkpoint = Checkpoint(goldens / "ms-marco-minilm-tiny")
+    fills, begun, made = nn.Linear.reset_parameters, threading.Event(), []
+
+    def inside() -> nn.Module:
+        begun.set()
+        return nn.Linear(2, 2)
+
+    def second() -> None:
+        made.append(build_own(inside, dtype=torch.float32, checkpoint=checkpoint))
+
+    other = threading.Thread(target=second)
+
+    def first() -> nn.Module:
+        other.start()
+        assert not begun.wait(0.1)
+        return nn.Linear(2, 2)
+
+    made.append(make(first, dtype=torch.bfloat16, checkpoint=checkpoint))
+    other.join()
+    assert {network.weight.dtype for network in made} == {torch.bfloat16, torch.float32}
+    assert nn.Linear.reset_parameters is fills
 
 
 def test_a_replica_of_a_packed_network_imports_no_network_of_transformers(goldens: Path) -> None:
