@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+import math
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config.base import Settings
 
 Auto = Literal["auto"]
 
 T = TypeVar("T", int, float)
+
+#: Shares such as 1/3 add up to a whole GPU.
+_NEARLY: Final = 1e-9
 
 
 class ReplicasConfig(Settings):
@@ -84,6 +88,29 @@ class ReplicasConfig(Settings):
         """CPUs of each replica."""
         return _number("num_cpus", None if self.num_cpus == "auto" else self.num_cpus)
 
+    def fitting(self, gpus: float) -> int:
+        """Replicas that so many GPUs hold; of one on CPU, were it on a GPU.
+
+        A share is that of one GPU: with 0.7 each has one replica, and the rest of it is unused.
+        """
+        each = self.gpus or 1.0
+        if each > 1:
+            return math.floor(gpus / each)
+        whole, rest = divmod(gpus, 1)
+        return int(whole) * _sharing(each) + math.floor(rest / each + _NEARLY)
+
+    def gpus_for(self, replicas: int) -> int:
+        """GPUs that so many replicas have or share; see :meth:`fitting`."""
+        each = self.gpus or 1.0
+        return math.ceil(replicas * each if each > 1 else replicas / _sharing(each))
+
+    @field_validator("num_gpus")
+    @classmethod
+    def _whole_or_a_share(cls, value: float | Auto) -> float | Auto:
+        if value != "auto" and value > 1 and value % 1:
+            raise ValueError("expected a whole number of GPUs, or a share of one (0.5)")
+        return value
+
     @model_validator(mode="after")
     def _ordered(self) -> ReplicasConfig:
         least, most = self.given_least, self.given_most
@@ -96,6 +123,11 @@ class ReplicasConfig(Settings):
                 f"replicas.max ({most or 'auto'})"
             )
         return self
+
+
+def _sharing(each: float) -> int:
+    """Replicas that share a GPU, of which each has a part."""
+    return math.floor(1 / each + _NEARLY)
 
 
 def _number(name: str, value: T | None) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from pipeline.config import ReplicasConfig
@@ -12,9 +11,6 @@ from pipeline.pricing.devices import CPU
 from pipeline.pricing.prices import Prices
 
 _HOUR_S = 3600.0
-
-#: Shares such as 1/3 add up to whole GPUs.
-_NEARLY = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +66,7 @@ def device_forecast(
     if speed.kind == CPU:
         count, workers, width = together, together, replicas.cpus
     else:
-        count = math.ceil(together * _gpus_each(replicas) - _NEARLY)
+        count = replicas.gpus_for(together)
         workers, width = min(count, together), max(1.0, replicas.gpus)
     paid = tuple((one + workers * startup_s) * width / _HOUR_S for one in busy)
     price = prices.of(CPU if speed.kind == CPU else speed.device)
@@ -94,10 +90,5 @@ def replicas_on_gpus(replicas: ReplicasConfig, gpus: int | None) -> int:
         gpus: that there are; None: as many as its replicas take.
     """
     if gpus is not None:
-        return max(1, math.floor(gpus / _gpus_each(replicas) + _NEARLY))
+        return max(1, replicas.fitting(gpus))
     return replicas.most if replicas.gpus else 1
-
-
-def _gpus_each(replicas: ReplicasConfig) -> float:
-    """GPUs of a replica; were it on GPUs, of one on CPU."""
-    return replicas.gpus or 1.0

@@ -134,6 +134,7 @@ def test_replicas_at_work_on_so_many_gpus() -> None:
     assert replicas_on_gpus(ReplicasConfig(min=3, num_gpus=2), 8) == 4
     assert replicas_on_gpus(ReplicasConfig(min=3, num_gpus=2), 1) == 1  # the least that works
     assert replicas_on_gpus(ReplicasConfig(min=3, num_gpus=1 / 3), 2) == 6
+    assert replicas_on_gpus(ReplicasConfig(min=3, num_gpus=0.7), 4) == 4  # a share is of one
     assert replicas_on_gpus(ReplicasConfig(min=6, num_gpus=0), None) == 1  # if it were on GPUs
 
 

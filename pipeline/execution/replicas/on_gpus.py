@@ -24,7 +24,7 @@ def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Co
     if place in ALONE:
         cpus = _cpus(asked, nodes, 1)
         return Counts(least=1, most=1, cpus=cpus, reasons=(_there(nodes), ALONE[place]))
-    most = asked.given_most or max(1, math.floor(there / asked.gpus + 1e-9))
+    most = asked.given_most or max(1, asked.fitting(there))
     # On a cluster GPUs come and go, and may be others' just now.
     least = asked.given_least or (1 if nodes.cluster or asked.given_most else most)
     unused = there - most * asked.gpus

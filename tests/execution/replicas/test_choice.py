@@ -122,6 +122,7 @@ def test_cpus_of_this_machine_are_shared_out(
         ({"nodes": machine(64, 8)}, (8, 8, 1, 1), "8 on GPU"),
         ({"nodes": machine(64, 8), "units": 3}, (8, 8, 1, 1), "3 on GPU (NVIDIA H100), 1 GPU each"),
         ({"nodes": machine(64, 8), "replicas": {"num_gpus": 0.5}}, (16, 16, 0.5, 1), "16 on GPU"),
+        ({"nodes": machine(64, 8), "replicas": {"num_gpus": 0.3}}, (24, 24, 0.3, 1), "24 on GPU"),
         ({"nodes": machine(64, 8), "replicas": {"num_gpus": 4}}, (2, 2, 4, 1), "4 GPUs each"),
         ({"nodes": machine(64, 8), "replicas": {"num_cpus": 2}}, (8, 8, 1, 2), "2 threads each"),
         ({"nodes": machine(64, 8), "seconds": 0.1}, (1, 1, 1, 1), "in a worker process"),
@@ -148,6 +149,11 @@ def test_every_gpu_of_this_machine_has_a_replica(
             machine(8, 3),
             {"replicas": {"num_gpus": 2}},
             "1 of 3 GPUs stay unused: replicas.num_gpus is 2",
+        ),
+        (
+            machine(8, 4),
+            {"replicas": {"num_gpus": 0.7}},
+            "1.2 of 4 GPUs stay unused: replicas.num_gpus is 0.7",
         ),
         (machine(8, unusable="torch is built without CUDA"), {}, "not used: torch is built withou"),
         (
