@@ -231,13 +231,14 @@ def _watched(
     """How each bench ended that this process came to."""
     began: dict[str, float] = {}
     while process.poll() is None:
-        running, _ = _state(progress)
-        if running is not None:
-            since = began.setdefault(running, time.monotonic())
-            late = time.monotonic() > min(since + limits[running], ends)
-            if late:
-                print(f"{running}: ended after {time.monotonic() - since:.0f} s", flush=True)
-                _end(process)
+        now, (running, _) = time.monotonic(), _state(progress)
+        since = now if running is None else began.setdefault(running, now)
+        # Between two benches, or before the first one, a process may hang as well.
+        if now > (ends if running is None else min(since + limits[running], ends)):
+            ran = f"{running}: ended after {now - since:.0f} s"
+            told = "no bench had begun when the time was over" if running is None else ran
+            print(told, flush=True)
+            _end(process)
         time.sleep(_LOOK_S)
     running, ended = _state(progress)
     if running is not None:

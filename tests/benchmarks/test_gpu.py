@@ -104,6 +104,16 @@ def test_benches_whose_process_never_begins_are_all_missed(tmp_path: Path) -> No
     assert gpu.run_part([sys.executable, str(script)], entries, seconds=500) == ["first", "second"]
 
 
+def test_a_process_that_never_begins_is_ended_in_time(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As where importing torch, or waking the GPU, hangs."""
+    script = tmp_path / "benches.py"
+    script.write_text("import time\nwhile True:\n    time.sleep(1)\n")
+    assert gpu.run_part([sys.executable, str(script)], [entry("first")], seconds=1) == ["first"]
+    assert "no bench had begun" in capfd.readouterr().out
+
+
 def test_each_part_is_expected_to_end_in_four_and_a_half_minutes() -> None:
     for part in (1, 2):
         assert sum(entry.seconds for entry in ENTRIES if entry.part == part) <= 255
