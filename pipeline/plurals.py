@@ -13,10 +13,11 @@ def counted(number: float, noun: str) -> str:
     """A number and its noun, in the plural unless it is one of them.
 
     Args:
-        number: whole ones with separators of thousands, others as short as they are.
+        number: whole ones with separators of thousands, whatever their type; others as short as
+            they are.
         noun: in the singular; of several words the last one is put in the plural.
     """
-    shown = f"{number:,}" if isinstance(number, int) else f"{number:,g}"
+    shown = f"{number:,.0f}" if float(number).is_integer() else f"{number:,g}"
     return f"{shown} {noun if number == 1 else _plural(noun)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipeline.plurals import agreeing, counted
@@ -18,7 +19,8 @@ from pipeline.plurals import agreeing, counted
         (3, "batch", "3 batches"),
         (1.0, "GPU", "1 GPU"),
         (0.5, "GPU", "0.5 GPUs"),
-        (1_234_567.0, "token", "1.23457e+06 tokens"),
+        (1_234_567.0, "token", "1,234,567 tokens"),
+        (np.int64(1_234_567), "token", "1,234,567 tokens"),
     ],
 )
 def test_a_number_with_what_it_counts(number: float, noun: str, text: str) -> None:
