@@ -15,6 +15,8 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from pipeline.networks.rotary import ROTATES, Rotary
+
 #: Where a classifier holds its body.
 _BODY: Final[Mapping[str, str]] = {
     "bert": "bert",
@@ -25,9 +27,6 @@ _BODY: Final[Mapping[str, str]] = {
     "modernbert": "model",
     "jina_embeddings_v3": "roberta",
 }
-
-#: The one kind of layer of an encoder whose layers all turn alike.
-ROTATES: Final = "full_attention"
 
 #: By transformers' names (activations.py).
 _ACTIVATIONS: Final[Mapping[str, Callable[[], nn.Module]]] = {
@@ -237,45 +236,6 @@ class Gated(nn.Module):
         """[n, hidden] to [n, hidden]."""
         gate, plain = self.Wi(rows).chunk(2, dim=-1)
         return self.Wo(self.act(gate) * plain)  # type: ignore[no-any-return]
-
-
-class Rotary(nn.Module):
-    """Rotary tables (arXiv:2104.09864) of an encoder, of which kinds of layers may have their own.
-
-    Args:
-        bases: for each kind of layer the base of its angles (theta).
-        dim: width of a head.
-    """
-
-    def __init__(self, bases: Mapping[str, float], dim: int) -> None:
-        super().__init__()
-        steps = torch.arange(0, dim, 2, dtype=torch.float32) / dim
-        for kind, base in bases.items():
-            self.register_buffer(f"{kind}_inv_freq", 1.0 / base**steps, persistent=False)
-
-    def forward(
-        self, rows: torch.Tensor, positions: torch.Tensor, kind: str
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """cos and sin, each [1, T, dim] in the precision of ``rows``, of int64 [1, T] positions."""
-        angles = positions[..., None].float() * self.get_buffer(f"{kind}_inv_freq")
-        angles = torch.cat((angles, angles), dim=-1)
-        return angles.cos().to(rows.dtype), angles.sin().to(rows.dtype)
-
-
-def rotary_tables(
-    rotary: nn.Module, rows: torch.Tensor, positions: torch.Tensor, kind: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin, each [T, dim / 2], of :class:`Rotary` or of transformers' module in its place.
-
-    Args:
-        rotary: the module.
-        rows: [T, hidden], in whose precision the tables are.
-        positions: int64 [1, T].
-        kind: of the layer.
-    """
-    cos, sin = rotary(rows, positions, kind)
-    half = cos.shape[-1] // 2  # the other half is the same again
-    return cos[0, :, :half].contiguous(), sin[0, :, :half].contiguous()
 
 
 def _named(**parts: nn.Module) -> nn.Module:

@@ -16,14 +16,11 @@ from torch import nn
 
 from pipeline.networks.attention.flat import attend
 from pipeline.networks.encoder_pointwise import add_layer_norm, embedding_norm, norm_of
-from pipeline.networks.encoder_skeletons import ROTATES, rotary_tables
 from pipeline.networks.linears.joined import JoinedLinear
 from pipeline.networks.packed import Packed, Reading
 from pipeline.networks.pointwise import rotate_heads
 from pipeline.networks.readout import read
-
-#: Rotary tables, cos and sin: each [T, head_dim / 2].
-Tables = tuple[torch.Tensor, torch.Tensor]
+from pipeline.networks.rotary import ROTATES, Tables, at_rows, rotary_tables
 
 
 class PackedBert(nn.Module):
@@ -129,9 +126,3 @@ class LastLayer(nn.Module):
             query, key = rotate_heads(query, *turn), rotate_heads(key, *tables)
         mixed = read(query, key, value, packed.plan, reading, scale=self.scale)
         return self.rest(mixed, asked)  # type: ignore[no-any-return]
-
-
-def at_rows(tables: Tables, reading: Reading) -> Tables:
-    """The tables of the tokens that are read out."""
-    cos, sin = tables
-    return cos[reading.rows], sin[reading.rows]

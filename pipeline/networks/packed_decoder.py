@@ -20,8 +20,8 @@ from pipeline.networks.packed_decoder_layers import (
     LastAttention,
     LastLayer,
     Norm,
-    Tables,
 )
+from pipeline.networks.rotary import Tables
 from pipeline.networks.unfilled import unfilled
 
 if TYPE_CHECKING:

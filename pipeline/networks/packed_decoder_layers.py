@@ -28,14 +28,12 @@ from pipeline.networks.pointwise import (
     swiglu,
 )
 from pipeline.networks.readout import read
+from pipeline.networks.rotary import Tables, at_rows
 from pipeline.networks.unfilled import unfilled
 
 if TYPE_CHECKING:
     from pipeline.networks.attention.plan import Plan
     from pipeline.networks.packed_decoder_shape import DecoderShape
-
-#: Rotary tables, cos and sin: each [T, head_dim / 2].
-Tables = tuple[torch.Tensor, torch.Tensor]
 
 
 class DecoderLayer(nn.Module):
@@ -184,8 +182,7 @@ class LastAttention(Heads):
         if reading.plan is None or self.window is not None:
             reading, asking, turn = Reading(rows=reading.rows, plan=None), normed, tables
         else:
-            cos, sin = tables
-            asking, turn = normed[reading.rows], (cos[reading.rows], sin[reading.rows])
+            asking, turn = normed[reading.rows], at_rows(tables, reading)
         key, value = self.split(self.kv_proj(normed)).chunk(2, dim=1)
         mixed = read(
             self.placed(self.split(self.q_proj(asking)), turn, queries=self.shape.heads),

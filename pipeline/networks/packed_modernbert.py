@@ -15,11 +15,10 @@ from torch import nn
 
 from pipeline.networks.attention.flat import attend
 from pipeline.networks.encoder_pointwise import add_and_norm, geglu, norm_of
-from pipeline.networks.encoder_skeletons import rotary_tables
 from pipeline.networks.packed import Packed, Reading
-from pipeline.networks.packed_bert import Tables, at_rows
 from pipeline.networks.pointwise import rotate_heads
 from pipeline.networks.readout import read
+from pipeline.networks.rotary import Tables, at_rows, rotary_tables
 
 
 class PackedModernBert(nn.Module):
