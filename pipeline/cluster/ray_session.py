@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -29,6 +31,7 @@ from pipeline.cluster.ray_start import (
     start,
     stderr_held_back,
 )
+from pipeline.cluster.ray_threads import wait_for_ray_data
 from pipeline.cluster.ray_watch import RayWatch
 from pipeline.cluster.session_folder import (
     CleanupProcess,
@@ -46,6 +49,11 @@ logger = logging.getLogger("pipeline")
 #: Starts of Ray before it is given up: on a busy machine its processes may take longer to load than
 #: Ray waits for them.
 STARTS: Final = 3
+
+#: Seconds that threads of Ray Data may take before Ray is shut down: a fetch that has begun, or a
+#: step of the executor on a busy machine. What waits for a Ray that is lost does not end by itself.
+_PATIENCE_S: Final = 15.0
+_LOST_S: Final = 1.0
 
 #: The watch over this process's Ray, while there is one; at most one entry.
 _WATCHING: Final[list[RayWatch]] = []
@@ -80,6 +88,10 @@ def ray_session(config: RayJob, *, on_exit: Callable[[], None] | None = None) ->
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", TOLD_BY_US)
+    # A thread that comes late would start another Ray, which nobody would end.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+    # Ray Data has a thread for this that never ends, and asks a Prometheus that is not there.
+    os.environ.setdefault("RAY_DATA_USAGE_DISABLED", "1")
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         quiet()
         with _also_called(on_exit):
@@ -186,10 +198,32 @@ def _watched(watch: RayWatch) -> Iterator[None]:
     finally:
         _WATCHING.remove(watch)
         watch.leave()
-        shutdown = getattr(sys.modules.get("ray"), "shutdown", None)
-        if shutdown is not None:  # its import may have been interrupted
-            shutdown()
-        watch.stop()
+        with _undisturbed():
+            shutdown = getattr(sys.modules.get("ray"), "shutdown", None)
+            if shutdown is not None:  # its import may have been interrupted
+                wait_for_ray_data(_LOST_S if watch.lost else _PATIENCE_S)
+                shutdown()
+            watch.stop()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off SIGALRM until the body is through: its handler raises when a grace period is over.
+
+    See :mod:`pipeline.execution.termination`. Half a shutdown leaves threads that use a Ray whose
+    processes are ended next, which ends this one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    previous = signal.signal(signal.SIGALRM, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+        if came:
+            signal.raise_signal(signal.SIGALRM)
 
 
 def explain(error: Exception) -> RunFailedError:
