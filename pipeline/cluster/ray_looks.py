@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -12,7 +14,21 @@ from pathlib import Path
 from typing import Any, Final
 
 #: Processes of Ray without which a driver cannot go on, and what they are.
-_VITAL: Final = {"gcs_server": "its cluster service", "raylet": "its node manager and object store"}
+_CLUSTER_SERVICE: Final = "gcs_server"
+_VITAL: Final = {
+    _CLUSTER_SERVICE: "its cluster service",
+    "raylet": "its node manager and object store",
+}
+
+#: Processes that a raylet starts and does not outlive: the script that each runs, and the name that
+#: it gives itself.
+_AGENTS: Final = {
+    "dashboard agent": ("/dashboard/agent.py", "ray::DashboardAgent"),
+    "runtime environment agent": ("/runtime_env/agent/main.py", "ray::RuntimeEnvAgent"),
+}
+
+#: Looks after which an agent that was not found is taken for one that this Ray does not have.
+_LOOKS_FOR_AGENTS: Final = 1_000
 
 #: Seconds without the head of a cluster after which Ray ends its drivers, unless the cluster or an
 #: environment variable says otherwise. A head with fault tolerance is started again in that time.
@@ -31,13 +47,37 @@ class LocalLook:
     """Looks whether the Ray lives that this process starts or has started.
 
     Children that were dead before, such as those of a start that failed, are left out of account.
+
+    What is left is stopped when the raylet is lost. A raylet that loses one of its agents ends and
+    tells the cluster service, which tells this process, whose C++ code then looks for its objects
+    in a raylet that is gone, and ends this process by ``_exit(1)``.
+
+    Attributes:
+        up: Ray has started.
+        sudden: it is up and its raylet is lost, so that Ray ends this process at any moment.
     """
 
     def __init__(self) -> None:
         self._dead_before = frozenset(_dead_children())
+        self.up = self.sudden = False
+        self._agents: dict[str, int] = {}
+        self._looks_for_agents = _LOOKS_FOR_AGENTS
 
     def __call__(self) -> str | None:
         """What died."""
+        found = self._found()
+        if found is not None and self.up:
+            self.sudden = not found.startswith(_CLUSTER_SERVICE)
+            if self.sudden:
+                self._stop_all()
+        return found
+
+    def close(self) -> None:
+        """Hold no process any more."""
+        while self._agents:
+            os.close(self._agents.popitem()[1])
+
+    def _found(self) -> str | None:
         node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
         if node is None:  # Ray itself keeps no account yet
             names = [n for pid, n in _dead_children().items() if pid not in self._dead_before]
@@ -49,7 +89,34 @@ class LocalLook:
         for name, role in _VITAL.items():
             if name in dead:
                 return f"{name}, {role}, {_ending(dead[name])}"
+        self._find_agents(node)
+        for name, descriptor in self._agents.items():
+            ending = select.poll()  # which takes any number, as select does not
+            ending.register(descriptor, select.POLLIN)
+            if ending.poll(0):
+                return f"the {name}, without which the raylet ends, died"
         return None
+
+    def _find_agents(self, node: Any) -> None:
+        """Hold the agents of the raylet, which are no children of this process."""
+        raylet = _pid(node, "raylet")
+        if raylet is None or not self._looks_for_agents or len(self._agents) == len(_AGENTS):
+            return
+        self._looks_for_agents -= 1
+        for pid in _children(raylet):
+            name = _agent(pid)
+            if name is not None and name not in self._agents:
+                with contextlib.suppress(OSError, AttributeError):  # it is gone; no Linux
+                    self._agents[name] = os.pidfd_open(pid)
+
+    @staticmethod
+    def _stop_all() -> None:
+        node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
+        for name in _VITAL:
+            pid = _pid(node, name)
+            if pid is not None:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGSTOP)
 
 
 class JoinedLook:
@@ -97,6 +164,40 @@ def head_silent_s() -> float:
         return float(said or os.environ[f"RAY_{_HEAD_SETTING}"])
     except (KeyError, ValueError):
         return _HEAD_SILENT_S
+
+
+def _pid(node: Any, name: str) -> int | None:
+    """The number of a living process that Ray has started here, which is a child of this one."""
+    for process in getattr(node, "all_processes", {}).get(name, ()):
+        if process.process.poll() is None:
+            pid: int = process.process.pid
+            return pid
+    return None
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except OSError:
+        return []
+
+
+def _agent(pid: int) -> str | None:
+    """Which of a raylet's agents a process is.
+
+    One that was only just forked still has the raylet's command line, in which the agents' stand as
+    part of longer words.
+    """
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return None
+    for name, (script, title) in _AGENTS.items():
+        if words[0].strip() == title or any(word.endswith(script) for word in words):
+            return name
+    return None
 
 
 def _listens(path: str) -> bool:

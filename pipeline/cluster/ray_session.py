@@ -32,7 +32,7 @@ from pipeline.cluster.ray_start import (
     stderr_held_back,
 )
 from pipeline.cluster.ray_threads import wait_for_ray_data
-from pipeline.cluster.ray_watch import RayWatch
+from pipeline.cluster.ray_watch import LOCAL_LOOK_S, RayWatch
 from pipeline.cluster.session_folder import (
     CleanupProcess,
     SessionFolder,
@@ -127,25 +127,31 @@ def _started(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[Non
     """A Ray in a folder of its own; its logs are kept when it failed."""
     folder = SessionFolder(base_for_sockets(BELOW_BASE))
     hint = f"; Ray's logs are kept in {folder.path}"
-    watch, failed, up = None, False, False
+    look = LocalLook()
+    watch, failed = None, False
     try:
         watch = RayWatch(
-            LocalLook(), hint=hint, on_exit=[on_exit, lambda: folder.say(keep_logs=True)]
+            look,
+            hint=hint,
+            look_s=LOCAL_LOOK_S,
+            sudden=lambda: look.sudden,
+            on_exit=[on_exit, lambda: folder.say(keep_logs=True)],
         )
         with _watched(watch):
             with stderr_held_back(folder.path), folder.marking(), hooked():
                 start(config, folder.path)
-            up = True
+            look.up = True
             quiet()
             yield
     except BaseException as error:
         failed = isinstance(error, Exception) and not isinstance(error, TerminatedError)
         lost = watch is not None and watch.lost is not None
-        if lost and not up and isinstance(error, RunFailedError):
+        if lost and not look.up and isinstance(error, RunFailedError):
             # A raylet gives its own helpers 30 seconds, and dies where they need longer.
             raise RayTooSlowError(str(error)) from None
         raise
     finally:
+        look.close()
         folder.close(keep_logs=failed)
 
 

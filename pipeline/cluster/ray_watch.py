@@ -2,8 +2,8 @@
 
 Ray's C++ code calls ``_exit(1)`` in a driver whose cluster is gone, and says nothing. So a thread
 checks whether Ray's processes live. When one is dead it raises an error in the main thread, which
-stops the run in an orderly way; if that takes too long, the thread prints the error and ends the
-process with the exit code of a failed run.
+stops the run in an orderly way; if that takes too long, or Ray leaves no time for it, the thread
+prints the error, releases the lease and ends the process with the exit code of a failed run.
 
 Time is counted in looks, not by the clock: a process that was not given the machine for a minute
 has not looked for a minute, and so knows of nothing that is late.
@@ -21,8 +21,12 @@ from typing import Any, Final
 from pipeline.cluster.ray_looks import GIVEN_UP
 from pipeline.errors import ExitCode, RerankError, RunFailedError
 
-#: Seconds between two looks.
+#: Seconds between two looks at a cluster that was joined, which asks its head over the network.
 LOOK_S: Final = 0.5
+
+#: Seconds between two looks at processes of our own: Ray's code ends this process a tenth of a
+#: second after its raylet begins to end.
+LOCAL_LOOK_S: Final = 0.02
 
 #: Seconds that the main thread gets to stop in an orderly way, if Ray leaves that long.
 _LEAVE_S: Final = 30.0
@@ -48,15 +52,25 @@ class RayWatch:
     Args:
         look: says what died; never raises.
         hint: where Ray's logs are, as the end of a sentence.
+        look_s: seconds between two looks.
+        sudden: whether what died leaves no time for an orderly stop.
         on_exit: called, those that are not None, before the process is ended by ``os._exit``; each
             gets a few seconds.
     """
 
     def __init__(
-        self, look: Look, *, hint: str, on_exit: Sequence[Callable[[], None] | None]
+        self,
+        look: Look,
+        *,
+        hint: str,
+        on_exit: Sequence[Callable[[], None] | None],
+        look_s: float = LOOK_S,
+        sudden: Callable[[], bool] = lambda: False,
     ) -> None:
         self.lost: str | None = None
+        self._sudden = sudden
         self._look = look
+        self._look_s = look_s
         self._hint = hint
         self.on_exit = list(on_exit)
         self._stderr = os.dup(2)  # descriptor 2 is elsewhere while Ray starts
@@ -65,6 +79,7 @@ class RayWatch:
         self._late = 0
         self._leave_s = _LEAVE_S
         self._stopped = threading.Event()
+        self._ending = threading.Lock()
         self._previous: Any = signal.signal(_SIGNAL, self._raise) if self._in_body else None
         self._handles = self._in_body
         self._thread = threading.Thread(target=self._watch, name="ray-watch", daemon=True)
@@ -87,12 +102,14 @@ class RayWatch:
             not isinstance(error, RerankError) or isinstance(error, RunFailedError)
         )
         if plain and self.lost is None:
-            self.lost = self._look()
+            self._look_now()
         return self.error() if plain and self.lost is not None else error
 
     def limit(self, ray_exits_after_s: float) -> None:
         """Ray ends this process so long after it lost the cluster; be quicker."""
-        left_s = ray_exits_after_s * (1 - GIVEN_UP) - 2 * LOOK_S  # one look late to begin with
+        left_s = (
+            ray_exits_after_s * (1 - GIVEN_UP) - 2 * self._look_s
+        )  # one look late to begin with
         self._leave_s = min(_LEAVE_S, left_s)
 
     def leave(self) -> None:
@@ -110,15 +127,23 @@ class RayWatch:
             signal.signal(_SIGNAL, self._previous)
 
     def _watch(self) -> None:
-        while not self._stopped.wait(LOOK_S):
+        raise_again = max(1, round(_RAISE_S / self._look_s))
+        while not self._stopped.wait(self._look_s):
             if self.lost is None and not self._leaving:
-                self.lost = self._look()
+                self._look_now()
             if self.lost is None and not self._leaving:
                 continue
-            if self._in_body and self._late % (_RAISE_S / LOOK_S) == 0:
+            if self._in_body and self._late % raise_again == 0:
                 signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
             self._late += 1
-            if self._late * LOOK_S >= self._leave_s:
+            if self._late * self._look_s >= self._leave_s:
+                self._exit()
+
+    def _look_now(self) -> None:
+        lost = self._look()
+        with self._ending:
+            self.lost = self.lost or lost
+            if self.lost is not None and self._sudden():
                 self._exit()
 
     def _raise(self, number: int, frame: FrameType | None) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from pipeline.cluster.access import answers
-from pipeline.cluster.ray_looks import JoinedLook
+from pipeline.cluster.ray_looks import JoinedLook, LocalLook
 from tests.execution.cluster.processes import free_ports
+from tests.execution.drivers import wait_for
 from tests.support.ray_servers import gcs
 
 
@@ -77,3 +84,49 @@ def test_the_raylet_of_this_node_is_looked_at(
         assert [look() for _ in range(8)] == [None] * 8
     assert [look() for _ in range(4)] == [None] * 4
     assert f"nobody listens at {Node.raylet_socket_name}" in str(look())
+
+
+#: Stands for a raylet: its children are an agent, and one that was only just forked and still has
+#: the raylet's own command line, with those of both agents in it.
+RAYLET = """
+import subprocess, sys, time
+sleeping = ["sh", "-c", "sleep 60; true"]
+agent = subprocess.Popen([*sleeping, "/x/dashboard/agent.py"])
+both = "--agents=python /x/dashboard/agent.py --port=1 python /x/runtime_env/agent/main.py -v"
+subprocess.Popen([*sleeping, both])
+print(agent.pid, flush=True)
+agent.wait()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_an_agent_that_dies_takes_the_raylet_along(
+    monkeypatch: pytest.MonkeyPatch, up: bool
+) -> None:
+    import ray._private.worker
+
+    with subprocess.Popen(
+        [sys.executable, "-c", RAYLET], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as raylet:
+        try:
+            assert raylet.stdout is not None
+            agent = int(raylet.stdout.readline())
+            node = SimpleNamespace(
+                all_processes={"raylet": [SimpleNamespace(process=raylet)]},
+                dead_processes=lambda: [],
+            )
+            monkeypatch.setattr(ray._private.worker, "_global_node", node)
+            look = LocalLook()
+            look.up = up
+            wait_for(lambda: look() is not None or len(look._agents) == 1)
+            assert (look(), look.sudden) == (None, False)
+            os.kill(agent, signal.SIGKILL)
+            wait_for(lambda: look() is not None)
+            assert look() == "the dashboard agent, without which the raylet ends, died"
+            assert look.sudden == up
+            if up:  # and so says nothing to the cluster service
+                wait_for(lambda: psutil.Process(raylet.pid).status() == psutil.STATUS_STOPPED)
+            look.close()
+        finally:
+            os.killpg(raylet.pid, signal.SIGKILL)

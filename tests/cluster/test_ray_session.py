@@ -97,14 +97,21 @@ def ended(run: Running) -> str:
     return run.process.communicate(timeout=240)[1]
 
 
-@pytest.mark.parametrize("vital", ["gcs_server", "raylet"])
-def test_ray_dies_and_the_run_says_so(running: Running, vital: str) -> None:
+@pytest.mark.parametrize(
+    ("vital", "told"),
+    [
+        ("gcs_server", "gcs_server, its cluster service, was killed"),
+        ("raylet", "raylet, its node manager and object store, was killed"),
+        ("ray::RuntimeEnvAgent", "the runtime environment agent, without which the raylet ends"),
+    ],
+)
+def test_ray_dies_and_the_run_says_so(running: Running, vital: str, told: str) -> None:
     [folder] = running.base.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     running.child(vital).kill()
     errors = ended(running)
     assert running.process.returncode == 5, errors
-    assert f"error: Ray was lost: {vital}" in errors
+    assert f"error: Ray was lost: {told}" in errors
     assert "run the same command again to resume" in errors
     assert "Traceback" not in errors
     assert running.lease == "released"

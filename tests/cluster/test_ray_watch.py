@@ -30,7 +30,8 @@ ray_watch._LEAVE_S, ray_watch._GIVE_BACK_S, ray_watch._RAISE_S = 2.0, 0.2, 0.5
 begin = time.monotonic()
 look = lambda: "the moon fell down" if time.monotonic() - begin > 1 else None
 give_back = [given_back.touch, None, lambda: time.sleep(1000)]
-watch = ray_watch.RayWatch(look, hint="; see the logs", on_exit=give_back)
+sudden = lambda: sys.argv[1] == "sudden"
+watch = ray_watch.RayWatch(look, hint="; see the logs", on_exit=give_back, sudden=sudden)
 try:
     if sys.argv[1] == "deaf":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
@@ -54,7 +55,13 @@ except RunFailedError as error:
 
 @pytest.mark.parametrize(
     ("driver", "given_back"),
-    [("waits", False), ("swallows", False), ("deaf", True), ("shutdown", True)],
+    [
+        ("waits", False),
+        ("swallows", False),
+        ("deaf", True),
+        ("shutdown", True),
+        ("sudden", True),
+    ],
 )
 def test_a_driver_that_loses_ray_says_so_and_exits_5(
     tmp_path: Path, driver: str, given_back: bool
