@@ -91,55 +91,71 @@ def driven(prepared: Prepared, *, repair: bool = False) -> Iterator[Session]:
     measuring.currency = spending.prices.currency
     monitor, timeline = Monitor(measuring.snapshot), Timeline()
     monitor.add(timeline)
-    with displayed(monitor, config.progress.interval_s) as end_display, monitor.running():
-        lease = _lease(prepared, monitor, repair)
-        measuring.renewals = lambda: lease.renewals
-        ledger.startup.reached(startup.LEASED)
-        monitor.phase(FINISHED_UNITS)
+    # Before the lease is there: a signal in between would leave it until it runs out.
+    termination = Termination(
+        grace_s=config.lease.grace_s, on_request=_nothing, on_exit=_nothing, at_once=True
+    )
+    with (
+        displayed(monitor, config.progress.interval_s) as end_display,
+        monitor.running(),
+        termination.watched(),
+    ):
+        lease = _lease(prepared, monitor, spending, repair)
+        try:
 
-        def on_exit() -> None:
-            end_display()
+            def on_exit() -> None:
+                end_display()
+                lease.release()
+
+            termination.on_request, termination.on_exit = lease.drain, on_exit
+            termination.at_once = False
+            termination.check()  # what was heard while a library let no exception through
+            measuring.renewals = lambda: lease.renewals
+            ledger.startup.reached(startup.LEASED)
+            monitor.phase(FINISHED_UNITS)
+            monitor.add(Budget(config.limits, spending, termination).watch)
+            monitor.add(FailingStarts(measuring.replicas, termination).watch)
+            session = Session(
+                prepared=prepared,
+                lease=lease,
+                termination=termination,
+                ledger=ledger,
+                measuring=measuring,
+                monitor=monitor,
+                timeline=timeline,
+                spending=spending,
+            )
+            yield from _leased(session)
+        finally:
             lease.release()
 
-        termination = Termination(
-            grace_s=prepared.config.lease.grace_s, on_request=lease.drain, on_exit=on_exit
-        )
-        monitor.add(Budget(config.limits, spending, termination).watch)
-        monitor.add(FailingStarts(measuring.replicas, termination).watch)
-        session = Session(
-            prepared=prepared,
-            lease=lease,
-            termination=termination,
-            ledger=ledger,
-            measuring=measuring,
-            monitor=monitor,
-            timeline=timeline,
-            spending=spending,
-        )
-        yield from _leased(session)
+
+def _nothing() -> None:
+    """Nothing is held yet."""
 
 
 def _leased(session: Session) -> Iterator[Session]:
-    """The session, until the body ends; then its report, and the lease given back."""
+    """The session, until the body ends; then its report."""
     started = time.time()
     failure: BaseException | None = None
     metrics = session.prepared.config.metrics.file
-    try:
-        with session.termination.watched(), kept_in_file(session.monitor, metrics, session.labels):
-            try:
-                yield session
-            except BaseException as error:
-                failure = error
-                raise
-            finally:
-                session.monitor.phase(DONE if failure is None else STOPPED)
-                _report(session, started=started, failure=failure)
-    finally:
-        session.lease.release()
+    with session.termination.watched(), kept_in_file(session.monitor, metrics, session.labels):
+        try:
+            yield session
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            session.monitor.phase(DONE if failure is None else STOPPED)
+            _report(session, started=started, failure=failure)
 
 
-def _lease(prepared: Prepared, monitor: Monitor, repair: bool) -> Lease | NoLease:
+def _lease(
+    prepared: Prepared, monitor: Monitor, spending: Spending, repair: bool
+) -> Lease | NoLease:
     """The run's lease, on a store that can keep one.
+
+    What the driver before us has spent is counted as it was when it lost the lease.
 
     Raises:
         ConfigurationError: the store cannot, and ``lease.unsafe_store`` does not allow that.
@@ -149,7 +165,18 @@ def _lease(prepared: Prepared, monitor: Monitor, repair: bool) -> Lease | NoLeas
     config, folder = prepared.config.lease, prepared.folder
     abilities = probe(folder.path.rpartition("/")[0])
     if abilities.create and abilities.replace:
-        return take(folder.path, ttl_s=config.ttl_s, progress=monitor.shown, repair=repair)
+
+        def inherit(told: dict[str, Any]) -> None:
+            spending.inherit(told)
+            monitor.look()  # the lease carries it from its first moment on
+
+        return take(
+            folder.path,
+            ttl_s=config.ttl_s,
+            progress=monitor.shown,
+            inherit=inherit,
+            repair=repair,
+        )
     if config.unsafe_store == "refuse":
         raise ConfigurationError(
             f"{folder.path}: this store does not do what a run relies on ({abilities.detail}), so "

@@ -38,6 +38,10 @@ def hours_before(folder: RunFolder) -> dict[str, float]:
         told = (folder.report() or {}) if holder is None else holder.progress
     except DamagedRunError:
         return {}  # whoever needs the file says what is wrong with it
+    return _hours(told)
+
+
+def _hours(told: Mapping[str, Any]) -> dict[str, float]:
     hours = told.get(DEVICE_HOURS) or {}
     return {name: float(value) for name, value in hours.items()}
 
@@ -61,6 +65,13 @@ class Spending:
         self.replicas = replicas
         self._before = before
         self.prices = prices
+
+    def inherit(self, told: Mapping[str, Any]) -> None:
+        """Count what the driver before this one took, by the progress that it left in the lease.
+
+        It may have gone on for as long as this one waited for the lease.
+        """
+        self._before = _hours(told)
 
     def hours_of(self, seconds: Mapping[str, float]) -> dict[str, float]:
         """Hours of GPUs by name, and of CPUs, with those of earlier sessions.

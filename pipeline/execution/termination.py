@@ -26,21 +26,30 @@ class Termination:
 
     Attributes:
         requested: it was asked to.
+        at_once: nothing is at work yet, so that a signal stops this process where it finds it.
+        on_request: called when that comes, by a signal handler or another thread.
         on_exit: releases what this process holds, before it is ended by ``os._exit``.
 
     Args:
         grace_s: seconds that units in progress get.
-        on_request: called when that comes, by a signal handler or another thread.
+        on_request: see above.
         on_exit: see above; called by another thread than the main one.
+        at_once: see above.
     """
 
     def __init__(
-        self, *, grace_s: float, on_request: Callable[[], None], on_exit: Callable[[], None]
+        self,
+        *,
+        grace_s: float,
+        on_request: Callable[[], None],
+        on_exit: Callable[[], None],
+        at_once: bool = False,
     ) -> None:
         self.requested = False
+        self.at_once = at_once
         self.on_exit = on_exit
         self._grace_s = grace_s
-        self._on_request = on_request
+        self.on_request = on_request
         self._signal = signal.SIGTERM
         self._listening = False
         self._error: RerankError | None = None
@@ -57,7 +66,7 @@ class Termination:
         if not self.requested:
             self._error = error
             self.requested = True
-            self._on_request()
+            self.on_request()
             if now and self._listening:
                 signal.setitimer(signal.ITIMER_REAL, 1e-3)
 
@@ -112,9 +121,12 @@ class Termination:
         if not self.requested or self._error is not None:
             self.requested, self._error = True, None
             self._signal = signal.Signals(number)
-            self._on_request()
+            if self.at_once:
+                self.check()
+            self.on_request()
             # The body may be waiting for a unit that takes longer than the grace.
             signal.setitimer(signal.ITIMER_REAL, max(self._grace_s, 1e-3))
 
     def _too_late(self, number: int, frame: FrameType | None) -> None:
-        self.check()
+        if self._listening:
+            self.check()

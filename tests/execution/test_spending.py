@@ -17,8 +17,10 @@ from pipeline.execution import forecasting
 from pipeline.execution.live.snapshot import Snapshot
 from pipeline.execution.preparation import Prepared, prepare, prepare_again
 from pipeline.execution.run import execute
+from pipeline.execution.runs import lease
 from pipeline.execution.runs.holder import read_holder
 from pipeline.execution.runs.run_folder import RunFolder
+from pipeline.execution.session import driven
 from pipeline.execution.spending import DEVICE_HOURS, Budget, Spending, hours_before
 from pipeline.execution.termination import Termination
 from pipeline.pricing import load_prices
@@ -187,3 +189,24 @@ def test_a_run_that_reaches_its_limit_keeps_its_units_and_goes_on_with_a_higher_
     assert hours_before(folder)["cpu"] >= spent
     told = folder.report()["spent"]
     assert told["cost"] == pytest.approx([3600 * hours_before(folder)["cpu"]] * 2)
+
+
+def test_what_another_driver_took_while_this_one_waited_for_its_lease_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = prepared(tmp_path, {"name": "lexical"}, lease={"ttl_s": 0.5})
+    told: dict[str, Any] = {}
+    other = lease.take(job.folder.path, ttl_s=3_600, progress=lambda: told)
+    unchanged = lease._unchanged
+
+    def meanwhile(path: str, version: str, seconds: float) -> bool:
+        told[DEVICE_HOURS] = {H100: 1.0}
+        other.release()
+        return unchanged(path, version, seconds)
+
+    monkeypatch.setattr(lease, "_unchanged", meanwhile)
+    with driven(job) as session:
+        assert session.spending.hours_of({}) == {H100: 1.0}
+        holder = read_holder(job.folder.path)
+        assert holder is not None
+        assert holder.progress[DEVICE_HOURS] == {H100: 1.0}

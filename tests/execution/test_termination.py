@@ -121,6 +121,16 @@ def test_a_closed_terminal_is_the_same_unless_nohup_was_asked(
     assert driver.process.exitcode == 0, driver.errors
 
 
+def test_a_lease_that_was_only_just_taken_is_given_back(drivers: Drivers, tmp_path: Path) -> None:
+    path = write(tmp_path / "in.parquet", long_table(queries=8), row_group_size=20)
+    job = lexical_job(path, str(tmp_path / "out"), lease={"ttl_s": 3_600})
+    for _ in ("a lease is created", "one that was released is taken"):
+        driver = terminate_at(drivers, job, "lease.taken:1")
+        assert driver.process.exitcode == TERMINATED, driver.errors
+        assert state_of_lease(str(tmp_path / "out")) == "released"
+    assert drivers.run(job) == 0
+
+
 def test_on_ray_the_command_exits_143_and_resumes(tmp_path: Path) -> None:
     table = long_table(queries=600, documents=20)
     path = write(tmp_path / "in.parquet", table, row_group_size=200)

@@ -25,7 +25,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pipeline import failpoints
-from pipeline.errors import DamagedRunError, FencedError, LeaseHeldError, RerankError
+from pipeline.errors import (
+    DamagedRunError,
+    FencedError,
+    LeaseHeldError,
+    RerankError,
+    TerminatedError,
+)
 from pipeline.execution.runs.holder import DRAINING, HELD, NAME, RELEASED, Holder, read_lease
 from pipeline.storage.store import create_if_absent, join, replace_if_unchanged
 
@@ -44,7 +50,14 @@ class Lease:
         epoch: of this owner; 0 where the store can keep no lease.
     """
 
-    def __init__(self, path: str, holder: Holder, version: str, progress: Progress) -> None:
+    def __init__(
+        self,
+        path: str,
+        holder: Holder,
+        version: str,
+        progress: Progress,
+        stopped: threading.Event | None = None,
+    ) -> None:
         self._path = path
         self._holder = holder
         self._version = version
@@ -52,7 +65,7 @@ class Lease:
         self._draining = False
         self._lost: str | None = None  # why
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
+        self._stopped = stopped or threading.Event()
         self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
         self._thread.start()
 
@@ -167,7 +180,14 @@ class NoLease:
         """Nothing to give back."""
 
 
-def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False) -> Lease:
+def take(
+    folder: str,
+    *,
+    ttl_s: float,
+    progress: Progress,
+    inherit: Callable[[dict[str, Any]], None] = lambda told: None,
+    repair: bool = False,
+) -> Lease:
     """Become the driver of the run at ``folder``.
 
     A lease that was released is taken at once. One that is held is watched for a time-to-live,
@@ -178,6 +198,8 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
         ttl_s: seconds of silence past which we may be taken over.
         progress: what the lease carries for ``rerank status``, and for the driver that comes after
             this one, from the first moment on.
+        inherit: given the progress of the holder before us, as it was when it lost the lease;
+            called before ``progress``.
         repair: take a damaged lease after ``ttl_s`` without a change.
 
     Raises:
@@ -193,6 +215,25 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
         pid=os.getpid(),
         ttl_s=ttl_s,
     )
+    stopped = threading.Event()
+    try:
+        return _take(path, ours, progress, inherit, repair, stopped)
+    except BaseException as error:
+        if isinstance(error, TerminatedError) or not isinstance(error, Exception):
+            stopped.set()  # a signal came, perhaps just when the lease was ours
+            _leave(path, ours)
+        raise
+
+
+def _take(
+    path: str,
+    ours: Holder,
+    progress: Progress,
+    inherit: Callable[[dict[str, Any]], None],
+    repair: bool,
+    stopped: threading.Event,
+) -> Lease:
+    ttl_s = ours.ttl_s
     while True:
         stored = read_lease(path)
         if stored is None:
@@ -200,7 +241,7 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
             create_if_absent(path, ours.to_bytes())
             stored = read_lease(path)
             if stored is not None and stored[0] == ours.to_bytes():
-                return _taken(path, ours, stored[1], progress)
+                return _taken(path, ours, stored[1], progress, stopped)
             continue
         data, version = stored
         try:
@@ -214,16 +255,29 @@ def take(folder: str, *, ttl_s: float, progress: Progress, repair: bool = False)
             ours = replace(ours, epoch=_new_epoch(), time=time.time(), progress=progress())
             taken = replace_if_unchanged(path, ours.to_bytes(), version)
             if taken is not None:
-                return _taken(path, ours, taken, progress)
+                return _taken(path, ours, taken, progress, stopped)
             continue
         if holder.state != RELEASED and not _silent(path, holder, version, ttl_s):
             continue  # it was released, or is gone
+        inherit(holder.progress)
         ours = replace(ours, epoch=holder.epoch + 1, time=time.time(), progress=progress())
         taken = _swap(path, ours, version)
         if taken is not None:
             if holder.state != RELEASED:
                 logger.warning("%s: taken over from %s, which was silent", path, holder)
-            return _taken(path, ours, taken, progress)
+            return _taken(path, ours, taken, progress, stopped)
+
+
+def _leave(path: str, ours: Holder) -> None:
+    """Release a lease that was taken by an owner who does not know it."""
+    try:
+        stored = read_lease(path)
+        now = None if stored is None else Holder.from_bytes(path, stored[0])
+        if stored is not None and now is not None and now.owner == ours.owner:
+            released = replace(now, state=RELEASED, beat=now.beat + 1, time=time.time())
+            replace_if_unchanged(path, released.to_bytes(), stored[1])
+    except RerankError as error:
+        logger.debug("%s: not released (%s)", path, error)
 
 
 def _new_epoch() -> int:
@@ -248,9 +302,11 @@ def _unchanged(path: str, version: str, seconds: float) -> bool:
             return True
 
 
-def _taken(path: str, holder: Holder, version: str, progress: Progress) -> Lease:
+def _taken(
+    path: str, holder: Holder, version: str, progress: Progress, stopped: threading.Event
+) -> Lease:
     failpoints.reached("lease.taken")
-    return Lease(path, holder, version, progress)
+    return Lease(path, holder, version, progress, stopped)
 
 
 def _silent(path: str, holder: Holder, version: str, ttl_s: float) -> bool:
