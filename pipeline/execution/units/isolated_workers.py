@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import signal
 import socket
 import sys
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +41,7 @@ def prepare_processes(*, network: bool) -> None:
     """Start the server that child processes are forked from, which imports what they need.
 
     It does so beside this process, so the earlier this is called the sooner the first child is
-    ready. Nothing is done where it runs already.
+    ready. Nothing is done where it runs already. It ends with this process.
 
     Args:
         network: whether they will load one.
@@ -48,6 +52,26 @@ def prepare_processes(*, network: bool) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_NAMES, _ENGINE, *([_NETWORK] if network else []), __name__])
     multiprocessing.forkserver.ensure_running()
+    _end_with_this_process()
+
+
+@cache
+def _end_with_this_process() -> None:
+    """Have the server killed when this process ends, after all children have.
+
+    By itself it would end as well, but only once it has imported everything: until then it would
+    keep a CPU busy and the pipes open into which this process wrote, so that whoever reads them
+    would wait for seconds after a command that refused its settings.
+    """
+    Finalize(None, _kill_server, exitpriority=-100)  # below 0: once children were joined
+
+
+def _kill_server() -> None:
+    server: Any = multiprocessing.forkserver._forkserver
+    if server._forkserver_pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+        server._stop()
 
 
 class IsolatedProcess:
