@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lance
-import lancedb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -125,6 +123,9 @@ def references(folder: Path, given: Collection) -> dict[str, Any]:
 
 def lance_tables(folder: Path, given: Collection) -> dict[str, Any]:
     """Each of several fragments, with rows that were deleted; the corpus written by LanceDB."""
+    import lance  # a second of a CPU with LanceDB; drivers take their sizes from this module
+    import lancedb
+
     run, asked = str(folder / "run.lance"), str(folder / "queries.lance")
     lance.write_dataset(given.references(), run, max_rows_per_file=33)
     wrong = pa.table({"query_id": ["q0003", "gone"], "query": ["not this one", "nor this"]})
