@@ -26,11 +26,17 @@ Place = Literal["cluster", "process", "in_process"]
 #: nearly all of the work; on GPU encoding takes as long as scoring, and Ray spreads it over CPUs.
 LITTLE_S: Final = {"cpu": 200.0, "cuda": 1.5}
 
+#: The same without a network: all of the work is what Ray spreads over CPUs, so it is worth Ray's
+#: start once it takes as long.
+LITTLE_WITHOUT_NETWORK_S: Final = 10.0
+
 #: Bytes of an input that is taken for little work before it is planned: some ten thousand passages.
 _SMALL_BYTES: Final = 8 * 2**20
 
 
-def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], whole: int) -> Place:
+def place_of(
+    config: JobConfig, size: UnitSize, todo: Sequence[Unit], whole: int, *, network: bool = True
+) -> Place:
     """Where to work.
 
     Args:
@@ -38,6 +44,7 @@ def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], whole: int
         size: of its units, with an estimate of the time that all of them take.
         todo: the units that are left.
         whole: documents of the whole input, of which ``limit`` may leave out most.
+        network: whether the family has one.
     """
     if config.ray.mode != "auto":
         return config.ray.mode
@@ -48,7 +55,8 @@ def place_of(config: JobConfig, size: UnitSize, todo: Sequence[Unit], whole: int
     if size.seconds is None or not whole:
         return "cluster"
     left = size.seconds * sum(unit.documents for unit in todo) / whole
-    return "process" if left <= LITTLE_S[device_kind(config.replicas.gpus)] else "cluster"
+    little = LITTLE_S[device_kind(config.replicas.gpus)] if network else LITTLE_WITHOUT_NETWORK_S
+    return "process" if left <= little else "cluster"
 
 
 def looks_small(config: JobConfig) -> bool:

@@ -10,7 +10,12 @@ import pytest
 
 from pipeline.candidates.planning import Unit
 from pipeline.config import JobConfig
-from pipeline.execution.placement import LITTLE_S, looks_small, place_of
+from pipeline.execution.placement import (
+    LITTLE_S,
+    LITTLE_WITHOUT_NETWORK_S,
+    looks_small,
+    place_of,
+)
 from pipeline.execution.preparation import prepare
 from pipeline.execution.unit_size import UnitSize
 from tests.execution.drivers import Drivers, lexical_job
@@ -28,9 +33,9 @@ def config(**sections: Any) -> JobConfig:
     return JobConfig.model_validate(given | sections)
 
 
-def placed(seconds: float | None, units: int = 10, **sections: Any) -> str:
+def placed(seconds: float | None, units: int = 10, *, network: bool = True, **sections: Any) -> str:
     size = UnitSize(documents=10, first=10, reason="", seconds=seconds)
-    return place_of(config(**sections), size, UNITS[:units], 100)
+    return place_of(config(**sections), size, UNITS[:units], 100, network=network)
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +55,8 @@ def test_little_work_of_one_replica_needs_no_ray() -> None:
     gpu = {"num_gpus": 1}
     assert placed(LITTLE_S["cuda"], replicas=gpu) == "process"
     assert placed(LITTLE_S["cpu"], replicas=gpu) == "cluster"
+    assert placed(LITTLE_WITHOUT_NETWORK_S, network=False) == "process"
+    assert placed(LITTLE_WITHOUT_NETWORK_S + 1, network=False) == "cluster"
 
 
 @pytest.mark.parametrize(
@@ -77,8 +84,9 @@ def test_of_an_input_that_is_not_little_few_queries_are(tmp_path: Path) -> None:
             path, str(tmp_path / "out"), ray=AUTO, limit=limit, units={"documents": 5}
         )
         prepared = prepare(JobConfig.model_validate(job))
-        # Of the whole input: there is no network here to estimate it by.
-        longer = replace(prepared, size=replace(prepared.size, seconds=3 * LITTLE_S["cpu"]))
+        # Of the whole input, which is a few dozen documents.
+        seconds = 3 * LITTLE_WITHOUT_NETWORK_S
+        longer = replace(prepared, size=replace(prepared.size, seconds=seconds))
         assert len(longer.plan.units) > 1
         assert longer.placed(longer.plan.units).place == place
 

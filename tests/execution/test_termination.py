@@ -141,6 +141,7 @@ def test_on_ray_the_command_exits_143_and_resumes(tmp_path: Path) -> None:
         "input": {"path": str(path)},
         "output": {"path": str(out)},
         "units": {"documents": 200},
+        "ray": {"mode": "cluster"},
         "report": {"page": False},
     }
     job.write_text(yaml.safe_dump(data))

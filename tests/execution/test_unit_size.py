@@ -23,6 +23,7 @@ from pipeline.execution.preparation import prepare, prepare_again
 from pipeline.execution.unit_size import (
     MOST_BYTES,
     MOST_DOCUMENTS,
+    NO_NETWORK_S,
     RATES,
     SECONDS,
     Cost,
@@ -31,6 +32,7 @@ from pipeline.execution.unit_size import (
 )
 from pipeline.networks.flops import Network
 from pipeline.rerankers.base import WeightedReranker
+from tests.execution.drivers import lexical_job
 from tests.makers import long_table, nested_table, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,3 +201,15 @@ def test_what_cannot_be_judged_gets_a_fixed_size(goldens: Path, tmp_path: Path) 
     explicit = job(goldens, path, tmp_path / "out", units={"documents": 7})
     size = prepare(explicit).size
     assert (size.documents, size.first, size.seconds) == (7, 7, None)
+
+
+@pytest.mark.parametrize("units", [{}, {"documents": 5}], ids=str)
+def test_without_a_network_time_is_by_the_document(tmp_path: Path, units: dict[str, Any]) -> None:
+    """So a small job starts no Ray for it; what a family of the user's own costs is not known."""
+    table = long_table(queries=16)
+    job = lexical_job(write(tmp_path / "in.parquet", table), str(tmp_path / "out"), units=units)
+    ours = prepare(JobConfig.model_validate(job))
+    assert ours.size.seconds == round(table.num_rows * NO_NETWORK_S, 3)
+    family = "tests.execution.families.waiting"
+    theirs = JobConfig.model_validate(job | {"model": {"family": family}})
+    assert prepare(theirs, allow_code=frozenset({family})).size.seconds is None

@@ -108,7 +108,7 @@ def chosen(
         each: bytes that a replica on CPU takes; None: not known.
         network: whether its family has weights.
     """
-    asked, place = config.replicas, place_of(config, size, todo, whole)
+    asked, place = config.replicas, place_of(config, size, todo, whole, network=network)
     found, units = nodes.labelled(asked.labels), max(1, len(todo))
     if asked.gpus:
         counts = on_gpus(asked, found, place, units)
