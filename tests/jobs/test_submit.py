@@ -40,6 +40,11 @@ if __name__ == "__main__":
     sys.exit(main())
 """
 
+#: For a job of which only the sending, the watching and the end are asked: its own replicas on Ray
+#: would cost half a minute of a CPU, and the jobs that are published, interrupted and resumed have
+#: them.
+WITHOUT_REPLICAS = ("--set", "ray.mode=in_process")
+
 Published = tuple[Path, subprocess.CompletedProcess[str]]
 
 
@@ -73,7 +78,7 @@ def job_file(folder: Path, *, pace: float = 0.0) -> Path:
         "output": {"path": str(folder / "out")},
         "units": {"documents": 10},
         "replicas": {"min": 1, "num_gpus": 0, "num_cpus": 0.5},
-        "ray": {"read_cpus": 0.25},
+        "ray": {"read_cpus": 0.5},
         "report": {"page": False},
     }
     path = folder / "job.yaml"
@@ -125,7 +130,7 @@ def test_a_refresh_is_sent_as_one_and_publishes_its_night(head: Head, tmp_path: 
     (tmp_path / "in.parquet").rename(tmp_path / "2026-01-31.parquet")
     file.write_text(yaml.safe_dump(job), encoding="utf-8")
     words = ("submit", "-c", str(file), *ALLOW, "--address", head.url, "--python", PYTHON)
-    done = rerank(head, *words, "--date", "2026-01-31")
+    done = rerank(head, *words, *WITHOUT_REPLICAS, "--date", "2026-01-31")
     assert done.returncode == 0, done.stdout + done.stderr
     serving = current(str(tmp_path / "out"))
     assert serving is not None
@@ -194,7 +199,8 @@ def test_interrupted_stopped_and_submitted_again_it_goes_on(
 def test_a_second_interrupt_leaves_the_job_running(head: Head, tmp_path: Path) -> None:
     file = job_file(tmp_path, pace=0.02)
     words = [
-        *RERANK, "submit", "-c", str(file), *ALLOW, "--address", head.url, "--python", PYTHON
+        *RERANK, "submit", "-c", str(file), *ALLOW, *WITHOUT_REPLICAS, "--address", head.url,
+        "--python", PYTHON,
     ]  # fmt: skip
     with interruptible(words, head.environment) as client:
         assert client.stdout is not None
@@ -228,6 +234,7 @@ def test_no_wait_only_sends(head: Head, tmp_path: Path) -> None:
         "-c",
         str(file),
         *ALLOW,
+        *WITHOUT_REPLICAS,
         "--address",
         head.url,
         "--python",
@@ -310,7 +317,7 @@ def own_folder(tmp_path: Path) -> Path:
         "input": {"path": str(write(tmp_path / "in.parquet", long_table(6)))},
         "output": {"path": str(tmp_path / "out")},
         "replicas": {"min": 1, "num_cpus": 0.5},
-        "ray": {"read_cpus": 0.25},
+        "ray": {"read_cpus": 0.5},
     }
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
     return tmp_path
