@@ -27,6 +27,10 @@ def ray_cluster() -> Iterator[None]:
 
     It is told of a GPU, so that replicas of families that compute on the CPU wherever they stand
     can be run as replicas with a GPU are: with two units in each.
+
+    Ray keeps as many idle workers as there are CPUs and ends all others after a second, and a
+    worker takes two seconds of a CPU to start. So tasks take a whole CPU in these tests
+    (``ray.read_cpus``): the next test finds the workers of the last.
     """
     import logging
 
@@ -43,7 +47,7 @@ def ray_cluster() -> Iterator[None]:
 @pytest.fixture
 def rerank(ray_cluster: None, tmp_path: Path) -> Rerank:
     """Runs a job over ``path`` on Ray, with the lexical family unless told otherwise."""
-    return partial(_rerank, tmp_path, {"read_cpus": 0.25})
+    return partial(_rerank, tmp_path, {"read_cpus": 1})
 
 
 @pytest.fixture

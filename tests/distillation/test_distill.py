@@ -71,7 +71,7 @@ def teach(tmp_path: Path) -> Distill:
 @pytest.fixture
 def teach_on_ray(ray_cluster: None, tmp_path: Path) -> Distill:
     """The same on Ray."""
-    return partial(_teach, tmp_path, {"read_cpus": 0.25})
+    return partial(_teach, tmp_path, {"read_cpus": 1})
 
 
 def _teach(
@@ -84,7 +84,7 @@ def _teach(
 def config_of(teachers: Any, output: Path, sections: dict[str, Any]) -> DistillConfig:
     runs = teachers if isinstance(teachers, list) else [teachers]
     named = [one if isinstance(one, dict) else {"run": str(one)} for one in runs]
-    base = {"teachers": named, "output": {"path": str(output)}, "ray": {"read_cpus": 0.25}}
+    base = {"teachers": named, "output": {"path": str(output)}, "ray": {"read_cpus": 1}}
     return DistillConfig.model_validate(base | sections)
 
 
@@ -171,7 +171,7 @@ def test_the_set_does_not_depend_on_workers_units_or_layout(
     }
     run = write_run(tmp_path / "a", long, drawn("a"), documents=15)
     first = teach(run, output="one", **rules)
-    for output, ray in (("two", {"read_cpus": 4}), ("three", {"read_cpus": 0.25})):
+    for output, ray in (("two", {"read_cpus": 4}), ("three", {"read_cpus": 1})):
         assert digests(teach_on_ray(run, output=output, ray=ray, **rules).folder) == digests(
             first.folder
         )

@@ -373,7 +373,7 @@ def test_on_ray_it_is_the_same_run(tmp_path: Path) -> None:
     folders = {}
     for mode in ("cluster", "in_process"):
         output = {"path": str(tmp_path / mode)}
-        ray = {"mode": mode, "read_cpus": 0.25}
+        ray = {"mode": mode, "read_cpus": 1}
         job = job_of(input_of(tmp_path), tmp_path, model, output=output, ray=ray, **sections)
         outcome = execute(prepare(job, reuse=table(tmp_path, known)))
         assert outcome.reused == 12

@@ -36,7 +36,7 @@ def prepared(folder: Path, given: dict[str, Any], mode: str) -> Prepared:
         "input": given,
         "output": {"path": str(folder)},
         "units": {"documents": 40},
-        "ray": {"mode": mode, "read_cpus": 0.25},
+        "ray": {"mode": mode, "read_cpus": 1},
         "report": {"page": False},
     }
     return prepare(JobConfig.model_validate(config))

@@ -165,7 +165,7 @@ def test_every_document_is_written_once_and_none_is_missing(training_set: Path) 
 def test_many_parts_go_through_ray(tmp_path: Path, ray_cluster: None) -> None:
     few = export(write_set(tmp_path / "a", parts=6), "id_triple").folder
     done = export_set(
-        str(write_set(tmp_path / "b", parts=6)), "id_triple", {}, ray=RayConfig(read_cpus=0.25)
+        str(write_set(tmp_path / "b", parts=6)), "id_triple", {}, ray=RayConfig(read_cpus=1)
     )
     assert done.parts_run == 10
     assert digests(done.folder) == digests(few)
@@ -176,4 +176,4 @@ def test_an_error_in_a_worker_keeps_its_class(tmp_path: Path, ray_cluster: None)
     broken = Path(canonical.part_path(str(folder), canonical.TRAIN, 3))
     broken.write_bytes(b"no parquet")
     with pytest.raises(DamagedSetError, match=r"part-00003\.parquet"):
-        export_set(str(folder), "flag_embedding", {}, ray=RayConfig(read_cpus=0.25))
+        export_set(str(folder), "flag_embedding", {}, ray=RayConfig(read_cpus=1))

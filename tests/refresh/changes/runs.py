@@ -24,7 +24,7 @@ def job(folder: Path, table: pa.Table, *, mode: str = "in_process", **sections: 
         "output": {"path": str(folder / "out"), **sections.pop("write", {})},
         "units": {"documents": 20},
         "quarantine": {"max_error_rate": 1.0, "max_unit_error_rate": 1.0},
-        "ray": {"mode": mode, "read_cpus": 0.25},
+        "ray": {"mode": mode, "read_cpus": 1},
         "report": {"page": False},
     }
     return JobConfig.model_validate(given | sections)

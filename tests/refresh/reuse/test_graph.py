@@ -34,7 +34,7 @@ def test_ray_makes_the_files_that_one_process_makes(tmp_path: Path) -> None:
     date = FIRST + datetime.timedelta(days=1)
     found = {}
     for mode in ("in_process", "cluster"):
-        config = job(two, tmp_path / mode, ray={"mode": mode, "read_cpus": 0.25})
+        config = job(two, tmp_path / mode, ray={"mode": mode, "read_cpus": 1})
         table = table_of_night(config, date, published(outcome), max_age_days=4, sizes=SIZES)
         found[mode] = {path.name: path.read_bytes() for path in Path(table.path).iterdir()}
     assert found["cluster"] == found["in_process"]
