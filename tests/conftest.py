@@ -32,19 +32,27 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 
-#: Files of which single tests take a minute or more. Processes that share the tests take files
-#: whole, in this order: none is left with minutes of work when the others have done theirs.
+#: Files that take a minute or more. Processes that share the tests take files whole, in this order:
+#: none is left with minutes of work when the others have done theirs. Those that mostly wait, for
+#: nodes of Ray, for servers, for a query that hangs, alternate with those that compute, so that two
+#: processes seldom wait at once.
 _LONG = (
-    "benchmarks/test_collections.py",
-    "benchmarks/test_gpu.py",
-    "distillation/test_distill.py",
-    "execution/cluster/test_autoscaling.py",
     "execution/cluster/test_faults.py",
+    "benchmarks/test_collections.py",
     "execution/test_bad_queries.py",
     "execution/test_crashes.py",
-    "execution/test_run.py",
-    "jobs/test_submit.py",
     "test_cli.py",
+    "jobs/test_submit.py",
+    "distillation/test_distill.py",
+    "execution/test_run.py",
+    "execution/cluster/test_autoscaling.py",
+    "staging/test_crashes.py",
+    "benchmarks/test_gpu.py",
+    "rerankers/test_conformance.py",
+    "rerankers/test_jina_v3_5.py",
+    "cluster/test_ray_session.py",
+    "benchmarks/harness/test_side_by_side.py",
+    "execution/test_termination.py",
 )
 
 
@@ -64,10 +72,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first."""
+    """Long files first, in their order."""
     here = Path(__file__).parent
-    long = {here / name for name in _LONG}
-    items.sort(key=lambda item: item.path not in long)
+    places = {here / name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(scope="session")
