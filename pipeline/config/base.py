@@ -10,11 +10,15 @@ from pipeline.plain_text import HIDDEN, holds_credentials
 
 
 class Settings(BaseModel):
-    """Base of every settings model: frozen, keyword-only, unknown keys refused, no credentials."""
+    """Base of every settings model: frozen, keyword-only, unknown keys refused, no credentials.
+
+    Numbers are finite: JSON, in which a run keeps them, has no others.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True
-    )
+        frozen=True, extra="forbid", protected_namespaces=(), hide_input_in_errors=True,
+        allow_inf_nan=False,
+    )  # fmt: skip
 
     @model_validator(mode="before")
     @classmethod

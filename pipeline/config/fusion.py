@@ -22,7 +22,6 @@ class FusionConfig(Settings):
     k: float = Field(
         60.0,
         gt=0,
-        allow_inf_nan=False,
         description="Of rrf: what is added to every rank, 60 as in the paper. The less, the more "
         "the first ranks count.",
     )

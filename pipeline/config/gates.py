@@ -31,14 +31,12 @@ class GatesConfig(Settings):
     max_row_change: float | None = Field(
         0.2,
         ge=0,
-        allow_inf_nan=False,
         description="How many candidates more or fewer there may be, as a share of the last "
         "publication's.",
     )
     max_score_drift: float | None = Field(
         0.5,
         ge=0,
-        allow_inf_nan=False,
         description="How far scores of the same query and document may have moved: their mean "
         "absolute difference, in standard deviations of the last publication's scores.",
     )

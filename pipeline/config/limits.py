@@ -13,14 +13,12 @@ class LimitsConfig(Settings):
     gpu_hours: float | None = Field(
         None,
         gt=0,
-        allow_inf_nan=False,
         description="GPU-hours of all replicas, those of the run's earlier sessions among them; "
         "null: no limit. Replicas on CPU have none.",
     )
     cost: float | None = Field(
         None,
         gt=0,
-        allow_inf_nan=False,
         description="What these replicas cost at the highest price, in the currency of the price "
         "file (docs/cost.md); null: no limit.",
     )

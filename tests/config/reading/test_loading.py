@@ -32,6 +32,8 @@ def test_a_resolved_configuration_reads_back_as_itself() -> None:
         (MINIMAL, ["replicas.max=0"], r"replicas\.max"),
         (MINIMAL, ["replicas.min=3", "replicas.max=2"], r"replicas\.max \(2\) is below"),
         (MINIMAL, ["engine.dtype=int4"], r"'engine\.dtype'.*'bfloat16'"),
+        (MINIMAL, ["lease.ttl_s=inf"], r"'lease\.ttl_s': .*finite number"),
+        (MINIMAL + "storage: {stall_s: .nan}\n", [], r"'storage\.stall_s': .*finite number"),
         (MINIMAL, ["engine"], "expected KEY=VALUE"),
         (MINIMAL, ["limit.x=1", "limit=[1"], "not valid YAML|limit"),
         (MINIMAL, ["input.path.x=1"], "'input.path' is a value, not a section"),
