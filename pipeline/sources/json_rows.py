@@ -102,32 +102,56 @@ def parsed(line: bytes) -> dict[str, Any]:
 def sample_schema(blocks: Sequence[Block]) -> pa.Schema:
     """The columns of the objects in some lines, and their types.
 
-    Whole numbers, numbers and truth values are what they are where all values agree; lists of
-    objects are such; everything else is text.
+    Whole numbers, numbers and truth values are what they are where all values agree; lists and
+    objects in them are such where most values are; everything else is text. So one odd line does
+    not decide what all others are.
     """
-    values: dict[str, list[Any]] = {}
+    found: list[dict[str, Any]] = []
     for block in blocks:
         for _, line in lines_of(block):
             try:
-                for name, value in parsed(line).items():
-                    values.setdefault(name, []).append(value)
+                found.append(parsed(line))
             except _NoRowError:
                 continue
-    return pa.schema([pa.field(name, _type_of(found)) for name, found in values.items()])
+    return pa.schema(_fields(found))
 
 
-def _type_of(values: list[Any]) -> pa.DataType:
+def scalars_as_text(arrow: pa.Schema) -> pa.Schema:
+    """The same columns, numbers and truth values as text, also in items of lists.
+
+    Whether a value suits the use of its column is seen line by line.
+    """
+    return pa.schema([pa.field(field.name, _as_text(field.type)) for field in arrow])
+
+
+def _as_text(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_as_text(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _as_text(field.type)) for field in kind])
+    return kind if pa.types.is_null(kind) else pa.string()
+
+
+def _fields(objects: list[dict[str, Any]]) -> list[pa.Field]:
+    values: dict[str, list[Any]] = {}
+    for one in objects:
+        for name, value in one.items():
+            values.setdefault(name, []).append(value)
+    return [pa.field(name, _type_of(found, len(objects))) for name, found in values.items()]
+
+
+def _type_of(values: list[Any], count: int) -> pa.DataType:
+    """The type of a column of which ``count`` objects have some values."""
     present = [value for value in values if value is not None]
-    if present and all(isinstance(value, list) for value in present):
-        items = [item for value in present for item in value]
-        if items and not all(isinstance(item, dict) for item in items):
-            return pa.list_(pa.string())
-        inner: dict[str, list[Any]] = {}
-        for item in items:
-            for name, value in item.items():
-                inner.setdefault(name, []).append(value)
-        fields = [pa.field(name, _type_of(found)) for name, found in inner.items()]
+    lists = [value for value in present if isinstance(value, list)]
+    filled = [value for value in lists if value]
+    of_objects = [value for value in filled if any(isinstance(item, dict) for item in value)]
+    if 2 * len(lists) > len(present) and 2 * len(of_objects) >= len(filled):
+        items = [item for value in of_objects for item in value if isinstance(item, dict)]
+        fields = _fields(items)
         return pa.list_(pa.struct(fields) if fields else pa.null())
+    if 2 * len(lists) > count:
+        return pa.list_(pa.string())
     kinds = {type(value) for value in present}
     if kinds == {bool}:
         return pa.bool_()

@@ -15,7 +15,13 @@ from pipeline.errors import InputContractError
 from pipeline.sources.conditions import Conditions, columns_of, matching
 from pipeline.sources.csv_rows import csv_rows
 from pipeline.sources.fields import split_block
-from pipeline.sources.json_rows import JsonColumns, Kind, json_rows, sample_schema
+from pipeline.sources.json_rows import (
+    JsonColumns,
+    Kind,
+    json_rows,
+    sample_schema,
+    scalars_as_text,
+)
 from pipeline.sources.kinds import BOM, SPOKEN, Format, first_lines, shown
 from pipeline.sources.raw_rows import RawRows
 from pipeline.sources.roles import Role, RoleColumns, map_role
@@ -83,11 +89,16 @@ def open_text(
             f"{path}: input.filter names '{missing[0]}', which is not there; columns found: "
             f"{', '.join(arrow.names)}"
         )
-    columns = map_role(role, arrow, path=path, config=config, pass_through=pass_through)
+    columns = map_role(
+        role, scalars_as_text(arrow) if kind == "jsonl" else arrow,
+        path=path, config=config, pass_through=pass_through,
+    )  # fmt: skip
     ids = {name: pa.string() for name in (schema.QUERY_ID, schema.DOC_ID) if name in columns.types}
     columns = replace(columns, types={**columns.types, **ids})
     if kind == "jsonl":
-        file = replace(file, json=_json_columns(columns, arrow, conditions))
+        json = _json_columns(columns, arrow, conditions)
+        columns = replace(columns, types={**columns.types, **_copied(columns, json)})
+        file = replace(file, json=json)
     _refuse_unreadable(file, head, path)
     return file, columns
 
@@ -157,6 +168,13 @@ def _json_columns(columns: RoleColumns, arrow: pa.Schema, conditions: Conditions
     return JsonColumns(
         outer=outer, listed=columns.listed, inner=_kinds(columns, columns.inner, inner)
     )
+
+
+def _copied(columns: RoleColumns, json: JsonColumns) -> dict[str, pa.DataType]:
+    """Types of the columns that are copied as they are, by our names."""
+    kinds = {name: json.outer[own] for name, own in columns.outer.items()}
+    kinds |= {name: json.inner[own] for name, own in columns.inner.items()}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, pa.DataType)}
 
 
 def _kinds(columns: RoleColumns, own: Mapping[str, str], arrow: pa.Schema) -> dict[str, Kind]:

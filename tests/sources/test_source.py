@@ -302,6 +302,44 @@ def test_bad_json_lines(line: str, told: str, tmp_path: Path) -> None:
     assert found[1]["_row"] == len(good)
 
 
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("title", 1984, "'title' holds a number, expected text"),
+        ("text", True, "'text' holds a truth value"),
+        ("query", 7, "'query' holds a number"),
+        ("text", ["a"], "'text' holds a list"),
+        ("score", "n/a", "first_stage_score is not a number"),
+        ("rank", [1], "'rank' holds a list"),
+    ],
+)
+def test_one_odd_line_of_json_costs_itself_wherever_it_stands(
+    first: bool, column: str, value: object, told: str, tmp_path: Path
+) -> None:
+    good = {"qid": "q", "query": "a", "docid": "d", "text": "b"}
+    lines = [json.dumps(line) for line in (good | {column: value}, good, good)]
+    content = "".join(line + "\n" for line in (lines if first else lines[::-1]))
+    found = rows_of("candidates", write(tmp_path / "x.jsonl", content), **INLINE)
+    expected = ["malformed_line", None, None]
+    assert [row["reason"] for row in found] == (expected if first else expected[::-1])
+    assert any(told in (row["message"] or "") for row in found)
+
+
+@pytest.mark.parametrize("odd", ["abc", {}, 5, ["a", "b"]])
+def test_one_odd_list_of_json_costs_itself(odd: object, tmp_path: Path) -> None:
+    item = {"docid": "d", "text": "b"}
+    lists = [odd, [item, None, "x"], [item, item], [item]]
+    content = "\n".join(
+        json.dumps({"qid": f"q{n}", "query": "a", "candidates": value})
+        for n, value in enumerate(lists)
+    )
+    found = rows_of("candidates", write(tmp_path / "x.jsonl", content), **INLINE)
+    good = [row["query_id"] for row in found if row["reason"] is None]
+    assert good == ["q1", "q2", "q2", "q3"]
+    assert {row["reason"] for row in found} == {None, "malformed_line"}
+
+
 def test_bad_records_of_csv(tmp_path: Path) -> None:
     content = 'qid,docid\na,1\nb\n"c"x,3\nd,4\n\n"e,5\n'
     found = rows_of("candidates", write(tmp_path / "x.csv", content))
@@ -356,7 +394,7 @@ def test_nul_bytes_and_control_characters_are_text(tmp_path: Path) -> None:
         ("candidates", "a,b\n1,2\n", "CSV without a header that names query_id, doc_id"),
         ("candidates", "qid\tpid\tqid\n", "column 'qid' stands twice"),
         ("candidates", "{]\n{]\n", "no JSON object"),
-        ("candidates", '{"qid": 1, "pid": 1.5}\n', "ids must be strings or integers"),
+        ("candidates", '{"qid": 1, "pid": 1.5}\n', "expected text or a whole number"),
         ("candidates", '{"qid": 1, "hits": ["a"]}\n', "list of strings"),
         ("corpus", "q Q0 d 1 2 x\n", "this is a TREC run, which is a list of candidates"),
         ("corpus", "1\tT\tx\n", "TSV of 3 columns"),
