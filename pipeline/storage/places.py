@@ -9,14 +9,19 @@ from pipeline.storage.home import absolute_path, expanded
 
 
 def place_of(path: str, *, resolve: bool = True) -> tuple[Backend, str]:
-    """The store that a path is in, and its full name there; local links ``resolve`` or stay."""
+    """The store that a path is in, and its full name there; local links ``resolve`` or stay.
+
+    A store that goes by two schemes has one of them in its names.
+    """
     scheme, separator, rest = path.partition("://")
     if not separator or scheme in ("file", "local"):
         local = rest if separator else path
         return _backend("file"), absolute(local) if resolve else _as_named(local)
     if scheme in ("s3", "s3a"):
         return _backend("s3"), f"s3://{rest}"
-    return _backend("gs" if scheme in ("gs", "gcs") else "fsspec"), path
+    if scheme in ("gs", "gcs"):
+        return _backend("gs"), f"gs://{rest}"
+    return _backend("fsspec"), path
 
 
 def absolute(path: str) -> str:

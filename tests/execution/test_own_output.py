@@ -32,6 +32,7 @@ def config(path: str | list[str], output: str, **others: str) -> JobConfig:
         ("./data/../data", "data/out"),
         ("s3://bucket/data", "s3://bucket/data/out"),
         ("s3://bucket", "s3a://bucket/out"),
+        ("gs://bucket", "gcs://bucket/out"),
     ],
 )
 def test_refused(path: str | list[str], output: str) -> None:
