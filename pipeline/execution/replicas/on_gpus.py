@@ -24,7 +24,7 @@ def on_gpus(asked: ReplicasConfig, nodes: Nodes, place: Place, units: int) -> Co
     if place in ALONE:
         cpus = _cpus(asked, nodes, 1)
         return Counts(least=1, most=1, cpus=cpus, reasons=(_there(nodes), ALONE[place]))
-    most = asked.given_most or max(1, asked.fitting(there))
+    most = asked.given_most or max(1, _fitting(asked, nodes))
     # On a cluster GPUs come and go, and may be others' just now.
     least = asked.given_least or (1 if nodes.cluster or asked.given_most else most)
     unused = there - most * asked.gpus
@@ -62,6 +62,13 @@ def missing(asked: ReplicasConfig, nodes: Nodes) -> str:
         "is another run, for units and precision are others there; a run that was begun on GPU is "
         "finished on CPU only with engine.dtype set to its precision"
     )
+
+
+def _fitting(asked: ReplicasConfig, nodes: Nodes) -> int:
+    """Replicas that the GPUs hold; none takes GPUs of two nodes."""
+    placed = sum(asked.fitting(node.gpus) for node in nodes.nodes)
+    more = nodes.most_gpus or 0.0
+    return max(placed, asked.fitting(more)) if more > nodes.gpus else placed
 
 
 def _there(nodes: Nodes) -> str:

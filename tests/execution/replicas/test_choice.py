@@ -151,6 +151,11 @@ def test_every_gpu_of_this_machine_has_a_replica(
             "1 of 3 GPUs stay unused: replicas.num_gpus is 2",
         ),
         (
+            cluster(Node(cpus=8, gpus=3), Node(cpus=8, gpus=3)),
+            {"replicas": {"num_gpus": 2}},
+            "2 of 6 GPUs stay unused: replicas.num_gpus is 2",
+        ),
+        (
             machine(8, 4),
             {"replicas": {"num_gpus": 0.7}},
             "1.2 of 4 GPUs stay unused: replicas.num_gpus is 0.7",
