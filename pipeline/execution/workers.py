@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
@@ -19,6 +20,7 @@ from pipeline.execution.units.isolated_workers import IsolatedActor, IsolatedPro
 from pipeline.execution.units.replica import Replica
 from pipeline.execution.units.replica_reports import Send
 from pipeline.execution.units.stages import Job
+from pipeline.execution.units.time_limits import last_words
 from pipeline.execution.units.unit_tasks import commit_unit, encode_unit
 
 
@@ -45,7 +47,7 @@ def open_workers(
         take: takes the reports of replicas, in any thread.
     """
     if place != "cluster":
-        yield _InProcess(take) if place == "in_process" else _OneProcess(take)
+        yield _InProcess(take, termination) if place == "in_process" else _OneProcess(take)
         return
     from pipeline.cluster.ray_session import ray_session
 
@@ -68,13 +70,26 @@ def _reports_on_ray(take: Send) -> AbstractContextManager[Send]:
 
 
 class _InProcess:
-    def __init__(self, take: Send) -> None:
+    def __init__(self, take: Send, termination: Termination) -> None:
         self._take = take
+        self._termination = termination
 
     def rows(self, job: Job) -> Iterator[dict[str, Any]]:
         """One unit after the other, in this process."""
         replica = Replica(job, send=self._take)
-        with closing(replica.reporter):
+
+        def say_and_release() -> None:
+            limit_s = job.config.units.time_limit_s
+            said = (
+                f"error: a unit was at work in this process for longer than units.time_limit_s "
+                f"({limit_s:g} s); where it stood is above. Committed units are kept: run the same "
+                f"command again to resume. After {MOST} such ends its queries are tried in "
+                "processes of their own, as with another ray.mode\n"
+            )
+            os.write(2, said.encode())
+            self._termination.on_exit()
+
+        with closing(replica.reporter), last_words(say_and_release):
             for number in range(len(job.units)):
                 encoded = encode_unit(pa.table({"id": [number]}), job=job)
                 yield from commit_unit(replica(encoded), job=job).to_pylist()

@@ -101,6 +101,26 @@ def test_a_query_that_kills_its_process_is_found_over_three_drivers(
     check(output, plain, table, words)
 
 
+def test_a_unit_that_hangs_in_the_driver_itself_ends_it_in_order(
+    drivers: Drivers, tmp_path: Path
+) -> None:
+    words = {"q003": "hanginforward"}
+    table = with_words(long_table(queries=8), words)
+    path = write(tmp_path / "in.parquet", table, row_group_size=20)
+    plain, output = str(tmp_path / "plain"), str(tmp_path / "out")
+    assert drivers.run(lexical_job(path, plain)) == 0
+    units = {"documents": 25, "time_limit_s": 1}
+    job = job_of("poisonous", path, output, units=units, lease={"ttl_s": 3_600})
+    for _ in range(3):
+        driver = drivers.start(job)
+        assert driver.wait() == 5, driver.errors
+        assert "longer than units.time_limit_s (1 s)" in driver.errors
+        assert "in _misbehave" in driver.errors, "where it stood"
+    last = drivers.start(job)
+    assert last.wait() == 0, last.errors
+    check(output, plain, table, words)
+
+
 def test_queries_that_raise_or_hang_cost_themselves_only(drivers: Drivers, tmp_path: Path) -> None:
     words = {"q001": "raiseinencode", "q007": "raiseindecode", "q012": "raiseinforward"}
     table = with_words(long_table(queries=16), words)

@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import itertools
+import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TextIO
+
+from pipeline.errors import ExitCode
+
+#: Seconds that last words may take: to release a lease, of a store that answers slowly.
+_LAST_WORDS_S: Final = 10.0
 
 
 class _Deadlines:
@@ -22,6 +28,8 @@ class _Deadlines:
         self._lock = threading.Lock()
         self._names = itertools.count()
         self._due: dict[int, float] = {}
+        self._timer: threading.Timer | None = None
+        self.last_words: Callable[[], None] | None = None
 
     def add(self, seconds: float) -> int:
         """Begin a limit; returns its name."""
@@ -38,15 +46,43 @@ class _Deadlines:
             self._set_clock()
 
     def _set_clock(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not self._due:
             faulthandler.cancel_dump_traceback_later()
             return
-        left = min(self._due.values()) - time.monotonic()
         # The clock takes no time that has passed; a limit that has is kept at once.
-        faulthandler.dump_traceback_later(max(left, 1e-3), exit=True)
+        left = max(min(self._due.values()) - time.monotonic(), 1e-3)
+        if self.last_words is not None:
+            self._timer = threading.Timer(left, self._speak, [self.last_words])
+            self._timer.daemon = True
+            self._timer.start()
+            left += _LAST_WORDS_S
+        faulthandler.dump_traceback_later(left, exit=True)
+
+    @staticmethod
+    def _speak(last_words: Callable[[], None]) -> None:
+        faulthandler.dump_traceback()
+        last_words()
+        os._exit(int(ExitCode.FAILED))
 
 
 _DEADLINES: Final = _Deadlines()
+
+
+@contextlib.contextmanager
+def last_words(call: Callable[[], None]) -> Iterator[None]:
+    """Have a limit that runs out in the body end this process by ``call`` and exit code 5.
+
+    For a process that is no worker, but a driver. Code that holds Python's lock for ever keeps
+    ``call`` from being called; the process is ended some seconds later all the same.
+    """
+    _DEADLINES.last_words = call
+    try:
+        yield
+    finally:
+        _DEADLINES.last_words = None
 
 
 @contextlib.contextmanager
