@@ -26,6 +26,10 @@ _BUSY: Final = "busy"
 _READY: Final = "ready"
 
 
+#: Seconds without a unit in any replica after which that is what a driver waits for.
+_HELD_BACK_S: Final = 60.0
+
+
 class Measuring:
     """The numbers of one session.
 
@@ -50,6 +54,7 @@ class Measuring:
         self._ledger = ledger
         self._num_gpus = num_gpus
         self._rates = Rates()
+        self._at_work = time.monotonic()  # when a replica last had a unit, or none was waited for
 
     def snapshot(self, phase: str) -> Snapshot:
         """The session now.
@@ -109,9 +114,17 @@ class Measuring:
 
     def _waiting_for(self, phase: str, total: Totals) -> str:
         """The phase; while units are waited for, what of them is there already."""
-        if phase != live.UNITS or self._ledger.progress.units_done_now:
+        now, up = time.monotonic(), total.states[live.UP] > 0
+        begun = self._ledger.progress.units_done_now > 0
+        if phase != live.UNITS or total.in_flight or not (up or begun):
+            self._at_work = now
+        if phase != live.UNITS:
             return phase
-        return live.FIRST_UNIT if total.states[live.UP] else live.MODEL
+        if now - self._at_work >= _HELD_BACK_S:
+            return live.HELD_BACK if up else live.MODEL
+        if begun:
+            return phase
+        return live.FIRST_UNIT if up else live.MODEL
 
     def _busy(self) -> float | None:
         busy_s, _ = self._rates.grown(_BUSY)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import JobConfig
+from pipeline.execution import measuring as measuring_module
 from pipeline.execution.ledger import Ledger
 from pipeline.execution.live import snapshot as live
 from pipeline.execution.live.snapshot import Snapshot
@@ -52,6 +53,28 @@ def test_what_is_scored_inside_a_unit_counts_before_the_unit_does(ledger: Ledger
     assert (now.waiting_for, now.units_in_flight, now.quarantined) == (live.UNITS, 0, {"empty": 1})
     assert now.left_s is not None
     assert now.documents_per_s > 0
+
+
+def test_replicas_without_a_unit_for_a_minute_are_what_is_waited_for(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(measuring_module.time, "monotonic", lambda: now[0])
+    measuring = Measuring(ledger, num_gpus=0)
+
+    def told_after(seconds: float) -> str:
+        now[0] += seconds
+        return measuring.snapshot(live.UNITS).waiting_for
+
+    assert told_after(600) == live.MODEL
+    measuring.replicas.take(replace(REPORT, units={"a": 4}))
+    assert told_after(600) == live.FIRST_UNIT
+    ledger.add(counts("a"))
+    assert told_after(59) == live.UNITS
+    assert told_after(1) == live.HELD_BACK
+    measuring.replicas.take(replace(REPORT, age_s=5, units={"b": 1}))
+    assert told_after(600) == live.UNITS
+    assert measuring.snapshot(live.CHECK).waiting_for == live.CHECK
 
 
 def test_units_of_earlier_sessions_are_done_and_have_no_rate(ledger: Ledger) -> None:

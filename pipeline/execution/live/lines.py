@@ -17,7 +17,7 @@ PROGRESS: Final = "progress"
 
 #: What is told of as soon as the driver waits for it; the others are over soon, or come with units.
 _NEWS: Final = frozenset(
-    {live.WORKERS, live.MODEL, live.FIRST_UNIT, live.SUSPECTS, live.LAST_UNITS}
+    {live.WORKERS, live.MODEL, live.FIRST_UNIT, live.HELD_BACK, live.SUSPECTS, live.LAST_UNITS}
 )
 
 

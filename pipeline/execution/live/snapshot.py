@@ -16,6 +16,8 @@ UNITS: Final = "units"
 CHECK: Final = "check"
 PUBLICATION: Final = "publication"
 DONE: Final = "done"
+#: In between where no replica has had a unit for a minute.
+HELD_BACK: Final = "a unit for a replica"
 #: In between where units failed, after SIGTERM, and at the end of a session that publishes nothing.
 SUSPECTS: Final = "units that failed"
 LAST_UNITS: Final = "units at work, before it stops"

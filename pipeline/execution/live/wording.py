@@ -16,6 +16,8 @@ _WAITS: dict[str, str] = {
     live.MODEL: "a replica to load the model",
     live.FIRST_UNIT: "the first unit of this session",
     live.UNITS: "units",
+    live.HELD_BACK: "a unit to score, which no replica has had for a minute: reading and encoding "
+    "take that long, or Ray holds tasks back for want of memory or CPUs",
     live.SUSPECTS: "units that failed, each tried in a process of its own",
     live.LAST_UNITS: "units at work, before it stops as it was asked to",
     live.CHECK: "the check of all units before publication",
