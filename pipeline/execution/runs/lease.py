@@ -155,12 +155,24 @@ class Lease:
                     self._version = version
                     self._holder = following
                     return
-                self._lost = self._lost or (
-                    f"{self._path}: another driver took this run over while this one (epoch "
-                    f"{self.epoch}) was silent; this one stops and publishes nothing. Units that "
-                    "it finished are kept"
-                )
+                self._lost = self._lost or self._why_lost()
             raise FencedError(self._lost)
+
+    def _why_lost(self) -> str:
+        """What has become of a lease that is not ours any more."""
+        if read_lease(self._path) is None:
+            what = (
+                "it is gone, removed or moved with its folder or alone, and without it this driver "
+                f"(epoch {self.epoch}) cannot know that it is the only one"
+            )
+        else:
+            what = (
+                f"another driver took this run over while this one (epoch {self.epoch}) was silent"
+            )
+        return (
+            f"{self._path}: {what}; this one stops and publishes nothing. Units that it finished "
+            "are kept"
+        )
 
 
 class NoLease:

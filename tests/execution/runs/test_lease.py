@@ -110,6 +110,15 @@ def test_a_repair_waits_for_whoever_still_writes(folder: str, tmp_path: Path) ->
         living.release()
 
 
+def test_a_lease_that_is_removed_was_taken_over_by_nobody(folder: str, held: Lease) -> None:
+    shutil.rmtree(folder)
+    with pytest.raises(FencedError, match=r"lease\.json: it is gone, removed or moved"):
+        held.fence()
+    assert held.lost
+    held.release()
+    assert not Path(folder).exists(), "nothing is written into a folder that is gone"
+
+
 def test_the_thread_that_renews_says_what_goes_wrong_and_goes_on(
     folder: str, caplog: pytest.LogCaptureFixture
 ) -> None:
