@@ -57,12 +57,15 @@ _LONG = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let the tests have a GPU only where it is asked for, by ``-m gpu``.
+    """Let the tests have a GPU only where it is asked for, by ``-m gpu``, and no public hub.
 
     The others are about a machine without one, whatever machine they run on: what ``load()`` and
     replicas take by themselves, and tolerances of float32. Read by the driver when it is first
     asked, and by whatever process a test starts.
     """
+    # No test asks a public hub, whose answers, or silence for twenty seconds, are no property of the
+    # code; those of hubs start one. Read when huggingface_hub is imported.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     asked = re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr"))
     if not asked and gpus({}):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
