@@ -122,7 +122,7 @@ def job_file(folder: Path, source: Path, cluster: Cluster | Head, **sections: An
         "input": {"path": str(source)},
         "output": {"path": str(folder / "out")},
         "replicas": {"min": 2, "num_gpus": 1, "num_cpus": 0.25},
-        "ray": {"address": cluster.address, "read_cpus": 0.25},
+        "ray": {"address": cluster.address, "read_cpus": 0.5},
         "report": {"page": False},
     }
     path = folder / "job.yaml"

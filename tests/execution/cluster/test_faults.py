@@ -19,6 +19,14 @@ from tests.makers import long_table, write
 HEAD = {"num_cpus": 2}
 GPU_NODE = {"num_cpus": 1, "num_gpus": 1}
 
+#: The run that nothing happens to: by one process without Ray, which takes seconds where a cluster
+#: takes a minute of a CPU, and whose files those of any cluster must be. In the precision that
+#: replicas with a GPU have.
+UNDISTURBED = (
+    "--set", "ray.mode=in_process", "--set", "ray.address=null", "--set", "replicas.num_gpus=0",
+    "--set", "engine.dtype=bfloat16",
+)  # fmt: skip
+
 Start = Callable[..., Cluster]
 
 
@@ -34,7 +42,7 @@ def test_workers_and_nodes_may_die_come_and_go(start: Start, tmp_path: Path) -> 
     table = long_table(40)
     source = write(tmp_path / "in.parquet", table, row_group_size=5)
     job = job_file(tmp_path, source, cluster, units={"documents": 5})
-    whole = ["--set", f"output.path={tmp_path / 'whole'}"]
+    whole = [*UNDISTURBED, "--set", f"output.path={tmp_path / 'whole'}"]
     assert finished(cluster.rerank(job, *whole), job) == 0
     unfaulted = unit_files(tmp_path / "whole")
     assert len(unfaulted) > 20
@@ -86,7 +94,7 @@ def test_a_run_whose_head_dies_fails_and_goes_on_elsewhere(start: Start, tmp_pat
     pace.write_text("0")
     second = start(HEAD, GPU_NODE)
     job = job_file(tmp_path, source, second, **sections)
-    whole = ["--set", f"output.path={tmp_path / 'whole'}"]
+    whole = [*UNDISTURBED, "--set", f"output.path={tmp_path / 'whole'}"]
     assert finished(second.rerank(job, *whole), job) == 0
     assert finished(second.rerank(job), job) == 0
     assert problems(str(output), table, kept(files_below(str(tmp_path / "whole")))) == []
@@ -102,7 +110,7 @@ def test_forty_random_kills_over_two_thousand_queries(start: Start, tmp_path: Pa
     source = write(tmp_path / "in.parquet", table, row_group_size=50)
     sections = {"units": {"documents": 40}, "lease": {"ttl_s": 10}}
     job = job_file(tmp_path, source, cluster, **sections)
-    whole = ["--set", f"output.path={tmp_path / 'whole'}"]
+    whole = [*UNDISTURBED, "--set", f"output.path={tmp_path / 'whole'}"]
     assert finished(cluster.rerank(job, *whole), job, seconds=900) == 0
     units = len(unit_files(tmp_path / "whole"))
 

@@ -69,7 +69,7 @@ def test_the_copy_is_the_same_whoever_dies_in_the_shuffle(
     cluster = start(HEAD, NODE)
     job |= {
         "output": {"path": f"{tmp_path}/out"},
-        "ray": {"address": cluster.address, "read_cpus": 0.25},
+        "ray": {"address": cluster.address, "read_cpus": 0.5},
         "report": {"page": False},
     }
     secrets = {name: v for name, v in cluster.environment.items() if name.startswith("RAY_")}
