@@ -63,7 +63,8 @@ def test_a_name_becomes_a_commit_that_a_run_keeps(
     commit = hub.publish(REPO, checkpoint)
     path = write(tmp_path / "in.parquet", long_table(queries=6), row_group_size=20)
     sets = {"model.name": REPO, "input.path": path, "output.path": tmp_path / "out",
-            "ray.mode": "in_process", "report.page": "false"}  # fmt: skip
+            "ray.mode": "in_process", "report.page": "false",
+            "lease.ttl_s": 1}  # of the driver that is killed  # fmt: skip
     job = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
 
     killed = rerank(hub, tmp_path, "run", *job, RERANK_FAILPOINTS="units.verified:1=crash")
