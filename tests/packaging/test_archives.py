@@ -86,6 +86,12 @@ def test_the_demo_runs_from_an_empty_folder(installed: Path, tmp_path: Path) -> 
     assert "nDCG@10" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert list(tmp_path.glob("out/demo/runs/*/_SUCCESS"))
+    # So little needs no Ray, whose workers must find the wheel as well.
+    job = run(installed / "rerank", *words, "--print-config", cwd=tmp_path).stdout
+    (tmp_path / "job.yaml").write_text(job, encoding="utf-8")
+    sets = ("--set", "ray.mode=cluster", "--set", "output.path=out/on-ray")
+    run(installed / "rerank", "run", "-c", "job.yaml", *sets, cwd=tmp_path)
+    assert list(tmp_path.glob("out/on-ray/*/_SUCCESS"))
 
 
 def test_completion_knows_the_commands(installed: Path, tmp_path: Path) -> None:
