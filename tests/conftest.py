@@ -63,8 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     replicas take by themselves, and tolerances of float32. Read by the driver when it is first
     asked, and by whatever process a test starts.
     """
-    # No test asks a public hub, whose answers, or silence for twenty seconds, are no property of the
-    # code; those of hubs start one. Read when huggingface_hub is imported.
+    # No test asks a public hub: its answers, or twenty seconds without one, are no property of the
+    # code. Those of hubs start one. Read when huggingface_hub is imported.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     asked = re.search(r"(?<!not )\bgpu\b", config.getoption("markexpr"))
     if not asked and gpus({}):
