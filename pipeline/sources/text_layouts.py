@@ -97,6 +97,7 @@ def text_layout(
             names=names, first=_after_first_line(head) if kind == "tsv" else 0,
             expected=f"{len(names)} as in the header",
         )  # fmt: skip
+    _refuse_other_spelling(names, role, path)
     if kind == "csv":
         raise _no_header(path, role, "CSV", lines[0])
     names = _headerless(role, lines, path)
@@ -140,6 +141,32 @@ def _is_header(names: tuple[str, ...], role: Role, config: InputConfig) -> bool:
         or any(map(there, content))
         or any(name in names for name in config.text_columns or ())
     )
+
+
+def _refuse_other_spelling(names: tuple[str, ...], role: Role, path: str) -> None:
+    """Refuse a header that would be ours but for case, ``_``, ``-`` or blanks.
+
+    Taken for a row, it would have columns be read in an order that is not theirs.
+    """
+    spelled = {_folded(name): name for name in names}
+
+    def spelling(ours: str) -> str | None:
+        return next((spelled[f] for a in ALIASES[role][ours] if (f := _folded(a)) in spelled), None)
+
+    ids = {ours: spelling(ours) for ours in _IDS[role]}
+    content = [found for ours in _CONTENT[role] if (found := spelling(ours)) is not None]
+    if None in ids.values() or (_CONTENT[role] and not content):
+        return
+    ours, own = next(iter(ids.items()))
+    raise InputContractError(
+        f"{path}: the first line looks like a header ({', '.join(names)}), but names columns in "
+        f"another spelling than is read; write them as {', '.join(ALIASES[role][ours])} and so on, "
+        f"or map each, for example with --set 'input.columns.{ours}={own}'"
+    )
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def _no_header(path: str, role: Role, found: str, line: bytes) -> InputContractError:

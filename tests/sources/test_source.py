@@ -302,6 +302,32 @@ def test_bad_json_lines(line: str, told: str, tmp_path: Path) -> None:
     assert found[1]["_row"] == len(good)
 
 
+@pytest.mark.parametrize(
+    ("role", "header"),
+    [
+        ("candidates", "QUERY_ID\tQUERY\tDOC_ID\tTEXT"),
+        ("candidates", "queryId\tdocId\trank"),
+        ("candidates", "Query ID\tDoc ID\tquery\ttext"),
+        ("corpus", "ID\tText"),
+        ("queries", "QID\tQuery"),
+        ("candidates", "QID,DocNo"),
+    ],
+)
+def test_a_header_in_another_spelling_is_not_taken_for_a_row(
+    role: Any, header: str, tmp_path: Path
+) -> None:
+    own = header.split("," if "," in header else "\t")
+    row = ("," if "," in header else "\t").join(["1"] * len(own))
+    path = write(tmp_path / "x", f"{header}\n{row}\n")
+    with pytest.raises(InputContractError, match=r"another spelling.*--set 'input\.columns\."):
+        rows_of(role, path)
+    mapped = {"candidates": ["query_id", "doc_id"], "corpus": ["doc_id", "text"],
+              "queries": ["query_id", "query"]}[role]  # fmt: skip
+    places = [0, 2 if "QUERY" in own else 1] if role == "candidates" else [0, 1]
+    columns = {ours: own[place] for ours, place in zip(mapped, places, strict=True)}
+    assert len(rows_of(role, path, columns=columns)) == 1
+
+
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
     ("column", "value", "told"),
