@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import schema
 from pipeline.candidates.reasons import to_text
@@ -89,12 +90,19 @@ def whole(values: pa.Array, column: str, place: Place) -> pa.Array:
 def to_number(values: pa.Array, name: str, column: str, place: Place) -> pa.Array:
     """First-stage scores as float64, or ranks as int32; null stays null.
 
+    Whole numbers become the nearest float64. A rank that is NaN is none: what writes integers with
+    gaps as floats (fastparquet, polars) has no other mark.
+
     Raises:
         InputContractError: a value is no number, or no rank; names file, row and column.
     """
     kind = pa.float64() if name == schema.FIRST_STAGE_SCORE else pa.int32()
     if pa.types.is_decimal(values.type) or pa.types.is_floating(values.type):
         values = _cast(values, pa.float64(), column, place, _EXPECTED[name])
+        if name == schema.FIRST_STAGE_RANK:
+            values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+    elif pa.types.is_integer(values.type) and name == schema.FIRST_STAGE_SCORE:
+        return values.cast(kind, safe=False)
     elif not pa.types.is_integer(values.type):
         text, invalid = to_text(values)
         if invalid.any():

@@ -201,6 +201,34 @@ def test_first_stage_ranks_are_kept_or_derived(tmp_path: Path) -> None:
     assert lists.documents.column("first_stage_rank").to_pylist() == [3, 1, 2, 7, 9]
 
 
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+def test_a_rank_that_is_nan_is_none(tmp_path: Path, kind: pa.DataType) -> None:
+    ranks = pa.array(np.array([2, np.nan, 1]), from_pandas=False).cast(kind)
+    table = pa.table(
+        {"query_id": ["a"] * 3, "query": ["x"] * 3, "doc_id": ["1", "2", "3"], "text": ["t"] * 3,
+         "first_stage_rank": ranks}
+    )  # fmt: skip
+    assert ranks.null_count == 0
+    path = write(tmp_path / "ranks.parquet", table)
+    [lists] = read_all(InputConfig(path=(str(path),)), 100)
+    assert lists.documents.column("first_stage_rank").to_pylist() == [1, 2, 3]  # as with null
+
+
+def test_whole_scores_past_what_a_double_counts_are_the_nearest_one(tmp_path: Path) -> None:
+    scores = [2**64 - 1, 2**53 + 1, 7, None]
+    for kind in (pa.uint64(), pa.int64()):
+        given = [score if score is None or score < 2**63 else None for score in scores]
+        column = pa.array(given if kind == pa.int64() else scores, kind)
+        table = pa.table(
+            {"query_id": ["a"] * 4, "query": ["x"] * 4, "doc_id": ["1", "2", "3", "4"],
+             "text": ["t"] * 4, "first_stage_score": column}
+        )  # fmt: skip
+        path = write(tmp_path / "scores.parquet", table)
+        [lists] = read_all(InputConfig(path=(str(path),)), 100)
+        expected = [None if score is None else float(score) for score in column.to_pylist()]
+        assert lists.documents.column("first_stage_score").to_pylist() == expected
+
+
 def test_text_columns_are_joined_without_the_empty_ones(tmp_path: Path) -> None:
     table = pa.table(
         {
