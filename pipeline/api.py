@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, KeysView, Mapping, Set
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -180,10 +181,14 @@ def load(
         "min_overlap": min_overlap,
     }
     engine = validate(EngineConfig, asked, prefix="engine")
-    name = _model_name(model)
+    name = _place(
+        model, "model", "the name of a card, or the folder, URI or hub id of a checkpoint"
+    )
     named = {
         "revision": revision,
-        "adapter": None if adapter is None else fspath(adapter),
+        "adapter": None
+        if adapter is None
+        else _place(adapter, "adapter", "the folder, URI or hub id of an adapter"),
         "adapter_revision": adapter_revision,
         "sha256": sha256,
         "settings": settings,
@@ -193,6 +198,11 @@ def load(
     else:
         section = {"family": family, "weights": name, **named}
     config = settled(validate(ModelConfig, section, prefix="model"))
+    if not isinstance(images, (Mapping, NoneType)):
+        raise ConfigurationError(
+            f"images: {type(images).__name__}, expected a mapping, such as "
+            '{"roots": ["/data/pages"]}'
+        )
     read_from = validate(ImagesConfig, images or {}, prefix="images")
     place = best_device_kind() if device is None else str(device)
     kind_of_place(place)
@@ -204,14 +214,11 @@ def load(
     return Ranker(build_engine(build(), engine, place, rebuild=build))
 
 
-def _model_name(model: object) -> str:
-    name = fspath(model) if isinstance(model, PathLike) else model
-    if isinstance(name, str):
-        return str.__str__(name)  # of an enumeration the value, not the name
-    raise ConfigurationError(
-        f"model: {type(model).__name__}, expected the name of a card, or the folder, URI or hub id "
-        "of a checkpoint"
-    )
+def _place(given: object, name: str, expected: str) -> str:
+    place = fspath(given) if isinstance(given, PathLike) else given
+    if isinstance(place, str):
+        return str.__str__(place)  # of an enumeration the value, not the name
+    raise ConfigurationError(f"{name}: {type(given).__name__}, expected {expected}")
 
 
 def _texts(documents: Documents) -> list[str | None]:

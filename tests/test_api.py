@@ -158,6 +158,9 @@ def test_devices_and_dtypes_as_text_or_torchs_own(options: dict[str, Any]) -> No
         ("lexical", {"packing": "tight"}, "'engine.packing'"),
         ("lexicall", {}, "did you mean 'lexical'"),
         (3, {}, "model: int, expected the name of a card"),
+        ("lexical", {"adapter": 5}, "adapter: int, expected the folder, URI or hub id"),
+        ("lexical", {"images": 5}, "images: int, expected a mapping"),
+        ("lexical", {"images": ["/data"]}, "images: list, expected a mapping"),
         ("s3://key:hunter22@bucket/m", {"family": "cross_encoder"}, "holds credentials"),
     ],
 )
