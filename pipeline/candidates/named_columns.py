@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from shlex import quote
 from typing import Literal
 
 import pyarrow as pa
@@ -14,6 +15,21 @@ from pipeline.errors import InputContractError
 from pipeline.storage.parquet.columns import refuse_extensions, twice_error
 
 Level = Literal["query", "candidate"]
+
+
+def spelled_otherwise(names: Iterable[str], known: Iterable[str]) -> str | None:
+    """The first name that is a known one but for case, ``_``, ``-`` and what is not seen."""
+    wanted = set(map(_folded, known))
+    return next((name for name in names if _folded(name) in wanted), None)
+
+
+def shown_name(name: str) -> str:
+    """A name for a message, in quotes where blanks and unseen characters are part of it."""
+    return name if name.isprintable() and name.strip() == name != "" else ascii(name)
+
+
+def _folded(name: str) -> str:
+    return "".join(c for c in name.casefold() if c not in "_-" and c.isprintable() and c != " ")
 
 
 class NamedColumns:
@@ -70,11 +86,14 @@ class NamedColumns:
             told = candidates_hint(self.fields, schema.ALIASES[schema.CANDIDATES])
             if told:
                 raise InputContractError(f"{self.source}: {told}")
+        close = spelled_otherwise(names, self._aliases[name])
+        own = "YOUR_COLUMN" if close is None else quote(close)
         raise InputContractError(
             f"{self.source}: missing column '{name}' (also accepted: "
             f"{', '.join(self._aliases[name][1:]) or 'no alias'}); columns found: "
-            f"{', '.join(names) or 'none'}; map yours with "
-            f"--set input.columns.{name}=YOUR_COLUMN"
+            f"{', '.join(map(shown_name, names)) or 'none'}; "
+            f"{'map yours' if close is None else 'names are taken as they are spelled: map it'} "
+            f"with --set input.columns.{name}={own}"
         )
 
     def check(self, column: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from shlex import quote
 from typing import Final
 
 from pipeline import schema
+from pipeline.candidates.named_columns import spelled_otherwise
 from pipeline.config import InputConfig
 from pipeline.errors import InputContractError
 from pipeline.sources.csv_rows import header_of
@@ -148,10 +150,9 @@ def _refuse_other_spelling(names: tuple[str, ...], role: Role, path: str) -> Non
 
     Taken for a row, it would have columns be read in an order that is not theirs.
     """
-    spelled = {_folded(name): name for name in names}
 
     def spelling(ours: str) -> str | None:
-        return next((spelled[f] for a in ALIASES[role][ours] if (f := _folded(a)) in spelled), None)
+        return spelled_otherwise(names, ALIASES[role][ours])
 
     ids = {ours: spelling(ours) for ours in _IDS[role]}
     content = [found for ours in _CONTENT[role] if (found := spelling(ours)) is not None]
@@ -161,12 +162,8 @@ def _refuse_other_spelling(names: tuple[str, ...], role: Role, path: str) -> Non
     raise InputContractError(
         f"{path}: the first line looks like a header ({', '.join(names)}), but names columns in "
         f"another spelling than is read; write them as {', '.join(ALIASES[role][ours])} and so on, "
-        f"or map each, for example with --set 'input.columns.{ours}={own}'"
+        f"or map each, for example with --set input.columns.{ours}={quote(str(own))}"
     )
-
-
-def _folded(name: str) -> str:
-    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
 
 
 def _no_header(path: str, role: Role, found: str, line: bytes) -> InputContractError:

@@ -61,3 +61,21 @@ def test_errors_name_file_and_column(
 ) -> None:
     with pytest.raises(error, match=message):
         map_columns(arrow, source="f.parquet", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ("QID", "columns found: QID, query.*input.columns.query_id=QID"),
+        ("queryId", "input.columns.query_id=queryId"),
+        ("Query ID", "input.columns.query_id='Query ID'"),
+        ("query_id ", "columns found: 'query_id ', query.*input.columns.query_id='query_id '"),
+        ("\ufeffqid", r"columns found: '\\ufeffqid', query"),
+        ("search", "map yours with --set input.columns.query_id=YOUR_COLUMN"),
+    ],
+)
+def test_a_name_in_another_spelling_is_pointed_at(own: str, told: str) -> None:
+    arrow = LONG.set(0, pa.field(own, pa.int64()))
+    with pytest.raises(InputContractError, match=told):
+        map_columns(arrow, source="f.parquet")
+    assert map_columns(arrow, source="f.parquet", columns={"query_id": own}).query_id == pa.int64()

@@ -319,7 +319,7 @@ def test_a_header_in_another_spelling_is_not_taken_for_a_row(
     own = header.split("," if "," in header else "\t")
     row = ("," if "," in header else "\t").join(["1"] * len(own))
     path = write(tmp_path / "x", f"{header}\n{row}\n")
-    with pytest.raises(InputContractError, match=r"another spelling.*--set 'input\.columns\."):
+    with pytest.raises(InputContractError, match=r"another spelling.*--set input\.columns\."):
         rows_of(role, path)
     mapped = {"candidates": ["query_id", "doc_id"], "corpus": ["doc_id", "text"],
               "queries": ["query_id", "query"]}[role]  # fmt: skip
