@@ -204,14 +204,22 @@ def load(
             '{"roots": ["/data/pages"]}'
         )
     read_from = validate(ImagesConfig, images or {}, prefix="images")
-    place = best_device_kind() if device is None else str(device)
-    kind_of_place(place)
+    if device is not None:
+        kind_of_place(str(device))
     allow_code = () if family is None else (family,)
 
     def build(files: Mapping[str, str] | None = None) -> Reranker:
         return build_reranker(config, files=files, images=read_from, allow_code=allow_code)
 
-    return Ranker(build_engine(build(), engine, place, rebuild=build))
+    reranker = build()
+    place = _device(device, numpy_only=reranker.numpy_only)
+    return Ranker(build_engine(reranker, engine, place, rebuild=build))
+
+
+def _device(asked: object, *, numpy_only: bool) -> str:
+    if asked is not None:
+        return str(asked)
+    return "cpu" if numpy_only else best_device_kind()
 
 
 def _place(given: object, name: str, expected: str) -> str:

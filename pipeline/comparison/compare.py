@@ -74,7 +74,8 @@ def compare_models(asked: Asked) -> dict[str, Any]:
     sample = draw(asked.job, count=asked.sample, seed=asked.seed, qrels=asked.qrels)
     if asked.qrels is not None:  # ids that do not match are noticed before anything is scored
         quality(Orders.of(sample.lists, {}), sample.query_ids, asked.qrels, asked.measures)
-    use_threads(asked.job.replicas.cpus)
+    if not all(model.reranker.numpy_only for model in checked):
+        use_threads(asked.job.replicas.cpus)
     models = [model.loaded() for model in checked]
     load_before = load_average()
     shown, _ = sample.lists.scoreable()

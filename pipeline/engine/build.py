@@ -13,6 +13,7 @@ from pipeline.engine.agreement import AgreementCheck
 from pipeline.engine.device import (
     AROUND,
     DEFAULT_TOKEN_BUDGET,
+    NUMPY_DEVICE,
     check_precision,
     current,
     dtype_name,
@@ -122,6 +123,8 @@ def build_engine(
         wide = {"dtype": AROUND[dtype], "token_budget": _REFERENCE_BUDGET}
         return build_engine(rebuild(files), config.model_copy(update=wide), kind, rebuild=rebuild)
 
+    if reranker.numpy_only:
+        return _without_torch(reranker, config, kind)
     # A family without a network computes on the CPU wherever its replica stands.
     checkpoint = reranker.checkpoint if isinstance(reranker, WeightedReranker) else None
     device = torch_device("cpu" if checkpoint is None else kind)
@@ -134,12 +137,7 @@ def build_engine(
     # Taken before the network is read: known already in a run, hashed now where nothing is planned.
     lower = dtype != "float32"
     files = checkpoint.files if lower and checkpoint is not None else None
-    packed = config.packing != "padded" and reranker.can_pack
-    if config.packing == "packed" and not packed:
-        raise ConfigurationError(
-            f"engine.packing: the family of this model ({type(reranker).__name__}) cannot take "
-            "sequences of different lengths without padding; use auto or padded"
-        )
+    packed = _packed(reranker, config)
     with (
         _what_it_reads(type(reranker), checkpoint),
         products_in(products) as conversion,
@@ -167,6 +165,29 @@ def build_engine(
             min_overlap=config.min_overlap,
         ),
     )
+
+
+def _without_torch(reranker: Reranker, config: EngineConfig, kind: str) -> Engine:
+    """The engine of a family that computes in NumPy: nothing is loaded, and torch not imported."""
+    dtype_name(config.dtype, kind_of_place(kind))  # refuses what the replicas' device cannot
+    reranker.packed = _packed(reranker, config)
+    return Engine(
+        reranker,
+        device=NUMPY_DEVICE,
+        token_budget=config.token_budget or DEFAULT_TOKEN_BUDGET["cpu"],
+        share_prefixes=config.share_prefixes,
+        deterministic=config.deterministic,
+    )
+
+
+def _packed(reranker: Reranker, config: EngineConfig) -> bool:
+    """Whether batches go to the network without padding."""
+    if config.packing == "packed" and not reranker.can_pack:
+        raise ConfigurationError(
+            f"engine.packing: the family of this model ({type(reranker).__name__}) cannot take "
+            "sequences of different lengths without padding; use auto or padded"
+        )
+    return config.packing != "padded" and reranker.can_pack
 
 
 @contextmanager

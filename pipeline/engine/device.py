@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pipeline.engine import processor
 from pipeline.errors import ConfigurationError
 from pipeline.networks.linears.conversion import Products
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
 logger = logging.getLogger("pipeline")
@@ -24,6 +27,18 @@ AROUND: Final = {"int8": "float32", "float8": "bfloat16"}
 
 #: Compute capability from which on NVIDIA GPUs multiply float8 (Ada; Hopper is 9.0).
 _FLOAT8_CAPABILITY: Final = (8, 9)
+
+
+@dataclass(frozen=True)
+class _Cpu:
+    """What of :class:`torch.device` an engine looks at."""
+
+    type: str = "cpu"
+    index: int | None = None
+
+
+#: The device of families that compute in NumPy: the CPU, without an import of torch.
+NUMPY_DEVICE: Final = cast("torch.device", _Cpu())
 
 
 def device_kind(num_gpus: float) -> str:
@@ -40,9 +55,11 @@ def best_device_kind() -> str:
 
 def device_name(device: torch.device) -> str:
     """What a device is called: ``cpu``, or the name that its driver gives a GPU."""
+    if device.type != "cuda":
+        return device.type
     import torch
 
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return torch.cuda.get_device_name(device)
 
 
 def dtype_name(asked: str, kind: str) -> str:
@@ -150,15 +167,27 @@ def torch_device(place: str) -> torch.device:
     return torch.device(place)
 
 
+@contextmanager
+def computing(device: torch.device) -> Iterator[None]:
+    """While the body runs, forward passes on the device are made for their results alone."""
+    if device is NUMPY_DEVICE:
+        yield
+        return
+    import torch
+
+    with torch.inference_mode(), current(device):
+        yield
+
+
 def current(device: torch.device) -> AbstractContextManager[Any]:
     """While the body runs, a GPU with a number is torch's current one in this thread.
 
     Kernels of Triton and of libraries are launched on the current one, wherever their tensors are.
     """
-    import torch
-
     if device.type != "cuda" or device.index is None:
         return nullcontext()
+    import torch
+
     return torch.cuda.device(device)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.engine.batches import BatchesDone
-from pipeline.engine.device import current
+from pipeline.engine.device import computing
 from pipeline.engine.packing import gather, packed_batches, padded_batches
 from pipeline.engine.rounds import (
     LaunchedRound,
@@ -170,15 +170,13 @@ class Engine:
         Waits for the turn, and not for the device: another round is queued behind this one before
         this one has ended.
         """
-        import torch
-
-        with torch.inference_mode(), current(self.device), self._on_device:
+        with computing(self.device), self._on_device:
             began = time.perf_counter()
             if self.token_budget < prepared.token_budget:  # another unit has learned meanwhile
                 prepared = self.prepare(prepared.sequences, Statistics())
             with Stopwatch(self.device) as watch:
                 done, too_large = self._forward_all(prepared, counted, batches)
-                rows = to_host(torch.cat([values for _, values in done])) if done else None
+                rows = to_host([values for _, values in done]) if done else None
             counted.launch_s += time.perf_counter() - began
         counted.too_large += len(too_large)
         return LaunchedRound(
@@ -220,16 +218,14 @@ class Engine:
 
     def _score_alone(self, sequences: Sequences, leaf: int, counted: Statistics) -> Floats | None:
         """float32 [r, D]: one leaf's readouts in float32; None where it does not fit."""
-        import torch
-
         batch = gather(sequences, np.array([leaf]), self.device)
-        with torch.inference_mode(), current(self.device), self._on_device:
+        with computing(self.device), self._on_device:
             exact = self._in_float32()
             with Stopwatch(self.device) as watch:
                 values = exact._forward(batch, counted)
-                rows = None if values is None else to_host(values)
+                rows = None if values is None else to_host([values])
         counted.device_s += watch.wait()
-        return None if rows is None else rows.numpy()
+        return None if rows is None else np.asarray(rows)
 
     def _in_float32(self) -> Engine:
         """This engine where it computes in float32 already, else its twin."""
@@ -241,9 +237,9 @@ class Engine:
 
     def _forward_all(
         self, prepared: PreparedRound, counted: Statistics, batches: BatchesDone | None
-    ) -> tuple[list[tuple[npt.NDArray[np.int64], torch.Tensor]], list[int]]:
+    ) -> tuple[list[tuple[npt.NDArray[np.int64], torch.Tensor | Floats]], list[int]]:
         """Leaves and readouts of each batch, on the device, and the leaves that do not fit."""
-        done: list[tuple[npt.NDArray[np.int64], torch.Tensor]] = []
+        done: list[tuple[npt.NDArray[np.int64], torch.Tensor | Floats]] = []
         too_large: list[int] = []
         pending = prepared.pending
         while pending:
@@ -283,10 +279,8 @@ class Engine:
             return False
         return True
 
-    def _forward(self, batch: Batch, counted: Statistics) -> torch.Tensor | None:
+    def _forward(self, batch: Batch, counted: Statistics) -> torch.Tensor | Floats | None:
         """Readouts of a batch, or None when it does not fit in memory."""
-        import torch
-
         try:
             values = self.reranker.forward(batch)
         except RuntimeError as error:
@@ -298,6 +292,8 @@ class Engine:
             return values
         # Outside the handler, so that the traceback no longer holds the activations.
         if self.device.type == "cuda":
+            import torch
+
             torch.cuda.empty_cache()
         return None
 

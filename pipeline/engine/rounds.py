@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class LaunchedRound:
 
     sequences: Sequences
     leaves: npt.NDArray[np.int64]
-    rows: torch.Tensor | None
+    rows: torch.Tensor | Floats | None
     too_large: npt.NDArray[np.int64]
     watch: Stopwatch
 
@@ -75,15 +76,17 @@ def not_finite(sequences: Sequences, readouts: Readouts) -> npt.NDArray[np.int64
     return np.setdiff1d(places, readouts.too_large).astype(np.int64)
 
 
-def to_host(values: torch.Tensor) -> torch.Tensor:
-    """float32 on the host; from a GPU once what is queued there so far has ended.
+def to_host(batches: Sequence[torch.Tensor | Floats]) -> torch.Tensor | Floats:
+    """Rows of batches, float32 on the host; from a GPU once what is queued there so far has ended.
 
     The copy is queued with the work, since one that is asked for later would wait for the next
     unit's forward passes as well.
     """
+    if isinstance(batches[0], np.ndarray):
+        return np.concatenate(batches).astype(np.float32, copy=False)
     import torch
 
-    values = values.float()
+    values = torch.cat(list(batches)).float()  # type: ignore[arg-type]
     if values.device.type != "cuda":
         return values
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
@@ -97,7 +100,7 @@ def in_order(launched: LaunchedRound) -> Readouts:
     if launched.rows is None:
         values = np.full((total, 1), np.nan, np.float32)
         return Readouts(values=values, too_large=launched.too_large)
-    rows = launched.rows.numpy()
+    rows = np.asarray(launched.rows)
     values = np.empty((total, rows.shape[1]), dtype=np.float32)
     if len(rows) < total:
         values.fill(np.nan)

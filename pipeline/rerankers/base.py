@@ -42,6 +42,8 @@ class Reranker(ABC):
         can_pack: whether the network takes sequences of different lengths without padding.
         shares_prefixes: whether the packed network understands :attr:`Batch.parents`; the engine
             writes shared beginnings out for those that do not.
+        numpy_only: whether :meth:`forward` computes in NumPy and gives an array. Nothing is loaded
+            then, and no process imports torch.
         reads_images: whether the ``image`` columns are read.
         images: from where and how large, as the job says; nothing but bytes until it is set.
         packed: whether the loaded network is given them so; as :meth:`load` was told.
@@ -53,6 +55,7 @@ class Reranker(ABC):
     pointwise: ClassVar[bool] = False
     can_pack: bool = False
     shares_prefixes: bool = False
+    numpy_only: ClassVar[bool] = False
     reads_images: ClassVar[bool] = False
     images: ImagesConfig = ImagesConfig()
     packed: bool = False
@@ -97,8 +100,11 @@ class Reranker(ABC):
         """Candidate lists of one unit (every document scoreable) become token sequences."""
 
     @abstractmethod
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """float32 [r, D]: one row per readout of the batch, on the device, without a sync."""
+    def forward(self, batch: Batch) -> torch.Tensor | Floats:
+        """float32 [r, D]: one row per readout of the batch, on the device, without a sync.
+
+        An array where :attr:`numpy_only`, else a tensor.
+        """
 
     def next_round(
         self, lists: CandidateLists, sequences: Sequences, readouts: Floats

@@ -8,7 +8,7 @@ same words. It is no substitute for a model; it exercises every other part of th
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 from zlib import crc32
 
 import numpy as np
@@ -21,8 +21,6 @@ from pipeline.sequences.sequences import Sequences
 from pipeline.tokenization.tokens import Template, TokenArena, distinct
 
 if TYPE_CHECKING:
-    import torch
-
     from pipeline.candidates.lists import CandidateLists
 
 _WORD: Final = re.compile(r"\w+")
@@ -35,6 +33,7 @@ class Lexical(Reranker):
     """Word overlap of query and document."""
 
     pointwise = True
+    numpy_only: ClassVar[bool] = True
     score_scale = "overlap"
 
     def encode(self, lists: CandidateLists) -> Sequences:
@@ -55,10 +54,8 @@ class Lexical(Reranker):
         )
         return Sequences.one_readout_each(ids, offsets)
 
-    def forward(self, batch: Batch) -> torch.Tensor:
+    def forward(self, batch: Batch) -> Floats:
         """float32 [b, 1]: the overlap of each pair."""
-        import torch
-
         scores = np.zeros((len(batch.lengths), 1), dtype=np.float32)
         for row, (start, stop) in enumerate(
             zip(batch.offsets[:-1], batch.offsets[1:], strict=True)
@@ -70,7 +67,7 @@ class Lexical(Reranker):
                 matched = np.isin(document, query)
                 found = len(np.unique(document[matched]))
                 scores[row] = found / len(query) + 0.001 * matched.mean()
-        return torch.from_numpy(scores)
+        return scores
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """The overlap itself."""

@@ -32,9 +32,8 @@ from pipeline.execution.units.unit_tasks import commit_unit, encode_unit
 #: First of all, for the server looks for modules in the working folder before anywhere else.
 _NAMES: Final = "rerank_pipeline.kept"
 
-#: What takes seconds to import: the engine needs the first, networks the second as well.
-_ENGINE: Final = "torch"
-_NETWORK: Final = "transformers.modeling_utils"
+#: What takes seconds to import, for networks.
+_NETWORKS: Final = ("torch", "transformers.modeling_utils")
 
 
 def prepare_processes(*, network: bool) -> None:
@@ -50,7 +49,7 @@ def prepare_processes(*, network: bool) -> None:
     # https://docs.pytorch.org/docs/stable/notes/cuda.html#environment-variables
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_NAMES, _ENGINE, *([_NETWORK] if network else []), __name__])
+    context.set_forkserver_preload([_NAMES, *(_NETWORKS if network else ()), __name__])
     multiprocessing.forkserver.ensure_running()
     _end_with_this_process()
 

@@ -53,7 +53,6 @@ class Replica:
             send: takes a report once a second; None: nobody wants any.
             name: of the replica, which another process under it replaces; empty: it has none.
         """
-        use_threads(job.config.replicas.cpus)
         set_retry_policy(job.config.storage)
         self.job = job
         self.admission = Admission(slots)
@@ -62,8 +61,11 @@ class Replica:
         self.failure: RerankError | None = None
         began = time.time()
         try:
+            reranker = reranker_of(job)
+            if not reranker.numpy_only:
+                use_threads(job.config.replicas.cpus)
             self.engine = build_engine(
-                reranker_of(job),
+                reranker,
                 job.config.engine,
                 device_kind(job.config.replicas.gpus),
                 rebuild=lambda files: build_reranker(
