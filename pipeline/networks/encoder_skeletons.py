@@ -60,7 +60,7 @@ def skeleton(config: Any, *, kind: str, classifies: bool) -> Callable[[], nn.Mod
 
 def _known(config: Any, kind: str, classifies: bool) -> bool:
     if kind != "modernbert":
-        return config.hidden_act in _ACTIVATIONS
+        return True
     gates = [config.hidden_activation, *([config.classifier_activation] if classifies else [])]
     kinds = {config.rope_parameters[layers]["rope_type"] for layers in set(config.layer_types)}
     return set(gates) <= _ACTIVATIONS.keys() and kinds == {"default"}
@@ -111,9 +111,24 @@ def _bert_layer(config: Any) -> nn.Module:
     attention.add_module("self", asking)
     return _named(
         attention=attention,
-        intermediate=Intermediate(nn.Linear(width, inner), _ACTIVATIONS[config.hidden_act]()),
+        intermediate=Intermediate(nn.Linear(width, inner), _activation(config.hidden_act)),
         output=residual(inner),
     )
+
+
+def _activation(name: str) -> nn.Module:
+    """The function of BERT's feed-forward layer; transformers' own where we have none.
+
+    Raises:
+        ValueError: transformers has none by that name either.
+    """
+    if name in _ACTIVATIONS:
+        return _ACTIVATIONS[name]()
+    from transformers.activations import ACT2FN
+
+    if name not in ACT2FN:
+        raise ValueError(f"hidden_act '{name}' is none of {', '.join(sorted(ACT2FN))}")
+    return ACT2FN[name]  # type: ignore[no-any-return]
 
 
 def modernbert(config: Any) -> nn.Module:

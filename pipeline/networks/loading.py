@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -88,9 +88,18 @@ def _constructed(
         if checkpoint is None:
             raise
         kind = str(checkpoint.config.get("model_type"))
-        raise not_a_network(checkpoint.folder / "config.json", kind, error) from error
+        where = checkpoint.folder / "config.json"
+        raise not_a_network(where, kind, _named(error, checkpoint.config)) from error
     finally:
         torch.set_default_dtype(previous)
+
+
+def _named(error: Exception, config: Mapping[str, Any]) -> Exception:
+    """The error, with the key whose value was looked up in a table that lacks it."""
+    if not isinstance(error, KeyError):
+        return error
+    keys = [key for key, value in config.items() if error.args == (value,)]
+    return KeyError(*(f"{key} '{config[key]}'" for key in keys)) if keys else error
 
 
 @contextmanager

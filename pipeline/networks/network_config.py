@@ -219,7 +219,7 @@ def refuse_quantised(checkpoint: Checkpoint) -> None:
 
 def not_a_network(where: Path | str, kind: str, error: Exception) -> ModelError:
     """The refusal of a configuration that the installed transformers makes no network of."""
-    said = (str(error).strip().splitlines() or [""])[0]
+    said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
     return ModelError(
         f"{where}: the installed transformers makes no network of model_type '{kind}' of this "
         f"configuration ({type(error).__name__}: {said}); is it complete, and of a version that "

@@ -39,6 +39,7 @@ from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 from pipeline.sequences.shared_prefixes import common_beginning, share_beginnings
 from pipeline.tokenization.plain_texts import SpecialTokenSettings
+from pipeline.tokenization.tokenizer_rules import stated_limit
 from pipeline.tokenization.tokens import TextTokenizer, distinct
 
 if TYPE_CHECKING:
@@ -209,10 +210,9 @@ def _slides(config: Mapping[str, Any]) -> bool:
 
 def _tokenizer_limit(checkpoint: Checkpoint) -> int:
     """Tokens that the tokenizer's configuration allows, which is what upstream goes by."""
-    limit = checkpoint.table("tokenizer_config.json").get("model_max_length")
-    if isinstance(limit, int) and 0 < limit < 10**9:
-        return limit
-    return int(checkpoint.config.get("max_position_embeddings", 131_072))
+    return stated_limit(checkpoint) or int(
+        checkpoint.config.get("max_position_embeddings", 131_072)
+    )
 
 
 def _projector_sizes(checkpoint: Checkpoint, hidden: int) -> tuple[int, int]:

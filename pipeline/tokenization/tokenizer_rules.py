@@ -22,6 +22,10 @@ _CONFIG: Final = "tokenizer_config.json"
 
 _ACCENTS: Final = "strip_accents"
 
+#: Tokens that a limit must leave a sequence, and from which on it is none.
+_SHORTEST: Final = 4
+_UNLIMITED: Final = 10**9
+
 #: What tokenizer_config.json says about BERT's normaliser, what tokenizer.json calls it, and what
 #: the classes take where the first says nothing.
 _BERT_RULES: Final[tuple[tuple[str, str, bool | None], ...]] = (
@@ -143,7 +147,7 @@ def lowercased(data: bytes) -> bytes:
     return json.dumps(file).encode()
 
 
-def tokenizer_limit(checkpoint: Checkpoint, truncation: Mapping[str, Any] | None) -> object:
+def tokenizer_limit(checkpoint: Checkpoint, truncation: Mapping[str, Any] | None) -> int | None:
     """``model_max_length`` of tokenizer_config.json, or ``max_len`` as old files have it.
 
     Args:
@@ -151,7 +155,7 @@ def tokenizer_limit(checkpoint: Checkpoint, truncation: Mapping[str, Any] | None
         truncation: what tokenizer.json says of it.
 
     Raises:
-        ModelError: the tokenizer cuts texts at their beginning.
+        ModelError: texts are cut at their beginning, or the limit is no number of tokens.
     """
     config, name = checkpoint.table(_CONFIG), _CONFIG
     if "truncation_side" not in config and truncation is not None:
@@ -161,4 +165,28 @@ def tokenizer_limit(checkpoint: Checkpoint, truncation: Mapping[str, Any] | None
             f"{checkpoint.folder / name}: truncation_side '{config['truncation_side']}'; texts are "
             "cut at their end, so the scores would differ"
         )
-    return config.get("model_max_length", config.get("max_len"))
+    return stated_limit(checkpoint)
+
+
+def stated_limit(checkpoint: Checkpoint) -> int | None:
+    """As :func:`tokenizer_limit`, whichever end of texts is cut; None where nothing limits them.
+
+    Raises:
+        ModelError: the limit is no number of tokens.
+    """
+    config = checkpoint.table(_CONFIG)
+    key = "model_max_length" if "model_max_length" in config else "max_len"
+    limit = config.get(key)
+    if limit is None or _unlimited(limit):
+        return None
+    if type(limit) is not int or limit < _SHORTEST:
+        raise ModelError(
+            f"{checkpoint.folder / _CONFIG}: {key} {limit!r}; expected a number of tokens from "
+            f"{_SHORTEST}, or null where nothing limits them"
+        )
+    return limit
+
+
+def _unlimited(limit: object) -> bool:
+    """As transformers writes what it calls VERY_LARGE_INTEGER, some of it as a fraction."""
+    return type(limit) in (int, float) and limit >= _UNLIMITED  # type: ignore[operator]

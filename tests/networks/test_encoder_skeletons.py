@@ -19,6 +19,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", {}),
     "bert of two labels": ("bert", {"num_labels": 2, "hidden_act": "gelu_new"}),
     "bert with relu": ("bert", {"hidden_act": "relu"}),
+    "bert with a function of transformers'": ("bert", {"hidden_act": "mish"}),
     "roberta": ("roberta", {"type_vocab_size": 1}),
     "xlm-roberta": ("xlm-roberta", {"type_vocab_size": 1, "layer_norm_eps": 1e-5}),
     "camembert": ("camembert", {"hidden_act": "silu"}),
@@ -94,7 +95,6 @@ def test_a_body_has_the_names_and_states_of_transformers(variant: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "changes"),
     [
-        ("bert", {"hidden_act": "mish"}),
         ("modernbert", {"hidden_activation": "mish"}),
         ("modernbert", {"rope_parameters": {
             "full_attention": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0},

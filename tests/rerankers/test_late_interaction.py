@@ -172,6 +172,29 @@ def test_what_does_not_fit_the_family_says_so(tmp_path: Path) -> None:
         load(folder)
 
 
+@pytest.mark.parametrize("activation", ["gelu_new", "mish"])
+def test_packed_and_padded_agree_on_every_function_of_transformers(
+    tmp_path: Path, activation: str
+) -> None:
+    folder, case = copied(tmp_path, config={"hidden_act": activation}), CASES[0]
+    found = [
+        load(folder, packing=packing).score(case["query"], case["documents"])
+        for packing in ("packed", "padded")
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-4)
+    assert np.abs(found[0] - load().score(case["query"], case["documents"])).max() > 1e-4
+
+
+@pytest.mark.parametrize("packing", ["packed", "padded"])
+@pytest.mark.parametrize("activation", ["gleu", None])
+def test_an_unknown_function_is_refused_by_its_key(
+    tmp_path: Path, packing: str, activation: str | None
+) -> None:
+    folder = copied(tmp_path, config={"hidden_act": activation})
+    with pytest.raises(ModelError, match=r"config\.json: .*hidden_act"):
+        load(folder, packing=packing)
+
+
 # --- the plain layout: BERT and a linear -------------------------------------------------------
 
 WORDS = ["[PAD]", "[unused0]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "!",

@@ -138,3 +138,23 @@ def test_a_side_that_texts_are_cut_at_is_read_from_tokenizer_json_too(tmp_path: 
     ours = TextTokenizer(Checkpoint(folder))
     with pytest.raises(ModelError, match=r"tokenizer\.json: truncation_side 'left'"):
         tokenizer_limit(Checkpoint(folder), ours.truncation)
+
+
+@pytest.mark.parametrize("value", [10**30, 1e30, None])
+def test_a_limit_of_no_length_is_none(tmp_path: Path, value: Any) -> None:
+    folder = folder_of(tmp_path, BERT, model_max_length=value)
+    assert tokenizer_limit(Checkpoint(folder), None) is None
+    assert library(folder).model_max_length >= 10**9
+
+
+@pytest.mark.parametrize("key", ["model_max_length", "max_len"])
+@pytest.mark.parametrize("value", [0, -1, 3, "512", 512.0, True, [512]])
+def test_a_limit_that_is_none_is_refused_by_its_key(tmp_path: Path, key: str, value: Any) -> None:
+    folder = folder_of(tmp_path, BERT)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config.pop("model_max_length", None)
+    path.write_text(json.dumps(config | {key: value}))
+    with pytest.raises(ModelError) as refused:
+        tokenizer_limit(Checkpoint(folder), None)
+    assert f"{path}: {key} {value!r}; expected a number of tokens from 4" in str(refused.value)
