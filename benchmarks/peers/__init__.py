@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from benchmarks.harness.contender import Contender
+from benchmarks.peers.backends import VARIABLE, Backend, interpreter
 from pipeline.bench.models.shapes import Shape
 from pipeline.bench.subject import Subject
 from pipeline.errors import ConfigurationError
@@ -24,6 +25,7 @@ class Peer:
         extra: of ours that installs them.
         gpu_only: whether it takes part on CPU only where it is asked for by name.
         asked_only: whether it takes part only where it is asked for by name.
+        elsewhere: whether it runs in an environment of its own, which a variable names.
     """
 
     suits: Callable[[Shape], bool]
@@ -32,6 +34,7 @@ class Peer:
     extra: str = "bench"
     gpu_only: bool = False
     asked_only: bool = False
+    elsewhere: bool = False
 
 
 def _predict(batch_size: int) -> Callable[[Subject], Contender]:
@@ -85,6 +88,13 @@ def _openvino(precision: str) -> Callable[[Subject], Contender]:
     return make
 
 
+def _backend(backend: str, precision: str) -> Peer:
+    def make(subject: Subject) -> Contender:
+        return Backend(subject, backend=backend, precision=precision, python=interpreter() or "")
+
+    return Peer(suits=_has_logits, make=make, asked_only=True, elsewhere=True)
+
+
 def _runtime(make: Callable[[Subject], Contender], *needs: str) -> Peer:
     """A runtime that is not torch: on CPU, for the logits of cross-encoders."""
     return Peer(suits=_has_logits, make=make, needs=needs, extra="runtimes", asked_only=True)
@@ -113,6 +123,11 @@ PEERS: Final[dict[str, Peer]] = {
     "openvino": _runtime(_openvino("float32"), "openvino"),
     "openvino-bfloat16": _runtime(_openvino("bfloat16"), "openvino"),
     "openvino-int8": _runtime(_openvino("int8"), "openvino", "nncf"),
+    "st-onnx": _backend("onnx", "float32"),
+    "st-onnx-int8": _backend("onnx", "int8"),
+    "st-openvino": _backend("openvino", "float32"),
+    "st-openvino-bfloat16": _backend("openvino", "bfloat16"),
+    "st-openvino-int8": _backend("openvino", "int8"),
     "jina-v3-policy": Peer(suits=lambda shape: shape.family == "jina_v3", make=_jina_v3),
     "jina-m0-policy": Peer(suits=lambda shape: shape.family == "jina_m0", make=_jina_m0),
 }
@@ -140,6 +155,12 @@ def check(name: str, shape: Shape) -> None:
     peer = PEERS[name]
     if not peer.suits(shape):
         raise ConfigurationError(f"--peers: {name} cannot run the model {shape.name}")
+    if peer.elsewhere and interpreter() is None:
+        raise ConfigurationError(
+            f"--peers: {name} runs in an environment of its own; build it with "
+            f"benchmarks/peers/environment.sh and set {VARIABLE} to its interpreter, or leave the "
+            "peer out"
+        )
     missing = _missing(peer)
     if missing:
         packages = " and ".join(package.replace("_", "-") for package in missing)

@@ -10,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.bench.measuring import Cost
+from pipeline.bench.measuring import Cost, Memory
 from pipeline.bench.subject import Subject
 from pipeline.candidates.lists import CandidateLists
 from pipeline.config import EngineConfig
@@ -42,6 +42,7 @@ class Scored:
         tokens: that had to be computed; None where it is for the caller to say.
         computed: tokens that the network worked on, padding among them; None where unknown.
         device_s: seconds between the first and the last kernel of each unit; 0 where unknown.
+        elsewhere: what the pass took and held, of who works in a process of its own.
     """
 
     scores: npt.NDArray[np.float32]
@@ -49,6 +50,7 @@ class Scored:
     tokens: int | None = None
     computed: int | None = None
     device_s: float = 0.0
+    elsewhere: tuple[Cost, Memory] | None = None
 
 
 class BenchEngine:

@@ -46,8 +46,9 @@ class Passes:
         with memory(device) as peak, cost.adding():
             scored = scorer.score(units)
         self.scored.append(scored)
-        self.costs.append(cost)
-        self.memories.append(peak)
+        taken, held = scored.elsewhere or (cost, peak)
+        self.costs.append(taken)
+        self.memories.append(held)
 
     @property
     def stages(self) -> dict[str, Cost]:

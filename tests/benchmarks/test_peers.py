@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.harness.contender import Contender, pairs_of
 from benchmarks.peers import PEERS, available, check
+from benchmarks.peers.backends import Backend, interpreter
 from benchmarks.peers.jina_v3_policy import prompt
 from pipeline.bench.engines import BenchEngine, Scored
 from pipeline.bench.inputs.workloads import WORKLOADS, Work, make
 from pipeline.bench.models.shapes import SHAPES
+from pipeline.bench.passes import Passes
 from pipeline.bench.subject import Subject
 from pipeline.config import EngineConfig
 from pipeline.errors import ConfigurationError
@@ -22,12 +27,14 @@ from pipeline.sequences.sequences import Sequences
 
 #: Every peer with every architecture that it runs. Converting a network for a runtime takes
 #: seconds, so of those one runs the second architecture, without token types, in one precision.
+#: Those that have an environment of their own take part where it is there, as others do of extras.
 PAIRS = [
     (shape, peer)
     for shape in ("minilm-l6", "xlmr-base", "jina-v2", "jina-tiny", "jina-v3", "jina-m0")
     for peer in PEERS
     if PEERS[peer].suits(SHAPES[shape])
     and (shape == "minilm-l6" or PEERS[peer].extra != "runtimes" or peer == "onnxruntime")
+    and (interpreter() is not None or not PEERS[peer].elsewhere)
 ]
 
 Ours = Callable[[str], tuple[BenchEngine, Work, Scored]]
@@ -156,6 +163,52 @@ def test_a_peer_that_is_not_installed_says_what_to_install(
     with pytest.raises(ConfigurationError, match=r"sentence-transformers; install the extra"):
         check("st-predict", SHAPES["minilm-l6"])
     assert available(SHAPES["minilm-l6"], "cpu") == ["jina-v2-policy"]
+
+
+def test_a_backend_of_the_library_in_a_process_of_its_own(
+    subject: Callable[[str], Subject], ours: Ours
+) -> None:
+    """The process, the pipe and what it counts, with the backend that all environments have."""
+    engine, work, expected = ours("minilm-l6")
+    peer = Backend(
+        subject("minilm-l6"), backend="torch", precision="float32", python=sys.executable
+    )
+    try:
+        passes = Passes()
+        for _ in range(2):
+            passes.add(peer, list(work.units(60)), torch.device("cpu"))
+    finally:
+        peer.close()
+    found = passes.scored[-1]
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    assert found.computed is not None
+    assert found.computed >= lengths_of(engine, work).sum()
+    assert (passes.costs[-1], passes.memories[-1]) == found.elsewhere
+    assert peer.name == "st-torch"
+    assert "sentence-transformers 6" in peer.about
+
+
+def test_a_process_that_ends_says_what_its_environment_should_be(
+    subject: Callable[[str], Subject], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"st-onnx: its process ended .* RERANK_PEERS_PY"):
+        Backend(subject("minilm-l6"), backend="onnx", precision="float32", python="/bin/false")
+    with pytest.raises(ConfigurationError, match=r"RERANK_PEERS_PYTHON: .*nowhere: No such file"):
+        Backend(
+            subject("minilm-l6"), backend="onnx", precision="float32",
+            python=str(tmp_path / "nowhere"),
+        )  # fmt: skip
+
+
+def test_a_peer_with_an_environment_of_its_own_says_how_to_build_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RERANK_PEERS_PYTHON", raising=False)
+    with pytest.raises(ConfigurationError, match=r"environment\.sh and set RERANK_PEERS_PYTHON"):
+        check("st-openvino", SHAPES["minilm-l6"])
+    monkeypatch.setenv("RERANK_PEERS_PYTHON", "somewhere")
+    check("st-openvino", SHAPES["minilm-l6"])
+    assert "st-openvino" not in available(SHAPES["minilm-l6"], "cpu")
 
 
 def test_large_batches_are_for_gpus_unless_asked_for() -> None:
