@@ -23,8 +23,6 @@ from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 
 if TYPE_CHECKING:
-    import torch
-
     from pipeline.candidates.lists import CandidateLists
 
 
@@ -40,10 +38,8 @@ class FixedCost(Lexical):
 
     Settings = FixedCostSettings
 
-    def forward(self, batch: Batch) -> torch.Tensor:
+    def forward(self, batch: Batch) -> Floats:
         """float32 [b, 1]: a digest of each sequence, in [0, 1)."""
-        import torch
-
         assert isinstance(self.settings, FixedCostSettings)
         began = time.time()
         time.sleep(float(self.settings.pace.read_text()) * len(batch.token_ids))
@@ -52,7 +48,7 @@ class FixedCost(Lexical):
                 log.write(f"{os.getpid()} {began} {time.time()}\n")
         edges = zip(batch.offsets[:-1], batch.offsets[1:], strict=True)
         digests = [crc32(batch.token_ids[a:b].tobytes()) / 2**32 for a, b in edges]
-        return torch.from_numpy(np.array(digests, dtype=np.float32)[:, None])
+        return np.array(digests, dtype=np.float32)[:, None]
 
     def decode(self, lists: CandidateLists, sequences: Sequences, readouts: Floats) -> Floats:
         """The digest itself."""

@@ -96,7 +96,7 @@ def _quantise(model: Any, asked: dict[str, Any], folder: str) -> str:
         instructions = "avx512_vnni" if asked["vnni"] else "avx2"
         export_dynamic_quantized_onnx_model(model, instructions, folder, file_suffix="int8")
         return "onnx/model_int8.onnx"
-    from optimum.intel import OVQuantizationConfig
+    from optimum.intel import OVQuantizationConfig  # type: ignore[import-not-found]
     from sentence_transformers import export_static_quantized_openvino_model
 
     with tempfile.TemporaryDirectory() as examples:

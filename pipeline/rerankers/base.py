@@ -60,6 +60,13 @@ class Reranker(ABC):
     images: ImagesConfig = ImagesConfig()
     packed: bool = False
 
+    def __init_subclass__(cls) -> None:
+        """A family that loads something is given torch's device and dtype, whatever its base is."""
+        super().__init_subclass__()
+        own = vars(cls)
+        if "numpy_only" not in own and ("load" in own or "load_network" in own):
+            cls.numpy_only = False
+
     def __init__(self, *, settings: Any) -> None:
         self.settings = settings
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.rerankers.lexical import Lexical
 from tests.execution.drivers import lexical_job
 from tests.makers import long_table, write
 
@@ -58,3 +59,9 @@ def test_a_lexical_job_imports_no_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [True, [1, 0]]
     assert not imported.exists(), imported.read_text()
+
+
+def test_a_family_that_loads_something_has_torch_whatever_its_base() -> None:
+    assert Lexical.numpy_only
+    assert type("Named", (Lexical,), {}).numpy_only
+    assert not type("Loaded", (Lexical,), {"load_network": lambda self, **_: None}).numpy_only
