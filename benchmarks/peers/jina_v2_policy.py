@@ -90,6 +90,8 @@ def _jina_bert(subject: Subject) -> Callable[[dict[str, Any]], torch.Tensor]:
         sequences = Sequences.one_readout_each(
             ids[mask == 1].astype(np.int32), np.append(0, np.cumsum(mask.sum(axis=1)))
         )
-        return reranker.forward(gather(sequences, np.arange(len(ids)), subject.device))
+        found = reranker.forward(gather(sequences, np.arange(len(ids)), subject.device))
+        assert not isinstance(found, np.ndarray), "a network gives tensors"
+        return found
 
     return logits
