@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
+from typing import Final
 
 from pipeline.errors import NotFoundError
+
+#: What was meant for a URI: a scheme (no drive, which is one letter), and a slash too few.
+_HALF_URI: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:)/")
 
 
 def home_path(*names: str, instead: str) -> Path:
@@ -29,11 +34,19 @@ def expanded(path: str, *, setting: str = "") -> Path:
     """A local path with ``~`` and ``~user`` replaced.
 
     Raises:
-        NotFoundError: there is no such home folder.
+        NotFoundError: there is no such home folder, or it is a URI with a slash too few, which
+            would name a folder below that of the process.
     """
     named = f"{setting}: '{path}'" if setting else f"'{path}'"
     if "\0" in path:
         raise NotFoundError(f"{named}: no path has a zero character in it")
+    half = _HALF_URI.match(path)
+    if half is not None and not Path(half[1]).exists():
+        raise NotFoundError(
+            f"{named}: a URI has two slashes after its scheme: write {half[1]}//"
+            f"{'/' if half[1] == 'file:' else ''}{path[half.end() :]}; a local folder of that name "
+            f"is ./{path}"
+        )
     try:
         return Path(path).expanduser()
     except RuntimeError:

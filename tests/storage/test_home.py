@@ -16,7 +16,7 @@ from pipeline.checkpoints.weights_cache import cache_root
 from pipeline.cluster.access import protect_token_file
 from pipeline.errors import NotFoundError
 from pipeline.storage.home import absolute_path
-from pipeline.storage.store import absolute
+from pipeline.storage.store import absolute, create_if_absent, list_names
 
 
 @pytest.fixture
@@ -74,3 +74,39 @@ def test_a_folder_that_was_deleted_is_named(
         absolute("out/x")
     assert absolute("/out/x") == "/out/x"
     assert absolute("s3://bucket/x") == "s3://bucket/x"
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("s3:/bucket/out", "s3://bucket/out"),
+        ("gs:/bucket", "gs://bucket"),
+        ("file:/data/out", "file:///data/out"),
+        ("hdfs:/out", "hdfs://out"),
+        ("file://data/out", "file:///data/out"),
+        ("file://host/out", "file:///host/out"),
+    ],
+)
+def test_a_uri_with_a_slash_too_few_is_no_local_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, meant: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFoundError, match=f"write {meant}(/x)?[;,]"):
+        list_names(path)
+    with pytest.raises(NotFoundError, match=f"write {meant}(/x)?[;,]"):
+        create_if_absent(f"{path}/x", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_paths_that_only_look_like_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s3:").mkdir()
+    (tmp_path / "s3:" / "a").touch()
+    for path in (
+        "s3:",
+        "./s3:/",
+        "s3:/",
+        f"file://{tmp_path}/s3:",
+        f"file://localhost{tmp_path}/s3:",
+    ):
+        assert list_names(path) == ["a"]
