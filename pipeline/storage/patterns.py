@@ -31,8 +31,8 @@ def is_sidecar(name: str) -> bool:
 
 
 def is_data(path: str, endings: tuple[str, ...]) -> bool:
-    """Whether a path below a folder is that of a data file."""
-    return path.endswith(endings) and not any(map(is_sidecar, path.split("/")))
+    """Whether a path below a folder is that of a data file; its ending may be in capitals."""
+    return path.lower().endswith(endings) and not any(map(is_sidecar, path.split("/")))
 
 
 class PathPattern:

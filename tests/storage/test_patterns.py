@@ -129,7 +129,8 @@ def test_one_name_is_matched_as_pythons_glob_does(pattern: list[str], files: lis
 @pytest.mark.parametrize(
     ("path", "data"),
     [("a.parquet", True), ("a.pq", True), ("x/a.parq", False), ("_x/a.pq", False),
-     ("_x=1/a.pq", True), (".x=1/a.pq", False), ("x/_a=1.pq", True), ("x/.a.pq", False)],
+     ("_x=1/a.pq", True), (".x=1/a.pq", False), ("x/_a=1.pq", True), ("x/.a.pq", False),
+     ("A.PARQUET", True), ("x/a.Pq", True), ("_X/A.PARQUET", False)],
 )  # fmt: skip
 def test_data_files_in_folders(path: str, data: bool) -> None:
     assert is_data(path, (".parquet", ".pq")) == data
