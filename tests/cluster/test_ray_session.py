@@ -72,7 +72,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
     base = Path(f"/tmp/rr-{os.getpid()}-{os.urandom(3).hex()}")  # short, for Ray's sockets
     settings = {
         "model.name": "lexical", "input.path": source, "output.path": output,
-        "units.documents": 200, "ray.read_cpus": 0.25, "replicas.min": 1, "replicas.num_cpus": 0.5,
+        "units.documents": 200, "ray.mode": "cluster", "ray.read_cpus": 0.5,
+        "replicas.min": 1, "replicas.num_cpus": 0.5,
     }  # fmt: skip
     sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
