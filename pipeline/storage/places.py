@@ -57,11 +57,11 @@ def _backend(kind: str) -> Backend:
     # Each is imported where it is used: the client of a store that a job does not touch costs a
     # second at the start of every command.
     if kind == "file":
-        from pipeline.storage.local import LocalDisk
+        from pipeline.storage.local.disk import LocalDisk
 
         return LocalDisk()
     if kind == "s3":
-        from pipeline.storage.s3 import S3
+        from pipeline.storage.s3.store import S3
 
         return S3()
     if kind == "gs":

@@ -42,8 +42,8 @@ KILLED = -signal.SIGKILL
 
 #: What nearly every driver would import itself once it runs: half a second of a CPU each.
 _PRELOADED = (
-    "pipeline.storage.local",
-    "pipeline.storage.s3",
+    "pipeline.storage.local.disk",
+    "pipeline.storage.s3.store",
     "pipeline.rerankers.lexical",
     "pipeline.reports.terminal",
     "pandas",

@@ -21,9 +21,9 @@ from pipeline.storage.counters import take
 from pipeline.storage.parquet import read_rows, read_table, to_bytes
 from pipeline.storage.policy import set_retry_policy
 from pipeline.storage.probe import probe
-from pipeline.storage.s3 import S3
-from pipeline.storage.s3_faults import Attempts
-from pipeline.storage.s3_filesystem import S3FileSystem
+from pipeline.storage.s3.faults import Attempts
+from pipeline.storage.s3.filesystem import S3FileSystem
+from pipeline.storage.s3.store import S3
 from tests.fixtures_s3 import BUCKET, s3_client
 from tests.support.fault_proxy import (
     IGNORE_CONDITIONS,

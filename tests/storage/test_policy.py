@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import StorageConfig
 from pipeline.storage.policy import LONGEST_PAUSE_S, pause
-from pipeline.storage.s3_faults import Fault, classify
+from pipeline.storage.s3.faults import Fault, classify
 
 URL = "https://store.example"
 

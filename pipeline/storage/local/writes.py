@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import StorageError
-from pipeline.storage.local_faults import explained
-from pipeline.storage.local_files import made_folder, mode_in, opened_folder
+from pipeline.storage.local.faults import explained
+from pipeline.storage.local.files import made_folder, mode_in, opened_folder
 from pipeline.storage.policy import retry_policy
 
 _TEMPORARY: Final = ".tmp"

@@ -20,7 +20,7 @@ from pipeline.errors import StorageError
 from pipeline.storage import store
 from pipeline.storage.counters import take
 from pipeline.storage.policy import set_retry_policy
-from pipeline.storage.s3_filesystem import filesystem
+from pipeline.storage.s3.filesystem import filesystem
 from tests.fixtures_s3 import BUCKET, s3_client
 from tests.support.fault_proxy import SLOW_DOWN, ExpiredUnless, FaultProxy, Hang, LoseAnswer, Rule
 from tests.support.s3_server import S3Server

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage.local_identity import wait_until_settled
+from pipeline.storage.local.identity import wait_until_settled
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from s3fs import S3File
 from pipeline.errors import DamagedRunError, InputContractError
 from pipeline.storage.backend import refuse_size
 from pipeline.storage.files import FileIdentity
-from pipeline.storage.s3_faults import Attempts, DamagedError, Fault, classify, is_absent
-from pipeline.storage.s3_filesystem import SHA256, filesystem, run, split, version_of, watched
+from pipeline.storage.s3.faults import Attempts, DamagedError, Fault, classify, is_absent
+from pipeline.storage.s3.filesystem import SHA256, filesystem, run, split, version_of, watched
 
 #: A request costs as much time as this many bytes or more, so no smaller piece is asked for.
 _READ_AHEAD = 1 << 20

@@ -2,7 +2,7 @@
 
 ``create`` ends in a hard link, which refuses a name that exists; a rename would overwrite it
 silently. ``replace`` compares and renames under a lock that dies with its holder. Files that a run
-makes are never reached through a link (:mod:`pipeline.storage.local_files`); inputs may be.
+makes are never reached through a link (:mod:`pipeline.storage.local.files`); inputs may be.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pipeline.errors import ConfigurationError
 from pipeline.storage.backend import Backend, refuse_size
 from pipeline.storage.content import changed, hash_whole, is_whole_hash
 from pipeline.storage.files import Entry, FileIdentity, Temporary
-from pipeline.storage.local_faults import explained
-from pipeline.storage.local_files import kind_of, open_regular, opened_folder, regular
-from pipeline.storage.local_identity import identity_of, wait_until_settled
-from pipeline.storage.local_writes import is_ours, is_temporary, locked, written
+from pipeline.storage.local.faults import explained
+from pipeline.storage.local.files import kind_of, open_regular, opened_folder, regular
+from pipeline.storage.local.identity import identity_of, wait_until_settled
+from pipeline.storage.local.writes import is_ours, is_temporary, locked, written
 from pipeline.storage.patterns import PathPattern
 
 

@@ -16,14 +16,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from pipeline.storage import s3_downloads as downloads
-from pipeline.storage import s3_faults as faults
 from pipeline.storage.backend import Backend
 from pipeline.storage.counters import Event, count
 from pipeline.storage.files import FILE, FOLDER, Entry, FileIdentity, Upload
 from pipeline.storage.patterns import PathPattern
-from pipeline.storage.s3_downloads import identity_of
-from pipeline.storage.s3_filesystem import SHA256, WRITE_ID, filesystem, run, split, version_of
+from pipeline.storage.s3 import downloads, faults
+from pipeline.storage.s3.downloads import identity_of
+from pipeline.storage.s3.filesystem import SHA256, WRITE_ID, filesystem, run, split, version_of
 
 
 class S3(Backend):

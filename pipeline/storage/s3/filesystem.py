@@ -21,7 +21,7 @@ from fsspec.asyn import get_loop
 
 from pipeline.errors import ConfigurationError
 from pipeline.storage.policy import retry_policy
-from pipeline.storage.s3_faults import (
+from pipeline.storage.s3.faults import (
     Attempts,
     MalformedError,
     StalledError,
@@ -117,7 +117,7 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
     async def send(
         self, attempts: Attempts, method: str, *options: dict[str, Any], **query: Any
     ) -> Any:
-        """One attempt; raises what the client raises, or an error of :mod:`.s3_faults`."""
+        """One attempt; raises what the client raises, or an error of :mod:`.faults`."""
         async with self._connecting:
             refresh = self._s3 is not None and self._s3 is self._expired
             attempts.client = client = await self.set_session(refresh=refresh)
