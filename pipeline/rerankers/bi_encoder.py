@@ -21,9 +21,9 @@ from pipeline.checkpoints.sentence_transformers.embedding import Normalize, Simi
 from pipeline.checkpoints.sentence_transformers.files import max_seq_length, transformer_file
 from pipeline.checkpoints.sentence_transformers.prompts import prompts
 from pipeline.errors import ModelError
-from pipeline.networks import decoders
-from pipeline.networks.encoder_bodies import reserved_positions
-from pipeline.networks.encoders import packs
+from pipeline.networks.decoders import loading as decoders
+from pipeline.networks.encoders.bodies import reserved_positions
+from pipeline.networks.encoders.kinds import packs
 from pipeline.prompts.pairs import never_empty, spent
 from pipeline.rerankers.base import WeightedReranker
 from pipeline.sequences.arrays import Floats
@@ -133,7 +133,7 @@ class BiEncoder(WeightedReranker):
                 dtype=dtype,
             )
         else:
-            from pipeline.networks.encoder_bodies import load_body
+            from pipeline.networks.encoders.bodies import load_body
 
             self.network = load_body(
                 self.checkpoint,
@@ -231,7 +231,7 @@ class BiEncoder(WeightedReranker):
         if self.reads_one and self.packed:
             states: torch.Tensor = self.network(batch)
             return states
-        from pipeline.networks.encoder_bodies import read_all
+        from pipeline.networks.encoders.bodies import read_all
         from pipeline.networks.pooling import pool
 
         pad_id = int(self.config.get("pad_token_id") or 0)

@@ -21,8 +21,8 @@ from pydantic import Field
 from pipeline.checkpoints.heads import require_one_label
 from pipeline.checkpoints.values import number
 from pipeline.errors import ModelError
-from pipeline.networks.decoder_classifier import load_classifier, read_pooled
-from pipeline.networks.decoders import can_pack
+from pipeline.networks.decoders.classifier import load_classifier, read_pooled
+from pipeline.networks.decoders.loading import can_pack
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Activation, decode_pairs
 from pipeline.prompts.token_prompts import PromptLimits, TokenPrompt

@@ -35,7 +35,7 @@ from pipeline.checkpoints.sentence_transformers.cross_encoder_files import (
 from pipeline.checkpoints.sentence_transformers.files import max_seq_length, transformer_file
 from pipeline.checkpoints.sentence_transformers.prompts import query_prompt
 from pipeline.errors import ModelError
-from pipeline.networks.encoders import ENCODERS, packs
+from pipeline.networks.encoders.kinds import ENCODERS, packs
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Limits, decode_pairs, encode_pairs
 from pipeline.rerankers.base import WeightedReranker
@@ -142,7 +142,7 @@ class CrossEncoder(WeightedReranker):
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Transformers' own network for the checkpoint's ``model_type``; heads in float32."""
-        from pipeline.networks.cross_encoders import load_chained, load_classifier
+        from pipeline.networks.encoders.cross_encoders import load_chained, load_classifier
 
         if self.chain is None:
             self.network = load_classifier(

@@ -32,8 +32,8 @@ from pipeline.checkpoints.sentence_transformers.logit_score import special_token
 from pipeline.checkpoints.sentence_transformers.module_chain import MODULES
 from pipeline.checkpoints.sentence_transformers.prompts import query_prompt
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.networks.decoder_classifier import load_classifier, read_last
-from pipeline.networks.decoders import can_pack, can_share
+from pipeline.networks.decoders.classifier import load_classifier, read_last
+from pipeline.networks.decoders.loading import can_pack, can_share
 from pipeline.prompts.chat_template import ChatTemplate, message_format
 from pipeline.prompts.long_documents import LongDocumentSettings
 from pipeline.prompts.pairs import Limits, decode_pairs, encode_pairs

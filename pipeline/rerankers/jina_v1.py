@@ -79,7 +79,7 @@ class JinaV1(WeightedReranker):
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build the network; pooler and classifier run in float32."""
-        from pipeline.networks.jina_bert import JinaBertReranker, Shape
+        from pipeline.networks.encoders.jina_bert import JinaBertReranker, Shape
         from pipeline.networks.loading import build_own, load_weights
 
         shape = Shape.from_config(self.config)

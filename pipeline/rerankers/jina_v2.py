@@ -107,8 +107,8 @@ class JinaV2(WeightedReranker):
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """Build an XLM-R and put the renamed weights into it."""
-        from pipeline.networks.cross_encoders import build_classifier
-        from pipeline.networks.flash_xlm_roberta import rename
+        from pipeline.networks.encoders.cross_encoders import build_classifier
+        from pipeline.networks.encoders.flash_xlm_roberta import rename
         from pipeline.networks.loading import load_weights
         from pipeline.networks.network_config import network_config
 
@@ -126,7 +126,7 @@ class JinaV2(WeightedReranker):
             self.network, self.checkpoint, rename=rename, heads=("classifier",), device=device
         )
         if self.packed:
-            from pipeline.networks.packed_encoder import PackedClassifier
+            from pipeline.networks.encoders.packed_encoder import PackedClassifier
 
             self.network = PackedClassifier(self.network, "xlm-roberta")
 

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ModelError
-from pipeline.networks.decoders import can_share, load_decoder, read_decoder
+from pipeline.networks.decoders.loading import can_share, load_decoder, read_decoder
 from pipeline.prompts.listwise_prompt import ListwisePrompt, cut_texts
 from pipeline.prompts.listwise_windows import (
     MOST_DOCUMENTS,

@@ -28,9 +28,9 @@ from pipeline.checkpoints.sentence_transformers.multi_vector import (
 )
 from pipeline.checkpoints.values import whole_number
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.networks.colbert_ai import colbert_ai_layout
-from pipeline.networks.encoder_bodies import reserved_positions
-from pipeline.networks.encoders import packs
+from pipeline.networks.encoders.bodies import reserved_positions
+from pipeline.networks.encoders.colbert_ai import colbert_ai_layout
+from pipeline.networks.encoders.kinds import packs
 from pipeline.networks.maxsim import max_similarity
 from pipeline.prompts.colbert import Metadata, colbert_ai_tokenizer, multi_vector_tokenizer
 from pipeline.prompts.token_vectors import Lengths
@@ -164,7 +164,7 @@ class LateInteraction(WeightedReranker):
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """transformers' own encoder under ``body``, what follows it in float32 under ``linear``."""
         if self.described is None:
-            from pipeline.networks.colbert_ai import load_colbert_ai
+            from pipeline.networks.encoders.colbert_ai import load_colbert_ai
 
             self.network = load_colbert_ai(
                 self.checkpoint,
@@ -177,7 +177,7 @@ class LateInteraction(WeightedReranker):
             return
         from torch import nn
 
-        from pipeline.networks.encoder_bodies import load_body
+        from pipeline.networks.encoders.bodies import load_body
         from pipeline.networks.module_chain import load_chain
 
         body = load_body(
@@ -194,7 +194,7 @@ class LateInteraction(WeightedReranker):
         """float32 [r, width]: a vector for each readout."""
         import torch
 
-        from pipeline.networks.encoder_bodies import read_all
+        from pipeline.networks.encoders.bodies import read_all
 
         states = read_all(
             self.network["body"],

@@ -81,7 +81,7 @@ class ListwiseGeneration(WeightedReranker):
 
     def load_network(self, *, device: torch.device, dtype: torch.dtype) -> None:
         """The whole model."""
-        from pipeline.networks.causal_lm import load_causal_lm
+        from pipeline.networks.decoders.causal_lm import load_causal_lm
 
         self.network = load_causal_lm(self.checkpoint, device=device, dtype=dtype)
 
@@ -170,7 +170,7 @@ class ListwiseGeneration(WeightedReranker):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """float32 [b, answer_tokens]: generated ids, then -1."""
-        from pipeline.networks.causal_lm import generate
+        from pipeline.networks.decoders.causal_lm import generate
 
         return generate(
             self.network, batch, stop=self.tokenizer.stop_tokens, tokens=self.answer_tokens

@@ -23,7 +23,7 @@ from pipeline.errors import ModelError
 from pipeline.images.decoding import ImageSize
 from pipeline.images.distinct import DistinctImages
 from pipeline.images.settings import ImageSettings
-from pipeline.networks.qwen2_vl_loading import load_qwen_vl
+from pipeline.networks.decoders.qwen2_vl_loading import load_qwen_vl
 from pipeline.prompts.image_processing import ImageProcessing
 from pipeline.prompts.pairs import sigmoid
 from pipeline.prompts.qwen2_vl import (

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipeline import schema
 from pipeline.errors import ConfigurationError
-from pipeline.networks.decoders import can_pack, can_share, load_log_odds, read_log_odds
+from pipeline.networks.decoders.loading import can_pack, can_share, load_log_odds, read_log_odds
 from pipeline.prompts import preference
 from pipeline.prompts.chat import (
     ChatSettings,
@@ -100,7 +100,7 @@ class Pairwise(WeightedReranker):
                 dtype=dtype,
             )
             return
-        from pipeline.networks.causal_lm import load_causal_lm
+        from pipeline.networks.decoders.causal_lm import load_causal_lm
 
         self.network = load_causal_lm(
             self.checkpoint, device=device, dtype=dtype, rows=list(self.answers)
@@ -194,7 +194,7 @@ class Pairwise(WeightedReranker):
         """float32 [b, 1]: the log-odds of A against B after each prompt."""
         if self.packed:
             return read_log_odds(self.network, batch, packed=True)
-        from pipeline.networks.causal_lm import read_rows
+        from pipeline.networks.decoders.causal_lm import read_rows
 
         a_and_b = read_rows(self.network, batch)
         return a_and_b[:, :1] - a_and_b[:, 1:]

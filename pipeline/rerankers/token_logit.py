@@ -22,7 +22,7 @@ from pydantic import Field
 
 from pipeline.checkpoints.sentence_transformers import logit_score
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.networks.decoders import (
+from pipeline.networks.decoders.loading import (
     PACKABLE,
     can_pack,
     can_share,
@@ -297,7 +297,7 @@ class TokenLogit(WeightedReranker):
                 dtype=dtype,
             )
             return
-        from pipeline.networks.causal_lm import load_causal_lm
+        from pipeline.networks.decoders.causal_lm import load_causal_lm
 
         rows = [self.yes] if self.no is None else [self.yes, self.no]
         self.network = load_causal_lm(self.checkpoint, device=device, dtype=dtype, rows=rows)
@@ -310,7 +310,7 @@ class TokenLogit(WeightedReranker):
         """float32 [b, 1]: the logit, or the log-odds, after each prompt."""
         if self.kind in PACKABLE:
             return read_log_odds(self.network, batch, packed=self.packed)
-        from pipeline.networks.causal_lm import read_rows
+        from pipeline.networks.decoders.causal_lm import read_rows
 
         logits = read_rows(self.network, batch)
         return logits if self.no is None else logits[:, :1] - logits[:, 1:]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.networks import encoder_pointwise, fusing, pointwise, refusals
+from pipeline.networks import fusing, pointwise, refusals
 from pipeline.networks.attention import flat as attention
+from pipeline.networks.encoders import pointwise as encoder_pointwise
 from pipeline.networks.fusing import compilations, fused
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel
 
 from pipeline.engine.packing import gather, packed_batches
-from pipeline.networks.jina_bert import JinaBertReranker, Shape
+from pipeline.networks.encoders.jina_bert import JinaBertReranker, Shape
+from pipeline.networks.encoders.packed_encoder import PackedEncoder
 from pipeline.networks.linears.cpu import BlockedLinear, block_linears
 from pipeline.networks.packed import attention_plan, mean, roberta_positions
-from pipeline.networks.packed_encoder import PackedEncoder
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 

@@ -61,7 +61,7 @@ def test_compute_score(
 
 
 def test_slopes() -> None:
-    from pipeline.networks.alibi import slopes
+    from pipeline.networks.encoders.alibi import slopes
 
     assert slopes(8) == [2**-k for k in range(1, 9)]
     powers = [-1, -2, -3, -4, -5, -6, -7, -8, -0.5, -1.5, -2.5, -3.5]
@@ -72,7 +72,7 @@ def test_slopes() -> None:
 def test_the_bias_is_symmetric_and_made_in_blocks(
     model: Callable[..., Ranker], monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
-    from pipeline.networks import alibi
+    from pipeline.networks.encoders import alibi
 
     documents = ["aloe vera", LONG[:400], "chamomile " * 30]
     whole = model(packing=packing).score(QUERY, documents)
@@ -87,7 +87,7 @@ def test_the_bias_is_symmetric_and_made_in_blocks(
 def bias(*, width: int, is_token: Any) -> np.ndarray:
     import torch
 
-    from pipeline.networks.alibi import Bias, slopes
+    from pipeline.networks.encoders.alibi import Bias, slopes
 
     made = Bias(torch.tensor(slopes(2**3)), width=width, is_token=is_token, dtype=torch.float32)
     return made.rows(0, width).numpy()

@@ -14,7 +14,7 @@ from pipeline import api
 from pipeline.candidates.lists import CandidateLists
 from pipeline.engine.packing import gather
 from pipeline.errors import ConfigurationError
-from pipeline.networks.causal_lm import generate
+from pipeline.networks.decoders.causal_lm import generate
 from pipeline.sequences.sequences import Sequences
 
 TOKENIZER = Path(__file__).parents[1] / "goldens" / "qwen3-reranker-tiny"

@@ -25,7 +25,7 @@ from pipeline.checkpoints.locating import locate
 from pipeline.config.student import StudentConfig
 from pipeline.engine.families import parse_settings
 from pipeline.errors import ConfigurationError
-from pipeline.networks.jina_bert import JinaBertReranker, Shape
+from pipeline.networks.encoders.jina_bert import JinaBertReranker, Shape
 from pipeline.rerankers.jina_v1 import JinaV1, JinaV1Settings
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences

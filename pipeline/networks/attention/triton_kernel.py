@@ -1,8 +1,9 @@
 """Attention of encoders over sequences side by side, as one Triton kernel, with or without ALiBi.
 
 FlashAttention (arXiv:2205.14135, arXiv:2307.08691) with two things that torch's own build lacks:
-the symmetric ALiBi of JinaBERT (see :mod:`pipeline.networks.alibi`), which torch leaves out, and
-blocks that fit short sequences and small heads, where most of a block of 128 rows is empty.
+the symmetric ALiBi of JinaBERT (see :mod:`pipeline.networks.encoders.alibi`), which torch leaves
+out, and blocks that fit short sequences and small heads, where most of a block of 128 rows is
+empty.
 
 A program of the kernel takes some neighbouring queries of one sequence and one head through all
 keys of that sequence. Sums, maxima and the softmax are float32; products take their operands in the

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pipeline.networks import refusals
-from pipeline.networks.alibi import PackedAlibi, TritonAlibi, slopes
 from pipeline.networks.attention import triton_kernel as triton_attention
 from pipeline.networks.attention.plan import EVERYTHING, Call, Segments
 from pipeline.networks.attention.runs import by_runs
 from pipeline.networks.attention.triton_kernel import encoder_attention
+from pipeline.networks.encoders.alibi import PackedAlibi, TritonAlibi, slopes
 from pipeline.networks.packed import Packed, pack
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences

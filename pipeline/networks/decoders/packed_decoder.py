@@ -1,6 +1,6 @@
 """Decoders of Llama's make over flat batches: Llama, Mistral, Gemma, Qwen2, Qwen3, Qwen-VL's text.
 
-Their layers are in :mod:`pipeline.networks.packed_decoder_layers`. A decoder's state dict is in the
+Their layers are in :mod:`pipeline.networks.decoders.layers`. A decoder's state dict is in the
 layout of checkpoints, through which weights are copied.
 """
 
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pipeline.networks.packed import Reading
-from pipeline.networks.packed_decoder_layers import (
+from pipeline.networks.decoders.layers import (
     Attention,
     DecoderLayer,
     LastAttention,
     LastLayer,
     Norm,
 )
+from pipeline.networks.packed import Reading
 from pipeline.networks.rotary import Tables
 from pipeline.networks.unfilled import unfilled
 
 if TYPE_CHECKING:
     from pipeline.networks.attention.plan import Plan
-    from pipeline.networks.packed_decoder_shape import DecoderShape
+    from pipeline.networks.decoders.shape import DecoderShape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 The modules of a body are taken over as they were loaded. Its norms stand before what
 they feed, so a layer's result is added and normalised in one step, by the layer that comes next;
 on GPUs that is one kernel, as is the rotation of queries and keys. The last layer computes the rows
-that are read and nothing else, as in :mod:`pipeline.networks.packed_bert`.
+that are read and nothing else, as in :mod:`pipeline.networks.encoders.packed_bert`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.attention.flat import attend
-from pipeline.networks.encoder_pointwise import add_and_norm, geglu, norm_of
+from pipeline.networks.encoders.pointwise import add_and_norm, geglu, norm_of
 from pipeline.networks.packed import Packed, Reading
 from pipeline.networks.pointwise import rotate_heads
 from pipeline.networks.readout import read
@@ -25,7 +25,7 @@ class PackedModernBert(nn.Module):
     """The body of ModernBERT.
 
     Args:
-        body: of :func:`pipeline.networks.encoder_skeletons.modernbert`, or transformers' own; with
+        body: of :func:`pipeline.networks.encoders.skeletons.modernbert`, or transformers' own; with
             its weights on the device; taken over.
         reads: ``readouts``: the rows that the batch reads out; ``all``: the row of every token.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeline.checkpoints.values import number
 from pipeline.errors import ModelError
-from pipeline.networks import flash_xlm_roberta
+from pipeline.networks.encoders import flash_xlm_roberta
 from pipeline.networks.network_config import FLASH_XLM_ROBERTA
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def load_colbert_ai(
     """
     import torch
 
-    from pipeline.networks.encoder_bodies import build_body
+    from pipeline.networks.encoders.bodies import build_body
     from pipeline.networks.loading import build, load_weights
     from pipeline.networks.network_config import network_config
 
@@ -119,7 +119,7 @@ def load_colbert_ai(
         device=device,
     )
     if packed:
-        from pipeline.networks.packed_encoder import PackedEncoder
+        from pipeline.networks.encoders.packed_encoder import PackedEncoder
 
         network["body"] = PackedEncoder(network["body"], kind, reads="all")
     return network

@@ -21,9 +21,9 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from pipeline.networks.attention.plan import to_device
+from pipeline.networks.encoders.packed_bert import FeedForward
 from pipeline.networks.linears.joined import JoinedLinear
 from pipeline.networks.packed import Packed
-from pipeline.networks.packed_bert import FeedForward
 
 if TYPE_CHECKING:
     from pipeline.sequences.arrays import Int64s

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.checkpoints.values import number, whole_number
 from pipeline.errors import ModelError
-from pipeline.networks.decoders import turns_by_batch
+from pipeline.networks.decoders.loading import turns_by_batch
 
 #: How many pairs of a head turn with time, row and column where the file says nothing: Qwen2-VL
 #: (arXiv:2409.12191) and Qwen3-VL (arXiv:2511.21631), as transformers has them.
@@ -21,7 +21,7 @@ _OTHERWISE: Final = "; engine.packing: padded runs it with transformers' own net
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderShape:
-    """What a :class:`pipeline.networks.packed_decoder.PackedDecoder` is made of.
+    """What a :class:`pipeline.networks.decoders.packed_decoder.PackedDecoder` is made of.
 
     Attributes:
         vocabulary: rows of the embedding table.

@@ -22,9 +22,9 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 from pipeline.errors import ModelError
 from pipeline.networks.attention.flat import attend
 from pipeline.networks.attention.plan import Plan, Segments
+from pipeline.networks.decoders.packed_decoder import Deep, PackedDecoder
+from pipeline.networks.decoders.shape import DecoderShape
 from pipeline.networks.packed import pack
-from pipeline.networks.packed_decoder import Deep, PackedDecoder
-from pipeline.networks.packed_decoder_shape import DecoderShape
 from pipeline.networks.padding import pad
 from pipeline.networks.pointwise import rotate_heads
 from pipeline.prompts.image_places import place_images

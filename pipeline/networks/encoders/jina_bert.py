@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from pipeline.networks.alibi import (
+from pipeline.networks.attention.libraries import has_triton
+from pipeline.networks.encoders.alibi import (
     Alibi,
     Bias,
     PackedAlibi,
@@ -21,8 +22,7 @@ from pipeline.networks.alibi import (
     TritonAlibi,
     slopes,
 )
-from pipeline.networks.attention.libraries import has_triton
-from pipeline.networks.encoder_pointwise import add_layer_norm, geglu, norm_of, reglu
+from pipeline.networks.encoders.pointwise import add_layer_norm, geglu, norm_of, reglu
 from pipeline.networks.linears.joined import JoinedLinear
 from pipeline.networks.packed import pack
 from pipeline.networks.padding import pad

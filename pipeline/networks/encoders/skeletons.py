@@ -1,10 +1,10 @@
 """The modules of encoders and their classifiers under the names that checkpoints store them by.
 
-Packed networks have a forward pass of their own (:mod:`pipeline.networks.packed_bert`,
-:mod:`pipeline.networks.packed_modernbert`), so of transformers' networks they need the modules and
-their names alone. Importing transformers' networks takes four seconds of a CPU in each process that
-holds a replica; these take none. What is not known here (:func:`skeleton` gives None) is made of
-transformers' own modules, with the same results.
+Packed networks have a forward pass of their own (:mod:`.packed_bert`, :mod:`.packed_modernbert`),
+so of transformers' networks they need the modules and their names alone. Importing transformers'
+networks takes four seconds of a CPU in each process that holds a replica; these take none. What is
+not known here (:func:`skeleton` gives None) is made of transformers' own modules, with the same
+results.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, LlamaMo
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.engine.packing import gather
 from pipeline.errors import ModelError
-from pipeline.networks.decoder_classifier import load_classifier, read_last, read_pooled
-from pipeline.networks.decoders import PACKABLE
+from pipeline.networks.decoders.classifier import load_classifier, read_last, read_pooled
+from pipeline.networks.decoders.loading import PACKABLE
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 

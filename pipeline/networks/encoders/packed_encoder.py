@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from torch import nn
 
+from pipeline.networks.encoders.packed_bert import PackedBert
+from pipeline.networks.encoders.packed_deberta import PackedDeberta
+from pipeline.networks.encoders.packed_modernbert import PackedModernBert
 from pipeline.networks.packed import Packed, mean, pack
-from pipeline.networks.packed_bert import PackedBert
-from pipeline.networks.packed_deberta import PackedDeberta
-from pipeline.networks.packed_modernbert import PackedModernBert
 
 if TYPE_CHECKING:
     from pipeline.sequences.arrays import Int64s

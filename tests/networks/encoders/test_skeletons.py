@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
-from pipeline.networks.encoder_skeletons import skeleton
+from pipeline.networks.encoders.packed_encoder import PackedClassifier, PackedEncoder
+from pipeline.networks.encoders.skeletons import skeleton
 from pipeline.networks.linears.conversion import places
-from pipeline.networks.packed_encoder import PackedClassifier, PackedEncoder
 from tests.networks.test_packed import SIZES, sequences, whole_batch
 
 EXACT = {"atol": 2e-6, "rtol": 0}

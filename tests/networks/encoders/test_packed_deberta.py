@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from pipeline.engine.packing import gather
-from pipeline.networks.encoders import packs
-from pipeline.networks.packed_deberta import Distances, groups_of
-from pipeline.networks.packed_encoder import PackedClassifier
+from pipeline.networks.encoders.kinds import packs
+from pipeline.networks.encoders.packed_deberta import Distances, groups_of
+from pipeline.networks.encoders.packed_encoder import PackedClassifier
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 

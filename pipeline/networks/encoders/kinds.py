@@ -13,7 +13,7 @@ class Encoder:
 
     Attributes:
         heads: modules of the classifier that run in float32.
-        packs: whether it runs without padding, see :mod:`pipeline.networks.packed_encoder`.
+        packs: whether it runs without padding, see :mod:`.packed_encoder`.
         reserved: positions that no token can use: RoBERTa counts from the padding's id + 1.
     """
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pipeline.checkpoints.checkpoint import Checkpoint
+    from pipeline.networks.decoders.qwen2_vl import QwenVLReranker
     from pipeline.networks.loading import Rename
-    from pipeline.networks.qwen2_vl import QwenVLReranker
     from pipeline.prompts.qwen2_vl import Layout
     from pipeline.sequences.arrays import Floats
 
@@ -51,9 +51,9 @@ def load_qwen_vl(
     """
     from transformers import Qwen2VLModel, Qwen3VLModel
 
+    from pipeline.networks.decoders.qwen2_vl import QwenVLReranker, packed_towers, stored_name
     from pipeline.networks.loading import build, load_weights
     from pipeline.networks.network_config import network_config
-    from pipeline.networks.qwen2_vl import QwenVLReranker, packed_towers, stored_name
 
     where = checkpoint.folder / "config.json"
     config = network_config(checkpoint.config, kind=kind, where=where)

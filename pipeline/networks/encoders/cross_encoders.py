@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn
 
-from pipeline.networks.encoder_bodies import load_body, read_all
-from pipeline.networks.encoder_skeletons import skeleton
-from pipeline.networks.encoders import ENCODERS
+from pipeline.networks.encoders.bodies import load_body, read_all
+from pipeline.networks.encoders.kinds import ENCODERS
+from pipeline.networks.encoders.packed_encoder import PackedClassifier
+from pipeline.networks.encoders.skeletons import skeleton
 from pipeline.networks.loading import build, build_own, load_weights
 from pipeline.networks.module_chain import load_chain
 from pipeline.networks.network_config import network_config
-from pipeline.networks.packed_encoder import PackedClassifier
 from pipeline.networks.padding import pad
 from pipeline.networks.pooling import pool
 

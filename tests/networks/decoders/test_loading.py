@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.engine.packing import gather
 from pipeline.errors import ModelError
-from pipeline.networks.decoders import can_pack, load_log_odds, read_log_odds
+from pipeline.networks.decoders.loading import can_pack, load_log_odds, read_log_odds
 from pipeline.sequences.sequences import Sequences
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Layers of :mod:`pipeline.networks.packed_decoder`: attention and feed-forward, products fused.
+"""Layers of :mod:`.packed_decoder`: attention and feed-forward, products fused.
 
 One product gives queries, keys and values, one gives gate and up; what happens between products is
 in :mod:`pipeline.networks.pointwise`. Nobody looks at the rows of the last layer that are not read
@@ -33,7 +33,7 @@ from pipeline.networks.unfilled import unfilled
 
 if TYPE_CHECKING:
     from pipeline.networks.attention.plan import Plan
-    from pipeline.networks.packed_decoder_shape import DecoderShape
+    from pipeline.networks.decoders.shape import DecoderShape
 
 
 class DecoderLayer(nn.Module):

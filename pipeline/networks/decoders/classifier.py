@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.networks.decoders import load_decoder, read_decoder, read_mean
+from pipeline.networks.decoders.loading import load_decoder, read_decoder, read_mean
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,7 @@ def load_classifier(
         dtype: of the body.
 
     Raises:
-        ModelError: as :func:`pipeline.networks.decoders.load_decoder`.
+        ModelError: as :func:`pipeline.networks.decoders.loading.load_decoder`.
     """
     output = (checkpoint.config.get("vocab_size"), checkpoint.config.get("hidden_size"))
     before: str | None = None

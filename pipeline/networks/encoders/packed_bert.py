@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.networks.attention.flat import attend
-from pipeline.networks.encoder_pointwise import add_layer_norm, embedding_norm, norm_of
+from pipeline.networks.encoders.pointwise import add_layer_norm, embedding_norm, norm_of
 from pipeline.networks.linears.joined import JoinedLinear
 from pipeline.networks.packed import Packed, Reading
 from pipeline.networks.pointwise import rotate_heads
@@ -27,7 +27,7 @@ class PackedBert(nn.Module):
     """The body of BERT, ELECTRA, RoBERTa, XLM-RoBERTa or CamemBERT; XLM-R's may rotate instead.
 
     Args:
-        body: of :func:`pipeline.networks.encoder_skeletons.bert`, or transformers' own; with its
+        body: of :func:`pipeline.networks.encoders.skeletons.bert`, or transformers' own; with its
             weights on the device; taken over.
         reads: ``readouts``: the rows that the batch reads out; ``all``: the row of every token.
     """

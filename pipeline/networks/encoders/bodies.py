@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from pipeline.networks.encoders import ENCODERS
+from pipeline.networks.encoders.kinds import ENCODERS
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ def body_config(checkpoint: Checkpoint) -> Any:
 def build_body(checkpoint: Checkpoint, config: Any, *, kind: str, dtype: torch.dtype) -> Any:
     """The modules of an encoder that is going to be packed, without weights.
 
-    They are our own where :mod:`pipeline.networks.encoder_skeletons` knows them.
+    They are our own where :mod:`pipeline.networks.encoders.skeletons` knows them.
 
     Args:
         checkpoint: whose configuration it is, for messages.
@@ -66,7 +66,7 @@ def build_body(checkpoint: Checkpoint, config: Any, *, kind: str, dtype: torch.d
     Raises:
         ModelError: no network can be made of the configuration.
     """
-    from pipeline.networks.encoder_skeletons import skeleton
+    from pipeline.networks.encoders.skeletons import skeleton
     from pipeline.networks.loading import build_own
 
     made = skeleton(config, kind=kind, classifies=False)
@@ -122,8 +122,9 @@ def load_body(
 
     Args:
         checkpoint: its files.
-        packed: whether batches come without padding; see :func:`pipeline.networks.encoders.packs`.
-        reads: see :class:`pipeline.networks.packed_encoder.PackedEncoder`.
+        packed: whether batches come without padding; see
+            :func:`pipeline.networks.encoders.kinds.packs`.
+        reads: see :class:`pipeline.networks.encoders.packed_encoder.PackedEncoder`.
         device: target.
         dtype: of the network.
 
@@ -148,7 +149,7 @@ def load_body(
     )
     if not packed:
         return network
-    from pipeline.networks.packed_encoder import PackedEncoder
+    from pipeline.networks.encoders.packed_encoder import PackedEncoder
 
     return PackedEncoder(network, kind, reads=reads)
 

@@ -22,11 +22,11 @@ from transformers import (
 
 from pipeline.engine.packing import gather, packed_batches
 from pipeline.errors import ModelError
-from pipeline.networks.decoders import PACKABLE, read_decoder
+from pipeline.networks.decoders.loading import PACKABLE, read_decoder
+from pipeline.networks.decoders.packed_decoder import PackedDecoder
+from pipeline.networks.decoders.shape import DecoderShape
 from pipeline.networks.linears.cpu import BlockedLinear, block_linears
 from pipeline.networks.packed import pack
-from pipeline.networks.packed_decoder import PackedDecoder
-from pipeline.networks.packed_decoder_shape import DecoderShape
 from pipeline.sequences.batch import Batch
 from pipeline.sequences.sequences import Sequences
 from tests.networks.test_packed import FAMILIES, LENGTHS, sequences, shared, whole_batch

@@ -134,8 +134,8 @@ def load_decoder(
         return nn.ModuleDict({"model": body, **made})
 
     if packed:
-        from pipeline.networks.packed_decoder import PackedDecoder
-        from pipeline.networks.packed_decoder_shape import DecoderShape
+        from pipeline.networks.decoders.packed_decoder import PackedDecoder
+        from pipeline.networks.decoders.shape import DecoderShape
 
         shape = DecoderShape.of(config, kind=kind, where=where)
         network = with_heads(PackedDecoder(shape, dtype=dtype))

@@ -1,0 +1,1 @@
+"""Decoders, packed and padded, of texts and of images: their layers, heads and weights."""

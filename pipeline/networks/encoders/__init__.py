@@ -1,0 +1,1 @@
+"""Encoders, packed and padded: their modules, bodies, classifiers and token vectors."""
