@@ -158,7 +158,7 @@ def job(tmp_path: Path) -> Path:
         "input": {"path": str(write(tmp_path / "in.parquet", table, row_group_size=5))},
         "output": {"path": str(tmp_path / "out")},
         "units": {"documents": 10},
-        "ray": {"mode": "cluster", "read_cpus": 0.25},
+        "ray": {"mode": "cluster", "read_cpus": 0.5},
         "replicas": {"min": 1, "max": 1, "num_cpus": 0.5, "num_gpus": 0},
         "metrics": {"file": str(tmp_path / "rerank.prom")},
         "lease": {"ttl_s": 6.0},  # renewed every other second

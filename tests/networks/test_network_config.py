@@ -412,7 +412,7 @@ def test_runs_are_the_same_with_the_keys(
                     "input": {"path": str(source)},
                     "output": {"path": str(tmp_path / f"out{len(jobs)}")},
                     "replicas": {"min": 1, "num_gpus": 0, "num_cpus": 0.5},
-                    "ray": {"mode": mode, "read_cpus": 0.25},
+                    "ray": {"mode": mode, "read_cpus": 0.5},
                     "report": {"page": False},
                 }
             )
