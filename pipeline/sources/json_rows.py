@@ -26,11 +26,15 @@ class JsonColumns:
         outer: names at its top, each with what its values become.
         listed: the name of a list of candidates; None: an object is one.
         inner: names in an item of that list, likewise.
+        unseen: names at the top that would be read if one of the first objects had them.
+        unseen_inner: the same in an item of the list.
     """
 
     outer: Mapping[str, Kind]
     listed: str | None = None
     inner: Mapping[str, Kind] = field(default_factory=dict)
+    unseen: frozenset[str] = frozenset()
+    unseen_inner: frozenset[str] = frozenset()
 
 
 class _NoRowError(Exception):
@@ -161,7 +165,7 @@ def _type_of(values: list[Any], count: int) -> pa.DataType:
 
 
 def _add(found: _Rows, columns: JsonColumns, value: dict[str, Any], offset: int) -> None:
-    outer = _taken(value, columns.outer)
+    outer = _taken(value, columns.outer, columns.unseen)
     if columns.listed is None:
         _append(found, outer, {}, offset, 0)
         return
@@ -176,7 +180,7 @@ def _add(found: _Rows, columns: JsonColumns, value: dict[str, Any], offset: int)
         try:
             if not isinstance(item, dict):
                 raise _NoRowError(f"an item of '{columns.listed}' is no object")
-            inner = _taken(item, columns.inner)
+            inner = _taken(item, columns.inner, columns.unseen_inner)
         except _NoRowError as error:
             found.faults[len(found.places)] = str(error)
             _append(found, {}, {}, offset, number)
@@ -194,7 +198,16 @@ def _append(
     found.items.append(item)
 
 
-def _taken(value: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+def _taken(
+    value: Mapping[str, Any], kinds: Mapping[str, Kind], unseen: frozenset[str]
+) -> dict[str, Any]:
+    if not unseen.isdisjoint(value):
+        late = next((name for name in sorted(unseen) if value.get(name) is not None), None)
+        if late is not None:
+            raise _NoRowError(
+                f"'{late}' is here and in none of the first lines, which say what is read; give it "
+                "to the first line as well, null where it has none"
+            )
     return {name: _checked(name, value.get(name), kind) for name, kind in kinds.items()}
 
 

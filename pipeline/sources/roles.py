@@ -138,6 +138,36 @@ def map_role(
     return replace(found.columns(listed), partitions=from_path)
 
 
+def unseen_content(columns: RoleColumns, config: InputConfig) -> dict[Level, frozenset[str]]:
+    """What a model would read of a file if it were there: its names, by level.
+
+    Of columns that may be left out. In a file whose columns are known from its first lines alone,
+    further lines may have them.
+
+    Args:
+        columns: those that are there.
+        config: of the input.
+    """
+    role = columns.role
+    of_query = role == "queries" or (role == "candidates" and config.queries is None)
+    of_document = role == "corpus" or (role == "candidates" and config.corpus is None)
+    texts = (schema.TITLE, schema.TEXT) if config.text_columns is None else ()
+    wanted: dict[Level, tuple[str, ...]] = {
+        "query": (schema.QUERY, schema.QUERY_IMAGE) if of_query else (),
+        "candidate": (*texts, schema.IMAGE) if of_document else (),
+    }
+    return {
+        level: frozenset(
+            alias
+            for name in names
+            if name not in columns.names
+            for alias in (config.columns.get(name), *ALIASES[role][name])
+            if alias is not None
+        )
+        for level, names in wanted.items()
+    }
+
+
 class _Found:
     """Columns as they are found, and checked."""
 

@@ -24,7 +24,7 @@ from pipeline.sources.json_rows import (
 )
 from pipeline.sources.kinds import BOM, SPOKEN, Format, first_lines, shown
 from pipeline.sources.raw_rows import RawRows
-from pipeline.sources.roles import Role, RoleColumns, map_role
+from pipeline.sources.roles import Role, RoleColumns, map_role, unseen_content
 from pipeline.sources.streams import MOST_LINE_BYTES, Block, Head, line_blocks
 from pipeline.sources.text_layouts import TextLayout, text_layout
 from pipeline.storage.files import FileIdentity
@@ -96,7 +96,7 @@ def open_text(
     ids = {name: pa.string() for name in (schema.QUERY_ID, schema.DOC_ID) if name in columns.types}
     columns = replace(columns, types={**columns.types, **ids})
     if kind == "jsonl":
-        json = _json_columns(columns, arrow, conditions)
+        json = _json_columns(columns, arrow, conditions, config)
         columns = replace(columns, types={**columns.types, **_copied(columns, json)})
         file = replace(file, json=json)
     _refuse_unreadable(file, head, path)
@@ -158,15 +158,23 @@ def _too_long(text: TextFile, offset: int) -> RawRows:
     )  # fmt: skip
 
 
-def _json_columns(columns: RoleColumns, arrow: pa.Schema, conditions: Conditions) -> JsonColumns:
+def _json_columns(
+    columns: RoleColumns, arrow: pa.Schema, conditions: Conditions, config: InputConfig
+) -> JsonColumns:
     inner = arrow
     if columns.listed is not None and columns.inner:
         kind = arrow.field(columns.listed).type
         inner = pa.schema(list(kind.value_type) if pa.types.is_struct(kind.value_type) else [])
     outer: dict[str, Kind] = {name: _type(arrow, name) for name in columns_of(conditions)}
     outer |= _kinds(columns, columns.outer, arrow)
+    unseen = unseen_content(columns, config)
+    in_items = unseen["candidate"] if columns.listed is not None else frozenset[str]()
     return JsonColumns(
-        outer=outer, listed=columns.listed, inner=_kinds(columns, columns.inner, inner)
+        outer=outer,
+        listed=columns.listed,
+        inner=_kinds(columns, columns.inner, inner),
+        unseen=(unseen["query"] | unseen["candidate"] - in_items) - set(arrow.names),
+        unseen_inner=in_items - set(inner.names),
     )
 
 

@@ -366,6 +366,41 @@ def test_one_odd_list_of_json_costs_itself(odd: object, tmp_path: Path) -> None:
     assert {row["reason"] for row in found} == {None, "malformed_line"}
 
 
+@pytest.mark.parametrize(
+    ("role", "own", "early", "late"),
+    [
+        ("corpus", {}, {"_id": "a", "text": "b"}, "title"),
+        ("corpus", {}, {"_id": "a", "title": "b", "image": "x.png"}, "body"),
+        ("corpus", {"columns": {"title": "name"}}, {"_id": "a", "text": "b"}, "name"),
+        ("queries", {}, {"_id": "a", "query": "b"}, "query_image"),
+        ("candidates", INLINE, {"qid": "q", "query": "a", "docid": "d", "text": "b"}, "title"),
+    ],
+)
+def test_content_that_no_first_line_has_costs_the_lines_that_have_it(
+    role: Any, own: dict[str, Any], early: dict[str, str], late: str, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    many = [early] * (70_000 // len(json.dumps(early)))  # more than is looked at
+    lines = [*many, early | {late: "T"}, early | {late: None}, early | {"other": "T"}]
+    found = rows_of(role, write(tmp_path / "x.jsonl", "\n".join(map(json.dumps, lines))), **own)
+    of_candidates = role == "candidates"  # of others such lines are left out, and told
+    expected = [None] * len(many) + ["malformed_line"] * of_candidates + [None, None]
+    assert [row["reason"] for row in found] == expected
+    told = str(found[len(many)]["message"]) if of_candidates else caplog.text
+    assert f"'{late}' is here and in none of the first lines" in told
+    lines.insert(0, early | {late: None})  # as it advises
+    found = rows_of(role, write(tmp_path / "y.jsonl", "\n".join(map(json.dumps, lines))), **own)
+    assert [row["reason"] for row in found] == [None] * len(lines)
+
+
+def test_content_that_no_first_item_has_costs_the_items_that_have_it(tmp_path: Path) -> None:
+    item = {"docid": "d", "text": "b"}
+    lists = [[item]] * 1500 + [[item | {"title": "T"}, item]]
+    lines = (json.dumps({"qid": "q", "query": "a", "candidates": items}) for items in lists)
+    found = rows_of("candidates", write(tmp_path / "x.jsonl", "\n".join(lines)), **INLINE)
+    assert [row["reason"] for row in found] == [None] * 1500 + ["malformed_line", None]
+
+
 def test_bad_records_of_csv(tmp_path: Path) -> None:
     content = 'qid,docid\na,1\nb\n"c"x,3\nd,4\n\n"e,5\n'
     found = rows_of("candidates", write(tmp_path / "x.csv", content))
