@@ -207,7 +207,7 @@ def _watched(watch: RayWatch) -> Iterator[None]:
         with _undisturbed():
             shutdown = getattr(sys.modules.get("ray"), "shutdown", None)
             if shutdown is not None:  # its import may have been interrupted
-                wait_for_ray_data(_LOST_S if watch.lost else _PATIENCE_S)
+                wait_for_ray_data(_LOST_S if watch.lost else min(_PATIENCE_S, watch.leave_s / 2))
                 shutdown()
             watch.stop()
 

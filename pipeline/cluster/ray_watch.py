@@ -48,6 +48,7 @@ class RayWatch:
 
     Attributes:
         lost: what of Ray died; None while everything runs.
+        leave_s: seconds that stopping and Ray's shutdown may take.
 
     Args:
         look: says what died; never raises.
@@ -77,7 +78,7 @@ class RayWatch:
         self._in_body = threading.current_thread() is threading.main_thread()
         self._leaving = False
         self._late = 0
-        self._leave_s = _LEAVE_S
+        self.leave_s = _LEAVE_S
         self._stopped = threading.Event()
         self._ending = threading.Lock()
         self._previous: Any = signal.signal(_SIGNAL, self._raise) if self._in_body else None
@@ -87,7 +88,7 @@ class RayWatch:
 
     def error(self) -> RunFailedError:
         """The error of a run that lost its Ray."""
-        what = self.lost or f"Ray did not shut down within {self._leave_s:.0f} s"
+        what = self.lost or f"Ray did not shut down within {self.leave_s:.0f} s"
         return RunFailedError(
             f"Ray was lost: {what}. Committed units are kept: run the same command again to resume"
             f"{self._hint}"
@@ -110,7 +111,7 @@ class RayWatch:
         left_s = (
             ray_exits_after_s * (1 - GIVEN_UP) - 2 * self._look_s
         )  # one look late to begin with
-        self._leave_s = min(_LEAVE_S, left_s)
+        self.leave_s = min(_LEAVE_S, left_s)
 
     def leave(self) -> None:
         """The session ends: nothing is raised any more, and Ray has to shut down in time."""
@@ -136,7 +137,7 @@ class RayWatch:
             if self._in_body and self._late % raise_again == 0:
                 signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
             self._late += 1
-            if self._late * self._look_s >= self._leave_s:
+            if self._late * self._look_s >= self.leave_s:
                 self._exit()
 
     def _look_now(self) -> None:

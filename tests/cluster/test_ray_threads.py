@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cluster.ray_session import _undisturbed
-from pipeline.cluster.ray_threads import wait_for_ray_data
+from pipeline.cluster.ray_threads import _of_ray_data, wait_for_ray_data
 from pipeline.errors import TerminatedError
 from pipeline.execution.termination import Termination
 from tests.execution.drivers import ROOT
@@ -68,6 +68,25 @@ def test_a_thread_that_never_ends_is_waited_for_so_long() -> None:
     stuck = _thread("ray.data", 60)
     wait_for_ray_data(patience_s=0.1)
     assert stuck.is_alive()
+
+
+def test_a_prefetcher_that_slept_through_its_end_is_woken() -> None:
+    from ray.data._internal.block_batching.util import WaitBlockPrefetcher
+
+    prefetcher = WaitBlockPrefetcher()
+    while not prefetcher._condition._waiters:  # type: ignore[attr-defined]
+        time.sleep(0.01)
+    prefetcher._stopped = True  # as it is where stop() comes before the thread waits
+    wait_for_ray_data(patience_s=60)
+    assert not prefetcher._thread.is_alive()
+
+
+def test_no_thread_of_a_dataset_that_was_read_is_left(ray_cluster: None) -> None:
+    from pipeline.cluster import ray_tasks
+
+    assert len(list(ray_tasks.rows_of(ray_tasks.numbers(3)))) == 3
+    wait_for_ray_data(patience_s=60)
+    assert not [thread for thread in threading.enumerate() if _of_ray_data(thread)]
 
 
 def test_an_alarm_in_the_middle_of_the_shutdown_raises_after_it() -> None:
