@@ -116,7 +116,7 @@ def test_ray_dies_and_the_run_says_so(running: Running, vital: str, told: str) -
     assert "run the same command again to resume" in errors
     assert "Traceback" not in errors
     assert running.lease == "released"
-    assert not running.left
+    wait_for(lambda: not running.left)  # the cleanup process, which has closed its output, is last
     assert list(folder.glob("r/session_*/logs/*.out")), "the logs explain what happened"
     assert not list(folder.glob("r/session_*/sockets"))
 
