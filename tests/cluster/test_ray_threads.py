@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,9 @@ print("and on it goes")
 """
 
 
-def _thread(module: str, seconds: float) -> threading.Thread:
+def _thread(module: str, seconds: float, until: threading.Event) -> threading.Thread:
     def work() -> None:
-        time.sleep(seconds)
+        until.wait(seconds)
 
     work.__module__ = module
     thread = threading.Thread(target=work, daemon=True)
@@ -56,16 +57,24 @@ def _thread(module: str, seconds: float) -> threading.Thread:
     return thread
 
 
-def test_threads_of_ray_data_alone_are_waited_for() -> None:
-    theirs = _thread("ray.data._internal.block_batching.util", 0.3)
-    others = [_thread("ray.dataset", 60), _thread("ray._private.worker", 60)]
+@pytest.fixture
+def until() -> Iterator[threading.Event]:
+    """Set at the end of a test, so that none of its threads is there in the next."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_threads_of_ray_data_alone_are_waited_for(until: threading.Event) -> None:
+    theirs = _thread("ray.data._internal.block_batching.util", 0.3, until)
+    others = [_thread("ray.dataset", 60, until), _thread("ray._private.worker", 60, until)]
     wait_for_ray_data(patience_s=60)
     assert not theirs.is_alive()
     assert all(one.is_alive() for one in others)
 
 
-def test_a_thread_that_never_ends_is_waited_for_so_long() -> None:
-    stuck = _thread("ray.data", 60)
+def test_a_thread_that_never_ends_is_waited_for_so_long(until: threading.Event) -> None:
+    stuck = _thread("ray.data", 60, until)
     wait_for_ray_data(patience_s=0.1)
     assert stuck.is_alive()
 
