@@ -33,7 +33,10 @@ from tests.networks.test_packed import FAMILIES, LENGTHS, sequences, shared, who
 
 CPU = torch.device("cpu")
 WHERE = Path("folder/config.json")
-TOLERANCE = {"atol": 1e-5, "rtol": 0}
+
+#: Rounding of single precision, added up in another order: states reach 4, and in thousands of
+#: drawn batches 1.5e-5 lay between the two.
+TOLERANCE = {"atol": 5e-5, "rtol": 0}
 SIZES = {
     "vocab_size": 50,
     "hidden_size": 32,
