@@ -146,7 +146,7 @@ def _leased(session: Session) -> Iterator[Session]:
             failure = error
             raise
         finally:
-            session.monitor.phase(DONE if failure is None else STOPPED)
+            session.monitor.end(DONE if failure is None else STOPPED)
             _report(session, started=started, failure=failure)
 
 

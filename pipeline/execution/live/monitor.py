@@ -34,6 +34,7 @@ class Monitor:
         self._measure = measure
         self._observers: list[Observer] = []
         self._phase = LEASE
+        self._ending = False  # the next snapshot is the last
         self._ended = threading.Event()
         self._taking = threading.Lock()
         self.latest = Snapshot()
@@ -55,13 +56,29 @@ class Monitor:
         self._phase = name
         self.look()
 
+    def end(self, name: str) -> None:
+        """Take the last snapshot: whoever asks later gets that one.
+
+        The report and the lease are written one after the other, and tell the same.
+
+        Args:
+            name: how the session ended.
+        """
+        self._phase = name
+        self._ending = True
+        self.look()
+
     def look(self) -> Snapshot:
-        """Take a snapshot now, and hand it to the observers.
+        """Take a snapshot now, and hand it to the observers; after the last, there is none.
 
         Raises:
             TerminatedError: SIGTERM came long ago, and this is the main thread.
         """
         with self._taking:
+            if self._ended.is_set():
+                return self.latest
+            if self._ending:
+                self._ended.set()
             try:
                 self.latest = self._measure(self._phase)
             except TerminatedError:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 
 import pytest
 
+from pipeline.execution.live import monitor as monitor_module
 from pipeline.execution.live import snapshot as live
 from pipeline.execution.live.monitor import Monitor
 from pipeline.execution.live.snapshot import Snapshot
+from tests.execution.drivers import wait_for
 
 
 def test_observers_see_snapshots_of_the_phase_that_was_named() -> None:
@@ -67,3 +70,30 @@ def test_a_lease_never_says_that_it_is_waited_for() -> None:
     assert monitor.shown()["waiting_for"] == live.FINISHED_UNITS
     monitor.phase(live.CHECK)
     assert monitor.shown() == monitor.latest.as_dict()
+
+
+def test_after_the_last_snapshot_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even of the thread that was about to take one."""
+    monkeypatch.setattr(monitor_module, "INTERVAL_S", 0.001)
+    taken = itertools.count(1)
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def measure(phase: str) -> Snapshot:
+        if threading.current_thread().name == "monitor":
+            at_work.set()
+            go_on.wait()
+        return Snapshot(waiting_for=phase, units=next(taken))
+
+    monitor = Monitor(measure)
+    seen: list[Snapshot] = []
+    with monitor.running():
+        monitor.add(seen.append)
+        at_work.wait()
+        threading.Timer(0.05, go_on.set).start()
+        monitor.end(live.DONE)
+        last = monitor.latest
+        assert last.waiting_for == live.DONE
+        wait_for(lambda: not [one for one in threading.enumerate() if one.name == "monitor"])
+        assert monitor.look() is last
+    assert monitor.latest is seen[-1] is last
+    assert monitor.shown() == last.as_dict()
