@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,8 +60,9 @@ class LocalLook:
     def __init__(self) -> None:
         self._dead_before = frozenset(_dead_children())
         self.up = self.sudden = False
-        self._agents: dict[str, int] = {}
+        self._held: dict[str, int] = {}  # a descriptor of each process that is waited for
         self._looks_for_agents = _LOOKS_FOR_AGENTS
+        self._woken = False
 
     def __call__(self) -> str | None:
         """What died."""
@@ -72,10 +73,20 @@ class LocalLook:
                 self._stop_all()
         return found
 
+    def pause(self, seconds: float) -> None:
+        """Wait for the next look, or until one of Ray's processes ends, which is told once.
+
+        Where the machine is busy, Ray may be quicker than a look that comes when its time has.
+        """
+        if self.up and self._held and not self._woken:
+            self._woken = _one_ended(tuple(self._held.values()), seconds)
+        else:
+            time.sleep(seconds)
+
     def close(self) -> None:
         """Hold no process any more."""
-        while self._agents:
-            os.close(self._agents.popitem()[1])
+        while self._held:
+            os.close(self._held.popitem()[1])
 
     def _found(self) -> str | None:
         node = getattr(sys.modules.get("ray._private.worker"), "_global_node", None)
@@ -89,25 +100,25 @@ class LocalLook:
         for name, role in _VITAL.items():
             if name in dead:
                 return f"{name}, {role}, {_ending(dead[name])}"
-        self._find_agents(node)
-        for name, descriptor in self._agents.items():
-            ending = select.poll()  # which takes any number, as select does not
-            ending.register(descriptor, select.POLLIN)
-            if ending.poll(0):
+        self._find(node)
+        for name in _AGENTS:
+            if name in self._held and _one_ended([self._held[name]], 0):
                 return f"the {name}, without which the raylet ends, died"
         return None
 
-    def _find_agents(self, node: Any) -> None:
-        """Hold the agents of the raylet, which are no children of this process."""
-        raylet = _pid(node, "raylet")
-        if raylet is None or not self._looks_for_agents or len(self._agents) == len(_AGENTS):
+    def _find(self, node: Any) -> None:
+        """Hold Ray's processes, and the agents of the raylet, which are no children of this one."""
+        if not self._looks_for_agents or len(self._held) == len(_VITAL) + len(_AGENTS):
             return
         self._looks_for_agents -= 1
-        for pid in _children(raylet):
-            name = _agent(pid)
-            if name is not None and name not in self._agents:
+        found = {name: _pid(node, name) for name in _VITAL}
+        raylet = found["raylet"]
+        if raylet is not None:
+            found |= {_agent(pid) or "": pid for pid in _children(raylet)}
+        for name, pid in found.items():
+            if name and pid is not None and name not in self._held:
                 with contextlib.suppress(OSError, AttributeError):  # it is gone; no Linux
-                    self._agents[name] = os.pidfd_open(pid)
+                    self._held[name] = os.pidfd_open(pid)
 
     @staticmethod
     def _stop_all() -> None:
@@ -164,6 +175,14 @@ def head_silent_s() -> float:
         return float(said or os.environ[f"RAY_{_HEAD_SETTING}"])
     except (KeyError, ValueError):
         return _HEAD_SILENT_S
+
+
+def _one_ended(descriptors: Iterable[int], seconds: float) -> bool:
+    """Whether a process ends, of those that the descriptors are of, before the time is over."""
+    ending = select.poll()  # which takes any number, as select does not
+    for descriptor in descriptors:
+        ending.register(descriptor, select.POLLIN)
+    return bool(ending.poll(seconds * 1_000))
 
 
 def _pid(node: Any, name: str) -> int | None:

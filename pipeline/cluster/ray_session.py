@@ -134,6 +134,7 @@ def _started(config: RayJob, on_exit: Callable[[], None] | None) -> Iterator[Non
             look,
             hint=hint,
             look_s=LOCAL_LOOK_S,
+            pause=look.pause,
             sudden=lambda: look.sudden,
             on_exit=[on_exit, lambda: folder.say(keep_logs=True)],
         )

@@ -54,6 +54,7 @@ class RayWatch:
         look: says what died; never raises.
         hint: where Ray's logs are, as the end of a sentence.
         look_s: seconds between two looks.
+        pause: waits that long, or less where there is something to see; a plain wait if None.
         sudden: whether what died leaves no time for an orderly stop.
         on_exit: called, those that are not None, before the process is ended by ``os._exit``; each
             gets a few seconds.
@@ -66,12 +67,14 @@ class RayWatch:
         hint: str,
         on_exit: Sequence[Callable[[], None] | None],
         look_s: float = LOOK_S,
+        pause: Callable[[float], None] | None = None,
         sudden: Callable[[], bool] = lambda: False,
     ) -> None:
         self.lost: str | None = None
         self._sudden = sudden
         self._look = look
         self._look_s = look_s
+        self._pause = pause
         self._hint = hint
         self.on_exit = list(on_exit)
         self._stderr = os.dup(2)  # descriptor 2 is elsewhere while Ray starts
@@ -129,7 +132,7 @@ class RayWatch:
 
     def _watch(self) -> None:
         raise_again = max(1, round(_RAISE_S / self._look_s))
-        while not self._stopped.wait(self._look_s):
+        while not self._waited():
             if self.lost is None and not self._leaving:
                 self._look_now()
             if self.lost is None and not self._leaving:
@@ -139,6 +142,16 @@ class RayWatch:
             self._late += 1
             if self._late * self._look_s >= self.leave_s:
                 self._exit()
+
+    def _waited(self) -> bool:
+        """Wait for the next look; whether the watch is stopped.
+
+        Once looks are counted as time, each takes its whole time.
+        """
+        if self._pause is None or self.lost is not None or self._leaving:
+            return self._stopped.wait(self._look_s)
+        self._pause(self._look_s)
+        return self._stopped.is_set()
 
     def _look_now(self) -> None:
         lost = self._look()

@@ -119,9 +119,15 @@ def test_an_agent_that_dies_takes_the_raylet_along(
             monkeypatch.setattr(ray._private.worker, "_global_node", node)
             look = LocalLook()
             look.up = up
-            wait_for(lambda: look() is not None or len(look._agents) == 1)
+            wait_for(lambda: look() is not None or len(look._held) == 2)
             assert (look(), look.sudden) == (None, False)
+            look.pause(0.001)
             os.kill(agent, signal.SIGKILL)
+            if up:
+                look.pause(600)  # is over at once, and once only
+                begin = time.monotonic()
+                look.pause(0.05)
+                assert time.monotonic() - begin >= 0.05
             wait_for(lambda: look() is not None)
             assert look() == "the dashboard agent, without which the raylet ends, died"
             assert look.sudden == up
