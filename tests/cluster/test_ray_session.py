@@ -99,16 +99,25 @@ def ended(run: Running) -> str:
 
 
 @pytest.mark.parametrize(
-    ("vital", "told"),
+    ("vital", "stopped", "told"),
     [
-        ("gcs_server", "gcs_server, its cluster service, was killed"),
-        ("raylet", "raylet, its node manager and object store, was killed"),
-        ("ray::RuntimeEnvAgent", "the runtime environment agent, without which the raylet ends"),
+        ("gcs_server", None, "gcs_server, its cluster service, was killed"),
+        ("raylet", "gcs_server", "raylet, its node manager and object store, was killed"),
+        (
+            "ray::RuntimeEnvAgent",
+            "raylet",
+            "the runtime environment agent, without which the raylet ends, died",
+        ),
     ],
 )
-def test_ray_dies_and_the_run_says_so(running: Running, vital: str, told: str) -> None:
+def test_ray_dies_and_the_run_says_so(
+    running: Running, vital: str, stopped: str | None, told: str
+) -> None:
+    """Ray's own end of the driver, which may come first, waits: who would tell of it is stopped."""
     [folder] = running.base.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    if stopped is not None:
+        running.child(stopped).suspend()
     running.child(vital).kill()
     errors = ended(running)
     assert running.process.returncode == 5, errors
