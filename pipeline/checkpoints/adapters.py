@@ -10,7 +10,7 @@ from pipeline.checkpoints import hub
 from pipeline.checkpoints.locating import ADAPTER, found, locate_adapter
 from pipeline.config import ModelConfig
 from pipeline.errors import ModelError, NotFoundError
-from pipeline.storage.home import expanded
+from pipeline.storage.home import expanded, is_folder
 from pipeline.storage.store import files_below
 
 logger = logging.getLogger("pipeline")
@@ -44,7 +44,7 @@ def with_base(model: ModelConfig) -> ModelConfig:
             f"{adapter.folder / ADAPTER}: '{_BASE}' names no base; set model.weights to it, and "
             f"model.adapter to '{place}'"
         )
-    if not (Path(base).is_dir() or hub.is_hub_id(base)):
+    if not (is_folder(base) or hub.is_hub_id(base)):
         raise NotFoundError(
             f"{adapter.folder / ADAPTER}: the base '{base}' is no folder of this machine and no "
             f"hub id; set model.weights to where it is, and model.adapter to '{place}'"
@@ -109,7 +109,7 @@ def _alone(place: str) -> bool:
         names = {file.path.rpartition("/")[2] for file in files_below(place)}
     else:
         folder = expanded(rest if separator else place, setting="model.weights")
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        names = {path.name for path in folder.iterdir()} if is_folder(folder) else set()
     return ADAPTER in names and "config.json" not in names
 
 
@@ -128,7 +128,7 @@ def _other_base(stated: dict[str, Any], model: ModelConfig) -> str | None:
 
 
 def _folder(place: str) -> Path | None:
-    return Path(place).resolve() if Path(place).is_dir() else None
+    return Path(place).resolve() if is_folder(place) else None
 
 
 def _text(stated: dict[str, Any], key: str) -> str | None:

@@ -16,6 +16,7 @@ from pipeline.config import ModelConfig, Settings, load_config
 from pipeline.config.reading.loading import nearest
 from pipeline.errors import ConfigurationError
 from pipeline.resources import conf_path
+from pipeline.storage.home import is_file, is_folder
 
 #: Names a folder with cards of the user's own.
 MODELS: Final = "RERANK_MODELS"
@@ -130,7 +131,7 @@ def card_of(name: object) -> Card | None:
     """The card that a name or a published checkpoint's hub id stands for; None: none does."""
     if not isinstance(name, str):
         return None
-    if "/" not in name or Path(name).is_dir() or _is_card_file(name):
+    if "/" not in name or is_folder(name) or _is_card_file(name):
         return known(name)
     return next((card for card in map(read, shipped()) if card.weights == name), None)
 
@@ -139,7 +140,7 @@ def _files() -> dict[str, Path]:
     """The file of every card by its name."""
     found = {path.stem: path for path in conf_path("models").glob("*.yaml")}
     folder = os.environ.get(MODELS)
-    if folder and not Path(folder).is_dir():
+    if folder and not is_folder(folder):
         raise ConfigurationError(
             f"{MODELS}: no folder '{folder}'; expected one with model cards (NAME.yaml)"
         )
@@ -159,7 +160,7 @@ def _file_of(name: str) -> Path | None:
 
 def _is_card_file(name: str) -> bool:
     """Whether a name is that of a card's file, by its end and because there is one."""
-    return name.endswith(".yaml") and "\0" not in name and Path(name).is_file()
+    return name.endswith(".yaml") and is_file(name)
 
 
 def resolve(model: ModelConfig) -> ModelConfig:
@@ -202,7 +203,7 @@ def _lasting_name(name: str, card: Card) -> str:
 
 def _at_a_place(model: ModelConfig) -> ModelConfig:
     name = str(model.name)
-    if name.endswith(".yaml") and not Path(name).is_dir():
+    if name.endswith(".yaml") and not is_folder(name):
         if model.family is not None and model.weights is not None:
             return model
         raise ConfigurationError(
@@ -226,4 +227,4 @@ def _at_a_place(model: ModelConfig) -> ModelConfig:
 
 def _is_place(name: str) -> bool:
     """Whether a name may be where a checkpoint lies: no card's name has a slash or a colon."""
-    return "/" in name or name.startswith(("package:", ".", "~")) or Path(name).is_dir()
+    return "/" in name or name.startswith(("package:", ".", "~")) or is_folder(name)

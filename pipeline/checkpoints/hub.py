@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import NotFoundError
-from pipeline.storage.home import home_path
+from pipeline.storage.home import home_path, is_folder
 
 logger = logging.getLogger("pipeline")
 
@@ -34,7 +34,7 @@ def is_hub_id(weights: str) -> bool:
         weights.count("/") == 1
         and "://" not in weights
         and not weights.startswith((".", "/", "~", "package:"))
-        and not Path(weights).is_dir()
+        and not is_folder(weights)
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from pipeline.checkpoints import hub, weights_cache
 from pipeline.checkpoints.checkpoint import Checkpoint
 from pipeline.errors import ConfigurationError, NotFoundError
-from pipeline.storage.home import expanded
+from pipeline.storage.home import expanded, is_folder
 
 #: What PEFT saves beside the tensors of an adapter.
 ADAPTER: Final = "adapter_config.json"
@@ -87,7 +87,7 @@ def found(
     if separator and scheme not in ("file", "local"):
         return _copied(place, files)
     folder = expanded(rest if separator else place, setting=setting)
-    if folder.is_dir():
+    if is_folder(folder):
         return Checkpoint(folder.resolve(), expected=files)
     if hub.is_hub_id(place):
         return Checkpoint(_from_hub(place, revision, setting), expected=files)
@@ -103,8 +103,10 @@ def lasting_place(weights: str) -> str:
     if separator and scheme not in ("file", "local"):
         return weights
     place = rest if separator else weights
-    local = not place.startswith("package:") and expanded(place, setting="model.weights").is_dir()
-    return str(expanded(place, setting="model.weights").resolve()) if local else weights
+    if place.startswith("package:"):
+        return weights
+    folder = expanded(place, setting="model.weights")
+    return str(folder.resolve()) if is_folder(folder) else weights
 
 
 def _package_folder(name: str) -> Path:

@@ -21,13 +21,14 @@ def settled(model: ModelConfig) -> ModelConfig:
     before comes back as it is.
 
     Raises:
-        ConfigurationError: ``model.name`` is neither a card nor a place, or an adapter has nothing
-            to be merged into.
+        ConfigurationError: ``model.name`` is neither a card nor a place, an adapter has nothing
+            to be merged into, or a key says something of weights or an adapter that there are not.
         NotFoundError: there is no checkpoint, or no such revision.
         ModelError: nothing in the checkpoint says which family runs it, or an adapter belongs to
             another base.
     """
     asked, model = model, cards.resolve(model)
+    _refuse_unused(model)
     if model.weights is None:
         if model.adapter is not None:
             raise ConfigurationError(
@@ -49,3 +50,23 @@ def settled(model: ModelConfig) -> ModelConfig:
     family, why = family_of(locate(weights, model.revision))
     logger.info("model.family: %s, by %s", family, why)
     return model.model_copy(update={"family": family})
+
+
+def _refuse_unused(model: ModelConfig) -> None:
+    """What the section says of weights or of an adapter is used, or it is an error."""
+    if model.adapter is None and model.adapter_revision is not None:
+        raise ConfigurationError(
+            "model.adapter_revision: there is no model.adapter. The revision of an adapter that "
+            "model.name or model.weights names is model.revision"
+        )
+    if model.weights is None:
+        for key in ("revision", "sha256", "digest"):
+            if getattr(model, key) is not None:
+                raise ConfigurationError(f"model.{key}: this model has no weights; leave it out")
+    # Beside an adapter it is what the adapter's base is compared with, wherever that lies.
+    elif model.revision is not None and model.adapter is None and not hub.is_hub_id(model.weights):
+        raise ConfigurationError(
+            f"model.revision: '{model.revision}' is of a hub id, and '{model.weights}' is none: "
+            "what lies there is what is read. Leave it out, or set model.digest (see "
+            "`rerank models add`)"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,25 @@ def home_path(*names: str, instead: str) -> Path:
         return Path.home().joinpath(*names)
     except RuntimeError:
         raise NotFoundError(_no_home("/".join(["~", *names]), instead)) from None
+
+
+def is_folder(place: str | Path) -> bool:
+    """Whether a word is the place of a local folder, also one that no path can be."""
+    return _there(Path.is_dir, place)
+
+
+def is_file(place: str | Path) -> bool:
+    """As :func:`is_folder`, of a file."""
+    return _there(Path.is_file, place)
+
+
+def _there(is_so: Callable[[Path], bool], place: str | Path) -> bool:
+    try:
+        return is_so(Path(place))
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def expanded(path: str, *, setting: str = "") -> Path:
