@@ -34,7 +34,6 @@ class Monitor:
         self._measure = measure
         self._observers: list[Observer] = []
         self._phase = LEASE
-        self._ending = False  # the next snapshot is the last
         self._ended = threading.Event()
         self._taking = threading.Lock()
         self.latest = Snapshot()
@@ -64,9 +63,10 @@ class Monitor:
         Args:
             name: how the session ended.
         """
-        self._phase = name
-        self._ending = True
-        self.look()
+        with self._taking:
+            self._phase = name
+            self._ended.set()
+            self._take()
 
     def look(self) -> Snapshot:
         """Take a snapshot now, and hand it to the observers; after the last, there is none.
@@ -75,22 +75,22 @@ class Monitor:
             TerminatedError: SIGTERM came long ago, and this is the main thread.
         """
         with self._taking:
-            if self._ended.is_set():
-                return self.latest
-            if self._ending:
-                self._ended.set()
-            try:
-                self.latest = self._measure(self._phase)
-            except TerminatedError:
-                raise
-            except Exception as error:  # a defect, which must not hide itself or stop the run
-                if repr(error) != self._defect:  # nor fill the log, second by second
-                    self._defect = repr(error)
-                    logger.exception("no snapshot of this run could be taken")
-                return self.latest
-            for observer in tuple(self._observers):
-                self._tell(observer)
+            if not self._ended.is_set():
+                self._take()
             return self.latest
+
+    def _take(self) -> None:
+        try:
+            self.latest = self._measure(self._phase)
+        except TerminatedError:
+            raise
+        except Exception as error:  # a defect, which must not hide itself or stop the run
+            if repr(error) != self._defect:  # nor fill the log, second by second
+                self._defect = repr(error)
+                logger.exception("no snapshot of this run could be taken")
+            return
+        for observer in tuple(self._observers):
+            self._tell(observer)
 
     def _tell(self, observer: Observer) -> None:
         try:
