@@ -113,10 +113,12 @@ class LocalLook:
         self._looks_for_agents -= 1
         found = {name: _pid(node, name) for name in _VITAL}
         raylet = found["raylet"]
-        if raylet is not None:
-            found |= {_agent(pid) or "": pid for pid in _children(raylet)}
+        for child in [] if raylet is None else _children(raylet):
+            agent = _agent(child)
+            if agent is not None:
+                found[agent] = child
         for name, pid in found.items():
-            if name and pid is not None and name not in self._held:
+            if pid is not None and name not in self._held:
                 with contextlib.suppress(OSError, AttributeError):  # it is gone; no Linux
                     self._held[name] = os.pidfd_open(pid)
 
