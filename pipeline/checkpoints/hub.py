@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pipeline.errors import NotFoundError
+from pipeline.errors import ConfigurationError, NotFoundError
 from pipeline.storage.home import home_path, is_folder
 
 logger = logging.getLogger("pipeline")
@@ -36,6 +36,24 @@ def is_hub_id(weights: str) -> bool:
         and not weights.startswith((".", "/", "~", "package:"))
         and not is_folder(weights)
     )
+
+
+def refuse_revision(revision: str | None, place: str, *, setting: str) -> None:
+    """Refuse a revision of what is no hub id: what lies in a folder is what is read.
+
+    Args:
+        revision: commit, branch or tag that was asked for; None: none was.
+        place: what it was asked of.
+        setting: names the revision.
+
+    Raises:
+        ConfigurationError: one was, of a folder, a URI or a package.
+    """
+    if revision is not None and not is_hub_id(place):
+        raise ConfigurationError(
+            f"{setting}: '{revision}' is of a hub id, and '{place}' is none: what lies there is "
+            "what is read; leave it out"
+        )
 
 
 def is_commit(revision: str | None) -> bool:

@@ -27,8 +27,8 @@ def settled(model: ModelConfig) -> ModelConfig:
         ModelError: nothing in the checkpoint says which family runs it, or an adapter belongs to
             another base.
     """
-    asked, model = model, cards.resolve(model)
-    _refuse_unused(model)
+    asked = model
+    model = _used(asked, cards.resolve(asked))
     if model.weights is None:
         if model.adapter is not None:
             raise ConfigurationError(
@@ -52,21 +52,35 @@ def settled(model: ModelConfig) -> ModelConfig:
     return model.model_copy(update={"family": family})
 
 
-def _refuse_unused(model: ModelConfig) -> None:
-    """What the section says of weights or of an adapter is used, or it is an error."""
+def _used(asked: ModelConfig, model: ModelConfig) -> ModelConfig:
+    """The section without revisions of a card that do not hold where the files really are.
+
+    Args:
+        asked: as the job has it.
+        model: the same, filled from its card.
+
+    Raises:
+        ConfigurationError: the job itself says something of weights or an adapter that would not
+            be looked at.
+    """
+    if model.weights is None:
+        for key in ("revision", "sha256", "digest"):
+            if getattr(model, key) is not None:
+                raise ConfigurationError(f"model.{key}: this model has no weights; leave it out")
     if model.adapter is None and model.adapter_revision is not None:
         raise ConfigurationError(
             "model.adapter_revision: there is no model.adapter. The revision of an adapter that "
             "model.name or model.weights names is model.revision"
         )
-    if model.weights is None:
-        for key in ("revision", "sha256", "digest"):
-            if getattr(model, key) is not None:
-                raise ConfigurationError(f"model.{key}: this model has no weights; leave it out")
-    # Beside an adapter it is what the adapter's base is compared with, wherever that lies.
-    elif model.revision is not None and model.adapter is None and not hub.is_hub_id(model.weights):
-        raise ConfigurationError(
-            f"model.revision: '{model.revision}' is of a hub id, and '{model.weights}' is none: "
-            "what lies there is what is read. Leave it out, or set model.digest (see "
-            "`rerank models add`)"
-        )
+    if model.adapter is not None:
+        hub.refuse_revision(asked.adapter_revision, model.adapter, setting="model.adapter_revision")
+    elif model.weights is not None:
+        # Beside an adapter it is what the adapter's base is compared with, wherever that lies.
+        hub.refuse_revision(asked.revision, model.weights, setting="model.revision")
+    keys = {"revision": model.weights, "adapter_revision": model.adapter}
+    unheld = [
+        key
+        for key, place in keys.items()
+        if getattr(asked, key) is None and place is not None and not hub.is_hub_id(place)
+    ]
+    return model.model_copy(update=dict.fromkeys(unheld))

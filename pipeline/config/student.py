@@ -57,8 +57,10 @@ class StudentConfig(Settings):
     def _consistent(self) -> StudentConfig:
         if (self.family is None) != (self.weights is None):
             raise ValueError("student.family and student.weights belong together; set both")
-        if self.family is None and (self.layers or self.settings or self.random_weights):
+        of_family = self.layers or self.settings or self.random_weights or self.revision
+        if self.family is None and of_family:
             raise ValueError(
-                "student.layers, settings and random_weights are for a student.family; set it"
+                "student.revision, layers, settings and random_weights are for a student.family; "
+                "set it"
             )
         return self

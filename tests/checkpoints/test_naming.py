@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.checkpoints import cards
 from pipeline.checkpoints.naming import settled
 from pipeline.config import ModelConfig
 from pipeline.errors import ConfigurationError, NotFoundError
@@ -19,6 +20,10 @@ COMMIT = "0" * 40
     [
         ({"adapter_revision": "v1"}, "model.adapter_revision: there is no model.adapter"),
         ({"revision": "v1"}, "model.revision: 'v1' is of a hub id, and .*FOLDER.* is none"),
+        (
+            {"adapter": "./adapter", "adapter_revision": "v1"},
+            "model.adapter_revision: 'v1' is of a hub id, and './adapter' is none",
+        ),
         ({"name": "lexical", "revision": "v1"}, "model.revision: this model has no weights"),
         ({"name": "lexical", "sha256": "0" * 64}, "model.sha256: this model has no weights"),
         ({"name": "lexical", "digest": "x"}, "model.digest: this model has no weights"),
@@ -31,6 +36,18 @@ def test_what_would_not_be_used_is_refused(
     asked = {"name": str(tmp_path)} | section
     with pytest.raises(ConfigurationError, match=told.replace("FOLDER", tmp_path.name)):
         settled(ModelConfig(**asked))
+
+
+def test_a_cards_revision_is_not_said_of_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = cards.read("jina-reranker-v1-tiny-en")
+    assert card.revision is not None
+    monkeypatch.chdir(tmp_path)
+    Path(card.weights or "").mkdir(parents=True)
+    once = settled(ModelConfig(name=card.name))
+    assert (once.weights, once.revision) == (card.weights, None)
+    assert settled(once) == once
 
 
 def test_a_commit_of_a_hub_id_is_kept() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pyarrow as pa
 
+from pipeline.checkpoints import hub
 from pipeline.config.student import StudentConfig
 from pipeline.distillation.student.dev_lists import DevList, Floats
 
@@ -109,6 +110,7 @@ def student_of(config: StudentConfig, rows: pa.Table) -> Student:
         rows: training rows, whose words are the vocabulary of a student without a family.
 
     Raises:
+        ConfigurationError: ``student.revision`` is of weights that are no hub id.
         ModelError: the checkpoint to start from does not fit.
     """
     if config.family is None:
@@ -121,6 +123,7 @@ def student_of(config: StudentConfig, rows: pa.Table) -> Student:
             for text in rows.column(name).to_pylist()
         )
         return _BiEncoder(word_vectors(texts, config))
+    hub.refuse_revision(config.revision, str(config.weights), setting="student.revision")
     if config.family == "jina_v1":
         from pipeline.distillation.student.jina_bert import jina_bert
 

@@ -163,6 +163,13 @@ def test_a_layer_that_is_not_there_is_refused(topical: str, goldens: Path, famil
         smoke_train(topical, config, temperature=1.0, seed=0)
 
 
+def test_a_revision_of_a_folder_is_refused(topical: str, goldens: Path) -> None:
+    weights = str(goldens / "ms-marco-minilm-tiny")
+    config = StudentConfig(family="cross_encoder", weights=weights, revision="v1")
+    with pytest.raises(ConfigurationError, match=r"student\.revision: 'v1' is of a hub id"):
+        smoke_train(topical, config, temperature=1.0, seed=0)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -170,6 +177,7 @@ def test_a_layer_that_is_not_there_is_refused(topical: str, goldens: Path, famil
         ({"weights": "x"}, "belong together"),
         ({"layers": (0,)}, "for a student.family"),
         ({"random_weights": True}, "for a student.family"),
+        ({"revision": "v1"}, "for a student.family"),
     ],
 )
 def test_settings_that_would_be_ignored_are_refused(values: Any, message: str) -> None:
